@@ -1,0 +1,4 @@
+//! `hpe-darts`: the command line.
+#![forbid(unsafe_code)]
+
+fn main() {}

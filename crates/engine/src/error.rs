@@ -1,0 +1,39 @@
+/// What the engine refuses, with the value that was given.
+#[derive(Debug, thiserror::Error, PartialEq)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// A network specification that describes no network.
+    #[error("network specification: {0}")]
+    Spec(String),
+    /// Input whose shape does not fit the network.
+    #[error("{what} has {got} values, expected {expected}")]
+    Shape {
+        /// Which input.
+        what: &'static str,
+        /// The length that was given.
+        got: usize,
+        /// The length that fits.
+        expected: usize,
+    },
+    /// A class label that the head has no output for.
+    #[error("label {label} of sample {sample} is out of range: the network has {classes} classes (0..={max})", max = .classes - 1)]
+    Label {
+        /// Position in the batch.
+        sample: usize,
+        /// The label.
+        label: u32,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// A saved tensor that does not fit the network.
+    #[error("saved state: {0}")]
+    State(String),
+    /// The thread pool could not be made.
+    #[error("cannot start {threads} threads: {why}")]
+    Threads {
+        /// Requested threads.
+        threads: usize,
+        /// The reason given by the system.
+        why: String,
+    },
+}

@@ -1,0 +1,1 @@
+//! Tabular benchmarks: the NAS-Bench-201 table.

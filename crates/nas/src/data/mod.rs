@@ -1,0 +1,1 @@
+//! Data sets: reading, splitting, augmentation, loading beside the training step.

@@ -1,0 +1,1 @@
+//! Configuration, plan, executor, events, checkpoints, run folder.
