@@ -1,0 +1,30 @@
+//! One file per subcommand: `Args` is what it accepts, `run` is what it does.
+//!
+//! A new command is a `mod` line and a line in the list below; its help text is the doc comment of its `Args`.
+
+mod list;
+
+use crate::context::Context;
+
+macro_rules! commands {
+    ($($name:ident => $module:ident),+ $(,)?) => {
+        /// The subcommands.
+        #[derive(Debug, clap::Subcommand)]
+        pub enum Command {
+            $(#[allow(missing_docs)] $name($module::Args),)+
+        }
+
+        impl Command {
+            /// Runs the subcommand.
+            pub fn run(self, cx: &Context) -> anyhow::Result<()> {
+                match self {
+                    $(Command::$name(args) => $module::run(args, cx),)+
+                }
+            }
+        }
+    };
+}
+
+commands! {
+    List => list,
+}

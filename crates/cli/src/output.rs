@@ -1,0 +1,86 @@
+//! The only place that writes: data to standard output, progress and messages to standard error.
+
+use std::{
+    fmt::{self, Display},
+    io::{self, Write},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+/// The reader of standard output has gone (`| head`). Not a failure: the process ends quietly.
+#[derive(Debug)]
+pub struct Closed;
+
+impl Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("standard output was closed")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+/// Standard output and standard error of a command.
+#[derive(Debug, Default)]
+pub struct Output {}
+
+impl Output {
+    /// Writes text to standard output and ends the line if it does not end in one.
+    ///
+    /// # Errors
+    /// [`Closed`] where nobody reads any more; any other write error as it is.
+    pub fn data(&self, text: impl Display) -> Result<()> {
+        let mut text = text.to_string();
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        let mut stdout = io::stdout().lock();
+        wrote(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+    }
+
+    /// Writes one line of JSON to standard output.
+    ///
+    /// # Errors
+    /// As [`Output::data`].
+    pub fn json(&self, value: &impl Serialize) -> Result<()> {
+        self.data(serde_json::to_string(value).context("cannot write the result as JSON")?)
+    }
+
+    /// Writes a message to standard error and ends the line. A closed standard error loses it.
+    pub fn note(&self, text: impl Display) {
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
+    /// A progress bar with counts and ETA on standard error; drawn only on a terminal.
+    /// Messages in between go through `bar.suspend(|| out.note(..))`.
+    pub fn bar(&self, what: &'static str, total: u64) -> ProgressBar {
+        let style = ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {elapsed} (ETA {eta}) {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("=> ");
+        let bar = ProgressBar::new(total).with_style(style).with_prefix(what);
+        bar.enable_steady_tick(Duration::from_millis(500));
+        bar
+    }
+}
+
+fn wrote(result: io::Result<()>) -> Result<()> {
+    match result {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Err(Closed.into()),
+        other => other.context("cannot write to standard output"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_broken_pipe_is_quiet() {
+        assert!(wrote(Err(io::ErrorKind::BrokenPipe.into())).unwrap_err().is::<Closed>());
+        let full = wrote(Err(io::ErrorKind::StorageFull.into())).unwrap_err();
+        assert!(!full.is::<Closed>());
+        assert_eq!(full.to_string(), "cannot write to standard output");
+    }
+}
