@@ -1,0 +1,87 @@
+use std::fmt;
+
+/// What is wrong with a search space's name, an architecture or a genotype.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpaceError {
+    /// No space has this name.
+    #[error("unknown search space `{given}`, expected {known}{}", did_you_mean(*.nearest))]
+    UnknownSpace {
+        /// The name that was given.
+        given: String,
+        /// The known name nearest to it.
+        nearest: Option<&'static str>,
+        /// All known names.
+        known: String,
+    },
+    /// No operation has this name.
+    #[error("unknown operation `{given}`, expected {known}{}", did_you_mean(*.nearest))]
+    UnknownOp {
+        /// The name that was given.
+        given: String,
+        /// The known name nearest to it.
+        nearest: Option<&'static str>,
+        /// All known names.
+        known: String,
+    },
+    /// An architecture string that cannot be read.
+    #[error(transparent)]
+    Arch(#[from] ArchError),
+    /// An index that no architecture has.
+    #[error("architecture index {index} is out of range, expected 0..={max}")]
+    Index {
+        /// The index that was given.
+        index: usize,
+        /// The largest index there is.
+        max: usize,
+    },
+    /// An operation number that no operation has.
+    #[error("operation {op} on edge {edge} is out of range, expected 0..={max}")]
+    OpIndex {
+        /// Edge.
+        edge: usize,
+        /// The operation number that was given.
+        op: usize,
+        /// The largest there is.
+        max: usize,
+    },
+    /// More different architectures asked for than there are.
+    #[error("{asked} different architectures were asked for, the space has {available}")]
+    Sample {
+        /// How many were asked for.
+        asked: usize,
+        /// How many there are.
+        available: usize,
+    },
+    /// A genotype that is not one of its space.
+    #[error("genotype: {0}")]
+    Genotype(String),
+}
+
+/// Where an architecture string stops making sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ArchError {
+    /// Position of the first character that does not fit, counted from 1.
+    pub position: usize,
+    /// What stands there; `None` at the end of the string.
+    pub found: Option<String>,
+    /// What would have been right.
+    pub expected: String,
+    /// A known name near to what was found.
+    pub nearest: Option<&'static str>,
+}
+
+impl fmt::Display for ArchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "architecture string, character {}: ", self.position)?;
+        match &self.found {
+            Some(found) => write!(f, "found `{found}`")?,
+            None => write!(f, "the string ends")?,
+        }
+        write!(f, ", expected {}{}", self.expected, did_you_mean(self.nearest))
+    }
+}
+
+fn did_you_mean(nearest: Option<&'static str>) -> String {
+    nearest.map_or_else(String::new, |n| format!("; did you mean `{n}`?"))
+}

@@ -1,0 +1,111 @@
+//! The NAS-Bench-201 topology space: 4 nodes, 6 edges, 5 operations, 15,625 cells.
+//! Dong, Yang: "NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search", ICLR 2020.
+
+mod arch;
+mod order;
+mod parse;
+mod python_random;
+
+use std::sync::LazyLock;
+
+pub use arch::Arch;
+use engine::{CellSpec, Edge, ImageShape, NetworkSpec, Op};
+
+use super::{CellKind, Genotype, NetworkShape, OpName, SearchSpace, SpaceError};
+
+/// Edges of the cell.
+pub const EDGES: usize = 6;
+
+/// Number of architectures, `5^6`.
+pub const ARCHITECTURES: usize = 15_625;
+
+/// Candidate operations in the benchmark's order.
+pub const OPS: [OpName; 5] =
+    [OpName::NONE, OpName::SKIP_CONNECT, OpName::NOR_CONV_1X1, OpName::NOR_CONV_3X3, OpName::AVG_POOL_3X3];
+
+const ENGINE_OPS: [Op; 5] = [Op::None, Op::Skip, Op::Conv1x1, Op::Conv3x3, Op::AvgPool3x3];
+
+/// Edges `(from, to)` in the benchmark's order.
+const EDGE_LIST: [Edge; EDGES] = [
+    Edge { from: 0, to: 1 },
+    Edge { from: 0, to: 2 },
+    Edge { from: 1, to: 2 },
+    Edge { from: 0, to: 3 },
+    Edge { from: 1, to: 3 },
+    Edge { from: 2, to: 3 },
+];
+
+static KINDS: LazyLock<[CellKind; 1]> =
+    LazyLock::new(|| [CellKind { name: "cell", inputs: 1, nodes: 4, edges: EDGE_LIST.to_vec(), kept_inputs: None }]);
+
+/// The NAS-Bench-201 topology space.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NasBench201;
+
+impl SearchSpace for NasBench201 {
+    fn name(&self) -> &'static str {
+        "nas-bench-201"
+    }
+
+    fn description(&self) -> &'static str {
+        "cell of 4 nodes, 6 edges, 5 operations: 15,625 architectures, each with known accuracies"
+    }
+
+    fn ops(&self) -> &'static [OpName] {
+        &OPS
+    }
+
+    fn kinds(&self) -> &[CellKind] {
+        &*KINDS
+    }
+
+    fn supernet(&self, shape: &NetworkShape) -> NetworkSpec {
+        network_spec(shape, vec![true; EDGES * OPS.len()], false)
+    }
+
+    fn network(&self, genotype: &Genotype, shape: &NetworkShape) -> Result<NetworkSpec, SpaceError> {
+        Ok(Arch::try_from(genotype)?.network_spec(shape))
+    }
+
+    fn parse(&self, text: &str) -> Result<Genotype, SpaceError> {
+        Ok(text.parse::<Arch>()?.into())
+    }
+
+    fn text(&self, genotype: &Genotype) -> Result<String, SpaceError> {
+        Ok(Arch::try_from(genotype)?.to_string())
+    }
+
+    fn table_index(&self, genotype: &Genotype) -> Option<usize> {
+        Arch::try_from(genotype).ok().map(Arch::index)
+    }
+}
+
+/// The cell with all its candidates.
+pub fn cell_spec() -> CellSpec {
+    CellSpec { nodes: 4, edges: EDGE_LIST.to_vec(), ops: ENGINE_OPS.to_vec() }
+}
+
+/// The macro network of the benchmark (three stages) around a cell with the operations `alive: [E, O]`.
+/// `affine`: whether batch normalisation in the cells has scale and shift (a discrete network: yes; a supernet: no).
+pub fn network_spec(shape: &NetworkShape, alive: Vec<bool>, affine: bool) -> NetworkSpec {
+    NetworkSpec {
+        image: shape.image,
+        classes: shape.classes,
+        channels: shape.channels,
+        cells_per_stage: shape.cells_per_stage,
+        stages: 3,
+        cell: cell_spec(),
+        alive,
+        affine,
+    }
+}
+
+/// The benchmark's own networks (`C` 16, `N` 5) on one of its data sets.
+pub fn benchmark_shape(image_side: usize, classes: usize) -> NetworkShape {
+    NetworkShape {
+        image: ImageShape { height: image_side, width: image_side, channels: 3 },
+        classes,
+        channels: 16,
+        cells_per_stage: 5,
+    }
+}
