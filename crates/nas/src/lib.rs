@@ -4,7 +4,9 @@
 
 pub mod benchmark;
 pub mod data;
+pub mod files;
 pub mod proxy;
+mod python_random;
 pub mod search;
 pub mod space;
 pub mod strategies;

@@ -4,7 +4,6 @@
 mod arch;
 mod order;
 mod parse;
-mod python_random;
 
 use std::sync::LazyLock;
 

@@ -5,7 +5,8 @@
 
 use std::sync::LazyLock;
 
-use super::{ARCHITECTURES, python_random::PythonRandom};
+use super::ARCHITECTURES;
+use crate::python_random::PythonRandom;
 
 struct Order {
     /// Combination by index.

@@ -5,14 +5,14 @@ const N: usize = 624;
 const M: usize = 397;
 
 /// Mersenne Twister seeded and read as Python does.
-pub(super) struct PythonRandom {
+pub(crate) struct PythonRandom {
     state: [u32; N],
     next: usize,
 }
 
 impl PythonRandom {
     /// `random.seed(seed)`: `init_by_array` with the one word.
-    pub(super) fn new(seed: u32) -> Self {
+    pub(crate) fn new(seed: u32) -> Self {
         let mut state = [0_u32; N];
         state[0] = 19_650_218;
         for i in 1..N {
@@ -32,7 +32,7 @@ impl PythonRandom {
     }
 
     /// `random.shuffle(x)`.
-    pub(super) fn shuffle<T>(&mut self, x: &mut [T]) {
+    pub(crate) fn shuffle<T>(&mut self, x: &mut [T]) {
         for i in (1..x.len()).rev() {
             let j = self.below(i as u32 + 1) as usize;
             x.swap(i, j);
