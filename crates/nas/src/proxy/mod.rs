@@ -1,1 +1,93 @@
-//! Training-free scores of networks.
+//! Training-free scores of networks: no labels, no backward pass.
+//!
+//! The kernels take the pairwise code distances of one mini-batch from the engine
+//! ([`engine::Network::code_distances`]) and know nothing of networks; a search calls [`naswot::score`] and
+//! [`net_perf_proxy::score`] on its supernet, `score` on the command line on discrete networks.
+
+pub mod correlation;
+mod log_det;
+pub mod naswot;
+pub mod net_perf_proxy;
+
+use engine::Distances;
+pub use log_det::log_det;
+
+/// A signed logarithm: what a determinant-based proxy gives a network. Higher is better.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// `log |det K|`; `-inf` where K is singular. Never NaN.
+    pub value: f64,
+    /// Sign of `det K`: 1, -1, or 0 where K is singular. Other than 1 is worth a report: K is not positive definite.
+    pub sign: i8,
+}
+
+impl Score {
+    /// The score of a singular kernel matrix.
+    pub const SINGULAR: Score = Score { value: f64::NEG_INFINITY, sign: 0 };
+
+    /// `self - other` as an importance: `-inf` minus `-inf` is 0, since neither network is better.
+    pub fn minus(self, other: Score) -> f64 {
+        if self.value == other.value { 0.0 } else { self.value - other.value }
+    }
+}
+
+/// Adds `weight * (bits - hamming)` to `kernel: [n, n]`; the diagonal receives `weight * bits`.
+fn add_agreement(kernel: &mut [f64], distances: &Distances, weight: f64) {
+    for (k, &hamming) in kernel.iter_mut().zip(&distances.hamming) {
+        *k += weight * (distances.bits as f64 - f64::from(hamming));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_singular_networks_are_equally_good() {
+        let finite = Score { value: 3.0, sign: 1 };
+        assert_eq!(Score::SINGULAR.minus(Score::SINGULAR), 0.0);
+        assert_eq!(finite.minus(Score { value: 1.0, sign: -1 }), 2.0);
+        assert_eq!(finite.minus(Score::SINGULAR), f64::INFINITY);
+        assert_eq!(Score::SINGULAR.minus(finite), f64::NEG_INFINITY);
+    }
+}
+
+/// Code distances for the tests of the kernels.
+#[cfg(test)]
+pub(crate) mod fixture {
+    use engine::{CodeDistances, Distances};
+    use proptest::prelude::*;
+
+    /// Four samples, two edges of three operations; codes drawn by `numpy.random.default_rng(7).integers(0, 2, ...)`
+    /// of 6 bits at (0, 0), 9 at (0, 2), 5 at (1, 1) and 8 outside the cells, distances counted with numpy.
+    pub(crate) fn four_samples() -> CodeDistances {
+        let codes = |bits, hamming: [u32; 16]| Some(Distances { bits, hamming: hamming.to_vec() });
+        CodeDistances {
+            samples: 4,
+            ops: vec![
+                codes(6, [0, 4, 3, 5, 4, 0, 1, 3, 3, 1, 0, 4, 5, 3, 4, 0]),
+                None,
+                codes(9, [0, 6, 5, 5, 6, 0, 3, 3, 5, 3, 0, 6, 5, 3, 6, 0]),
+                None,
+                codes(5, [0, 1, 3, 4, 1, 0, 4, 3, 3, 4, 0, 3, 4, 3, 3, 0]),
+                None,
+            ],
+            outside: codes(8, [0, 4, 3, 6, 4, 0, 3, 6, 3, 3, 0, 5, 6, 6, 5, 0]),
+        }
+    }
+
+    /// Distances of one code per row of `codes: [samples][bits]`.
+    pub(crate) fn distances(codes: &[Vec<bool>]) -> Distances {
+        let hamming = |a: &[bool], b: &[bool]| a.iter().zip(b).filter(|(a, b)| a != b).count() as u32;
+        Distances {
+            bits: codes[0].len() as u64,
+            hamming: codes.iter().flat_map(|a| codes.iter().map(|b| hamming(a, b))).collect(),
+        }
+    }
+
+    /// Random codes of `samples` samples at the operations of `edges_by_ops` places, each 40 bits long.
+    pub(crate) fn codes(samples: usize, places: usize) -> impl Strategy<Value = Vec<Vec<Vec<bool>>>> {
+        let code = prop::collection::vec(any::<bool>(), 40);
+        prop::collection::vec(prop::collection::vec(code, samples), places)
+    }
+}
