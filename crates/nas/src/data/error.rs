@@ -1,0 +1,223 @@
+use std::path::{Path, PathBuf};
+
+/// Why a data set, a split or a loader could not be made. [`DataError::hint`] says what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// A data set that is not in the registry.
+    #[error("unknown data set '{given}'")]
+    UnknownDataset {
+        /// The name that was given.
+        given: String,
+    },
+    /// A split that is neither a known kind nor a file.
+    #[error("unknown split '{given}'")]
+    UnknownSplit {
+        /// The name that was given.
+        given: String,
+    },
+    /// The files of a data set are not where they were looked for.
+    #[error("{dataset} is not in {}: found neither {wanted}", .path.display())]
+    NotFound {
+        /// Registry name.
+        dataset: &'static str,
+        /// The folder.
+        path: PathBuf,
+        /// What was looked for.
+        wanted: String,
+    },
+    /// A folder or file that does not exist.
+    #[error("{dataset}: no such file or folder: {}", .path.display())]
+    NoSuchPath {
+        /// Registry name.
+        dataset: &'static str,
+        /// The path that was given.
+        path: PathBuf,
+    },
+    /// Some but not all files of a data set.
+    #[error("{dataset} in {} is incomplete: {} missing", .path.display(), .missing.join(", "))]
+    Incomplete {
+        /// Registry name.
+        dataset: &'static str,
+        /// Folder or archive.
+        path: PathBuf,
+        /// Names of the missing files.
+        missing: Vec<String>,
+    },
+    /// The pickled version of CIFAR.
+    #[error("{} holds the Python version of {dataset}, the binary version is needed", .path.display())]
+    PythonVersion {
+        /// Registry name.
+        dataset: &'static str,
+        /// Folder or archive.
+        path: PathBuf,
+    },
+    /// A data file of another size than the official one.
+    #[error("{file} has {found} bytes, expected {expected}")]
+    Size {
+        /// File name.
+        file: String,
+        /// Its size in bytes.
+        found: u64,
+        /// The official size in bytes.
+        expected: u64,
+    },
+    /// A data file that does not consist of whole records.
+    #[error("{file} has {found} bytes, which is not a whole number of records of {record} bytes")]
+    Records {
+        /// File name.
+        file: String,
+        /// Its size in bytes.
+        found: u64,
+        /// Bytes of a record.
+        record: usize,
+    },
+    /// A label that names no class.
+    #[error("{file}: record {record} has label {label}, expected 0 to {max}")]
+    Label {
+        /// File name.
+        file: String,
+        /// Zero-based record.
+        record: usize,
+        /// The label.
+        label: u32,
+        /// The largest label.
+        max: u32,
+    },
+    /// A file whose content is not the official one.
+    #[error("{file} is not the official file: MD5 expected {expected}, found {found}")]
+    Checksum {
+        /// File name.
+        file: String,
+        /// The official MD5.
+        expected: String,
+        /// The MD5 of the file.
+        found: String,
+    },
+    /// An archive that cannot be decoded.
+    #[error("{} is damaged or no archive: {why}", .path.display())]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// The decoder's reason.
+        why: String,
+    },
+    /// Images, labels and classes that do not fit together.
+    #[error("{name}: {why}")]
+    Inconsistent {
+        /// Name of the data set.
+        name: String,
+        /// What does not fit, with the values.
+        why: String,
+    },
+    /// A split that is not one.
+    #[error("split {origin}: {why}")]
+    Split {
+        /// Name of the split or its file.
+        origin: String,
+        /// What is wrong, with the value.
+        why: String,
+    },
+    /// A sample that the part does not have.
+    #[error("sample {index} is out of range: the {part} part of {dataset} has {samples} samples")]
+    Index {
+        /// Name of the data set.
+        dataset: String,
+        /// `train` or `test`.
+        part: &'static str,
+        /// The index.
+        index: u32,
+        /// Size of the part.
+        samples: usize,
+    },
+    /// A batch that cannot be filled.
+    #[error("batch {batch} does not fit: there are {samples} samples")]
+    Batch {
+        /// The batch size.
+        batch: usize,
+        /// Samples to take it from.
+        samples: usize,
+    },
+    /// An augmentation that makes no sense for the image size.
+    #[error("{setting} {value} is too large for images of {height}x{width}, at most {max}")]
+    Augmentation {
+        /// Which setting.
+        setting: &'static str,
+        /// Its value in pixels.
+        value: usize,
+        /// Image height.
+        height: usize,
+        /// Image width.
+        width: usize,
+        /// Largest value.
+        max: usize,
+    },
+    /// The loader's thread could not be started.
+    #[error("cannot start the loader's thread: {0}")]
+    Thread(std::io::Error),
+    /// A file that cannot be read or written.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A data set that there is nothing to download for.
+    #[error("{0} is built in, there is nothing to download")]
+    NothingToFetch(&'static str),
+    /// A download that the server refused or that could not be started.
+    #[error("cannot download {url}: {why}")]
+    Fetch {
+        /// The address.
+        url: String,
+        /// The reason.
+        why: String,
+    },
+    /// A download that stopped half way; what is there is kept.
+    #[error("download of {url} stopped at {done} bytes{}: {why}", .total.map(|t| format!(" of {t}")).unwrap_or_default())]
+    Interrupted {
+        /// The address.
+        url: String,
+        /// Bytes on disk.
+        done: u64,
+        /// Size, if the server told it.
+        total: Option<u64>,
+        /// The reason.
+        why: String,
+    },
+    /// Another process is downloading the same file.
+    #[error("{} is being downloaded by another process", .0.display())]
+    Locked(PathBuf),
+}
+
+impl DataError {
+    pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+
+    /// What the user can do about it, for the `hint:` line.
+    pub fn hint(&self) -> Option<String> {
+        let allow = "official files are checked; `--set data.verify=false` allows a set of your own";
+        match self {
+            Self::UnknownDataset { given } => Some(super::DatasetName::hint_for(given)),
+            Self::UnknownSplit { given } => Some(super::SplitChoice::hint_for(given)),
+            Self::NotFound { dataset, .. } | Self::NoSuchPath { dataset, .. } | Self::Incomplete { dataset, .. } => {
+                Some(format!("`hpe-darts data fetch {dataset}` downloads it, `--data DIR` says where it is"))
+            }
+            Self::PythonVersion { dataset, .. } => {
+                Some(format!("`hpe-darts data fetch {dataset}` downloads the binary version"))
+            }
+            Self::Size { found, expected, .. } if found < expected => {
+                Some(format!("the file is short: copy or download it again ({allow})"))
+            }
+            Self::Size { .. } | Self::Checksum { .. } => Some(allow.to_owned()),
+            Self::Archive { .. } => Some("copy or download the archive again".to_owned()),
+            Self::Batch { batch: 0, .. } => Some("a batch has at least 1 sample".to_owned()),
+            Self::Batch { samples, .. } => Some(format!("a batch of at most {samples} fits")),
+            Self::Interrupted { .. } => Some("what is there is kept: run the same command again to go on".to_owned()),
+            _ => None,
+        }
+    }
+}

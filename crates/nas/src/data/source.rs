@@ -1,0 +1,115 @@
+use std::sync::Arc;
+
+use super::augmentation::Converter;
+use super::random::{self, Purpose};
+use super::{DataError, Dataset, ImageShape, PartName};
+
+/// Samples of one part of a data set, in a fixed order. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Source {
+    dataset: Arc<Dataset>,
+    part: PartName,
+    indices: Arc<[u32]>,
+    converter: Arc<Converter>,
+}
+
+impl Source {
+    /// The samples `indices` of a part.
+    ///
+    /// # Errors
+    /// [`DataError::Index`] for a sample that the part does not have.
+    pub fn new(dataset: Arc<Dataset>, part: PartName, indices: impl Into<Arc<[u32]>>) -> Result<Self, DataError> {
+        let indices = indices.into();
+        let samples = dataset.part(part).len();
+        if let Some(&index) = indices.iter().find(|&&i| i as usize >= samples) {
+            return Err(DataError::Index { dataset: dataset.name().to_owned(), part: part.as_str(), index, samples });
+        }
+        let normalisation = dataset.normalisation();
+        let converter = Arc::new(Converter::new(dataset.pixel_max(), &normalisation.mean, &normalisation.std));
+        Ok(Self { dataset, part, indices, converter })
+    }
+
+    /// All samples of a part.
+    pub fn all(dataset: Arc<Dataset>, part: PartName) -> Self {
+        let samples = dataset.part(part).len() as u32;
+        let indices: Arc<[u32]> = (0..samples).collect();
+        let normalisation = dataset.normalisation();
+        let converter = Arc::new(Converter::new(dataset.pixel_max(), &normalisation.mean, &normalisation.std));
+        Self { dataset, part, indices, converter }
+    }
+
+    /// `count` of the samples (all, if there are fewer), drawn from `seed` without replacement, in their old order.
+    pub fn subset(&self, count: usize, seed: u64) -> Self {
+        let mut places: Vec<u32> = (0..self.indices.len() as u32).collect();
+        random::shuffle(&mut random::generator(seed, Purpose::Subset, 0, 0), &mut places);
+        places.truncate(count);
+        places.sort_unstable();
+        let indices = places.iter().map(|&p| self.indices[p as usize]).collect();
+        Self { indices, ..self.clone() }
+    }
+
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// Whether there is no sample.
+    pub fn is_empty(&self) -> bool {
+        self.indices.is_empty()
+    }
+
+    /// Indices into the part.
+    pub fn indices(&self) -> &[u32] {
+        &self.indices
+    }
+
+    /// Size of every image.
+    pub fn shape(&self) -> ImageShape {
+        self.dataset.shape()
+    }
+
+    /// The data set it reads.
+    pub fn dataset(&self) -> &Arc<Dataset> {
+        &self.dataset
+    }
+
+    pub(super) fn converter(&self) -> &Converter {
+        &self.converter
+    }
+
+    /// Pixels `[H, W, C]` and label of the sample at `place`.
+    pub(super) fn sample(&self, place: u32) -> (&[u8], u32) {
+        let index = self.indices[place as usize] as usize;
+        let part = self.dataset.part(self.part);
+        let values = self.shape().values();
+        (&part.images[index * values..][..values], part.labels[index])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dataset::tests::counting;
+    use super::*;
+
+    const SHAPE: ImageShape = ImageShape { height: 2, width: 2, channels: 1 };
+
+    #[test]
+    fn indices_are_checked() {
+        let data = Arc::new(counting(SHAPE, 10, 4));
+        let error = Source::new(data.clone(), PartName::Test, vec![3, 4]).unwrap_err();
+        assert_eq!(error.to_string(), "sample 4 is out of range: the test part of counting has 4 samples");
+        let source = Source::new(data, PartName::Train, vec![9, 1]).unwrap();
+        assert_eq!(source.sample(0), (&[36, 37, 38, 39][..], 1));
+    }
+
+    #[test]
+    fn subsets_repeat_and_differ_by_seed() {
+        let source = Source::all(Arc::new(counting(SHAPE, 100, 0)), PartName::Train).subset(50, 1);
+        let again = Source::all(Arc::new(counting(SHAPE, 100, 0)), PartName::Train);
+        assert_eq!(source.indices(), again.subset(50, 1).indices());
+        assert_ne!(source.indices(), again.subset(50, 2).indices());
+        assert_eq!(source.len(), 50);
+        assert!(source.indices().is_sorted_by(|a, b| a < b));
+        assert_eq!(again.subset(1000, 3).indices(), again.indices());
+    }
+}

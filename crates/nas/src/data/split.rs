@@ -1,0 +1,329 @@
+use std::fmt;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use flate2::read::GzDecoder;
+use serde::{Deserialize, Serialize};
+
+use super::DataError;
+use super::python_random::PythonRandom;
+use super::random::{self, Purpose};
+use crate::suggest;
+
+/// The training part in two: omega learns on one half, alpha and the importance of operations use the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// Where it comes from.
+    pub kind: SplitKind,
+    /// `D_train`: indices into the training part, ascending unless they come from a file.
+    pub train: Vec<u32>,
+    /// `D_val`, likewise.
+    pub valid: Vec<u32>,
+}
+
+/// Where a split comes from, as it is recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SplitKind {
+    /// NAS-Bench-201's split of CIFAR-10.
+    Benchmark,
+    /// The first half trains omega.
+    FirstHalf,
+    /// A random half trains omega.
+    Half {
+        /// The seed it is drawn from.
+        seed: u64,
+    },
+    /// Read from a file.
+    File {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Which split to use (`data.split`).
+///
+/// | value | meaning |
+/// |---|---|
+/// | `auto` (default) | `benchmark` for CIFAR-10, `half` for everything else |
+/// | `benchmark` | the 25,000 + 25,000 of NAS-Bench-201, CIFAR-10 only |
+/// | `first-half` | the first half trains omega (DrNAS, beta-DARTS, DARTS-PT) |
+/// | `half` | a random half from the run's seed |
+/// | a path | JSON with `train` and `valid`, also gzipped, also as NAS-Bench-201's `cifar-split.txt` |
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum SplitChoice {
+    /// By data set.
+    #[default]
+    Auto,
+    /// [`SplitKind::Benchmark`]
+    Benchmark,
+    /// [`SplitKind::FirstHalf`]
+    FirstHalf,
+    /// [`SplitKind::Half`] from the run's seed.
+    Half,
+    /// [`SplitKind::File`]
+    File(PathBuf),
+}
+
+/// Training images of CIFAR-10.
+const CIFAR10_TRAIN: usize = 50_000;
+
+impl Split {
+    /// The chosen split of a training part with `samples` samples.
+    ///
+    /// # Errors
+    /// [`DataError::Split`] for the benchmark's split of anything but CIFAR-10, for fewer than 2 samples and for a file that
+    /// holds no valid split; [`DataError::Io`].
+    pub fn choose(choice: &SplitChoice, dataset: &str, samples: usize, seed: u64) -> Result<Self, DataError> {
+        let is_cifar10 = dataset == "cifar10" && samples == CIFAR10_TRAIN;
+        let split = match choice {
+            SplitChoice::Benchmark | SplitChoice::Auto if is_cifar10 => Self::benchmark(),
+            SplitChoice::Benchmark => {
+                let why = format!("is made for cifar10 with 50000 training images, not for {dataset} with {samples}");
+                return Err(DataError::Split { origin: "benchmark".to_owned(), why });
+            }
+            SplitChoice::Auto | SplitChoice::Half => Self::half(samples, seed),
+            SplitChoice::FirstHalf => Self::first_half(samples),
+            SplitChoice::File(path) => Self::read(path, samples)?,
+        };
+        split.check(samples)?;
+        Ok(split)
+    }
+
+    /// NAS-Bench-201's split of CIFAR-10 (`cifar-split.txt` of D-X-Y/AutoDL-Projects), equal to it in all 50,000 indices.
+    /// It is the first half of `random.seed(1021); random.shuffle(list(range(50000)))` in Python.
+    pub fn benchmark() -> Self {
+        let mut order: Vec<u32> = (0..CIFAR10_TRAIN as u32).collect();
+        PythonRandom::new(1021).shuffle(&mut order);
+        Self::halves(SplitKind::Benchmark, order)
+    }
+
+    /// The first and the second half; the second has one more if the number is odd.
+    pub fn first_half(samples: usize) -> Self {
+        Self::halves(SplitKind::FirstHalf, (0..samples as u32).collect())
+    }
+
+    /// Two random halves.
+    pub fn half(samples: usize, seed: u64) -> Self {
+        let mut order: Vec<u32> = (0..samples as u32).collect();
+        random::shuffle(&mut random::generator(seed, Purpose::Split, 0, 0), &mut order);
+        Self::halves(SplitKind::Half { seed }, order)
+    }
+
+    fn halves(kind: SplitKind, mut order: Vec<u32>) -> Self {
+        let mut valid = order.split_off(order.len() / 2);
+        order.sort_unstable();
+        valid.sort_unstable();
+        Self { kind, train: order, valid }
+    }
+
+    /// A split file: JSON, plain or gzipped, with `train` and `valid`, each either a list of numbers or, as in
+    /// NAS-Bench-201's own file, `["int", ["0", "5", ...]]`.
+    ///
+    /// # Errors
+    /// [`DataError::Io`], [`DataError::Split`].
+    pub fn read(path: &Path, samples: usize) -> Result<Self, DataError> {
+        let wrong = |why: String| DataError::Split { origin: path.display().to_string(), why };
+        let file = BufReader::new(File::open(path).map_err(DataError::io(path))?);
+        let reader: Box<dyn Read> =
+            if path.extension().is_some_and(|e| e == "gz") { Box::new(GzDecoder::new(file)) } else { Box::new(file) };
+        // A split of a few million samples at most: a larger file is something else.
+        let json: serde_json::Value =
+            serde_json::from_reader(reader.take(1 << 28)).map_err(|e| wrong(format!("no JSON: {e}")))?;
+        let list = |key: &str| indices(json.get(key)).map_err(|why| wrong(format!("'{key}' {why}")));
+        let kind = SplitKind::File { path: path.to_owned() };
+        let split = Self { kind, train: list("train")?, valid: list("valid")? };
+        split.check(samples)?;
+        Ok(split)
+    }
+
+    /// Whether both halves have samples, all in range, none twice.
+    ///
+    /// # Errors
+    /// [`DataError::Split`].
+    pub fn check(&self, samples: usize) -> Result<(), DataError> {
+        let wrong = |why| Err(DataError::Split { origin: self.kind.to_string(), why });
+        let mut seen = vec![""; samples];
+        for (name, list) in [("train", &self.train), ("valid", &self.valid)] {
+            if list.is_empty() {
+                return wrong(format!("'{name}' is empty ({samples} samples to split)"));
+            }
+            for &index in list {
+                match seen.get_mut(index as usize) {
+                    None => {
+                        return wrong(format!("'{name}' has index {index}, but there are {samples} training samples"));
+                    }
+                    Some(place) if *place == name => return wrong(format!("'{name}' has index {index} twice")),
+                    Some(place) if !place.is_empty() => return wrong(format!("index {index} is in both halves")),
+                    Some(place) => *place = name,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn indices(value: Option<&serde_json::Value>) -> Result<Vec<u32>, String> {
+    let list = value.ok_or("is missing")?.as_array().ok_or("is no list")?;
+    let list = match list.as_slice() {
+        [kind, inner] if kind == "int" => inner.as_array().ok_or("is no list")?,
+        _ => list,
+    };
+    let number = |item: &serde_json::Value| {
+        let number = item.as_u64().or_else(|| item.as_str()?.parse().ok());
+        number.and_then(|n| u32::try_from(n).ok()).ok_or_else(|| format!("holds {item}, which is no index"))
+    };
+    list.iter().map(number).collect()
+}
+
+impl fmt::Display for SplitKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Benchmark => f.write_str("benchmark"),
+            Self::FirstHalf => f.write_str("first-half"),
+            Self::Half { seed } => write!(f, "half (seed {seed})"),
+            Self::File { path } => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+const CHOICES: [&str; 4] = ["auto", "benchmark", "first-half", "half"];
+
+impl SplitChoice {
+    pub(super) fn hint_for(given: &str) -> String {
+        let known = suggest::one_of(CHOICES);
+        match suggest::nearest(given, CHOICES) {
+            Some(name) => format!("did you mean {name}? Known are {known}, or a file (with a / or . in its path)"),
+            None => format!("known are {known}, or a file (with a / or . in its path)"),
+        }
+    }
+}
+
+impl FromStr for SplitChoice {
+    type Err = DataError;
+
+    fn from_str(given: &str) -> Result<Self, DataError> {
+        Ok(match given {
+            "auto" => Self::Auto,
+            "benchmark" => Self::Benchmark,
+            "first-half" => Self::FirstHalf,
+            "half" => Self::Half,
+            path if path.contains(['/', '\\', '.']) => Self::File(path.into()),
+            _ => return Err(DataError::UnknownSplit { given: given.to_owned() }),
+        })
+    }
+}
+
+impl fmt::Display for SplitChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Benchmark => f.write_str("benchmark"),
+            Self::FirstHalf => f.write_str("first-half"),
+            Self::Half => f.write_str("half"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl TryFrom<String> for SplitChoice {
+    type Error = String;
+
+    /// For configurations, where the message carries the hint along.
+    fn try_from(given: String) -> Result<Self, String> {
+        given.parse().map_err(|e: DataError| format!("{e}: {}", Self::hint_for(&given)))
+    }
+}
+
+impl From<SplitChoice> for String {
+    fn from(choice: SplitChoice) -> Self {
+        choice.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Write;
+
+    #[test]
+    fn the_benchmark_split_begins_as_published() {
+        let split = Split::benchmark();
+        assert_eq!(split.train[..10], [0, 5, 7, 11, 13, 15, 16, 17, 20, 24]);
+        assert_eq!(split.valid[..10], [1, 2, 3, 4, 6, 8, 9, 10, 12, 14]);
+        split.check(50_000).unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn halves_are_a_partition(samples in 2usize..500, seed: u64) {
+            for split in [Split::half(samples, seed), Split::first_half(samples)] {
+                split.check(samples).unwrap();
+                prop_assert_eq!(split.train.len(), samples / 2);
+                prop_assert_eq!(split.train.len() + split.valid.len(), samples);
+            }
+            prop_assert_eq!(Split::half(samples, seed), Split::half(samples, seed));
+        }
+
+        #[test]
+        fn no_file_content_panics(content: Vec<u8>, text in "\\PC{0,60}") {
+            for bytes in [&content[..], text.as_bytes()] {
+                let mut file = tempfile::NamedTempFile::new().unwrap();
+                file.write_all(bytes).unwrap();
+                let _ = Split::read(file.path(), 10);
+            }
+        }
+    }
+
+    fn read(json: &str) -> Result<Split, String> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(json.as_bytes()).unwrap();
+        Split::read(file.path(), 6).map_err(|e| e.to_string().replace(&file.path().display().to_string(), "FILE"))
+    }
+
+    #[test]
+    fn both_file_forms_are_read() {
+        let plain = read(r#"{"train": [4, 0], "valid": [1, 2, 5]}"#).unwrap();
+        assert_eq!((&plain.train[..], &plain.valid[..]), (&[4, 0][..], &[1, 2, 5][..]));
+        let official = read(r#"{"train": ["int", ["4", "0"]], "valid": ["int", ["1", "2", "5"]]}"#).unwrap();
+        assert_eq!((official.train, official.valid), (plain.train, plain.valid));
+    }
+
+    #[test]
+    fn wrong_files_are_refused_with_the_reason() {
+        let error = |json: &str| read(json).unwrap_err();
+        assert_eq!(error(r#"{"train": [1]}"#), "split FILE: 'valid' is missing");
+        assert_eq!(error(r#"{"train": [1], "valid": [1]}"#), "split FILE: index 1 is in both halves");
+        assert_eq!(error(r#"{"train": [1, 1], "valid": [2]}"#), "split FILE: 'train' has index 1 twice");
+        assert_eq!(
+            error(r#"{"train": [1], "valid": [6]}"#),
+            "split FILE: 'valid' has index 6, but there are 6 training samples"
+        );
+        assert_eq!(error(r#"{"train": [1], "valid": [-2]}"#), "split FILE: 'valid' holds -2, which is no index");
+        assert_eq!(error(r#"{"train": [], "valid": [2]}"#), "split FILE: 'train' is empty (6 samples to split)");
+        assert!(error("{").starts_with("split FILE: no JSON"));
+    }
+
+    #[test]
+    fn choices_by_data_set() {
+        let kind = |choice: &str, dataset, samples| {
+            Split::choose(&choice.parse().unwrap(), dataset, samples, 5).map(|s| s.kind).map_err(|e| e.to_string())
+        };
+        assert_eq!(kind("auto", "cifar10", 50_000), Ok(SplitKind::Benchmark));
+        assert_eq!(kind("auto", "cifar10", 100), Ok(SplitKind::Half { seed: 5 }));
+        assert_eq!(kind("auto", "digits", 1437), Ok(SplitKind::Half { seed: 5 }));
+        assert_eq!(kind("first-half", "cifar10", 50_000), Ok(SplitKind::FirstHalf));
+        assert_eq!(
+            kind("benchmark", "digits", 1437).unwrap_err(),
+            "split benchmark: is made for cifar10 with 50000 training images, not for digits with 1437"
+        );
+        assert!(kind("half", "x", 1).unwrap_err().contains("'train' is empty (1 samples to split)"));
+        let error = "benchmrk".parse::<SplitChoice>().unwrap_err();
+        assert!(error.hint().unwrap().starts_with("did you mean benchmark?"));
+        assert_eq!("a/b.json".parse::<SplitChoice>().unwrap().to_string(), "a/b.json");
+    }
+}
