@@ -132,12 +132,20 @@ fn render(failure: &anyhow::Error) -> String {
         }
         said = cause;
     }
-    let hint = failure.chain().find_map(|cause| cause.downcast_ref::<Hinted>()).map(|hinted| hinted.hint.as_str());
-    let hint = hint.or((classify(failure) == Exit::Internal).then_some(REPORT));
+    let hint = failure.chain().find_map(hint_of).or((classify(failure) == Exit::Internal).then(|| REPORT.to_owned()));
     if let Some(hint) = hint {
         let _ = writeln!(text, "\nhint: {hint}");
     }
     text
+}
+
+/// The advice that an error carries itself: what a command attached, or what a library's error knows.
+fn hint_of(error: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(hinted) = error.downcast_ref::<Hinted>() {
+        return Some(hinted.hint.clone());
+    }
+    // A library error with a `hint()` of its own: one line each.
+    error.downcast_ref::<nas::data::DataError>().and_then(nas::data::DataError::hint)
 }
 
 const REPORT: &str = "this is a bug: please report it with the command that was run and this message";

@@ -9,6 +9,7 @@ mod commands;
 mod context;
 mod error;
 mod output;
+mod render;
 
 use clap::{Parser, error::ErrorKind};
 use context::Context;

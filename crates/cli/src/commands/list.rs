@@ -2,45 +2,67 @@
 
 use anyhow::Result;
 use clap::ValueEnum;
+use nas::{data::DatasetName, proxy, space};
 use serde::Serialize;
 
-use crate::context::Context;
+use crate::{
+    context::Context,
+    render::{Align, Table},
+};
 
 /// List what there is to choose from.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Which registry.
+    /// Which list to print.
     #[arg(value_enum)]
     what: Registry,
-    /// Print a JSON array of objects with `name` and `about` (default: a table).
+    /// Print a JSON array of objects with `name` and `description` (default: a table).
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Registry {
+    /// Search spaces.
+    Spaces,
+    /// Candidate operations of the spaces' edges.
+    Ops,
+    /// Training-free scores of networks.
     Proxies,
+    /// Data sets.
+    Datasets,
 }
 
 #[derive(Debug, Serialize)]
 struct Entry {
     name: &'static str,
-    about: &'static str,
+    description: &'static str,
 }
 
-/// Prints one registry.
+impl Registry {
+    fn entries(self) -> Vec<Entry> {
+        let entry = |name, description| Entry { name, description };
+        match self {
+            Registry::Spaces => space::all().iter().map(|s| entry(s.name(), s.description())).collect(),
+            Registry::Ops => space::OpName::all().map(|o| entry(o.as_str(), o.description())).collect(),
+            Registry::Proxies => proxy::all().iter().map(|p| entry(p.name(), p.description())).collect(),
+            Registry::Datasets => DatasetName::ALL.iter().map(|d| entry(d.as_str(), d.description())).collect(),
+        }
+    }
+}
+
+/// Prints one list.
 ///
 /// # Errors
 /// Standard output cannot be written.
 pub fn run(args: Args, cx: &Context) -> Result<()> {
-    let entries: Vec<Entry> = match args.what {
-        Registry::Proxies => vec![],
-    };
+    let entries = args.what.entries();
     if args.json {
         return cx.out.json(&entries);
     }
+    let mut table = Table::new([("name", Align::Left), ("description", Align::Left)]);
     for entry in entries {
-        cx.out.data(format_args!("{}  {}", entry.name, entry.about))?;
+        table.row([entry.name, entry.description]);
     }
-    Ok(())
+    cx.out.data(table)
 }

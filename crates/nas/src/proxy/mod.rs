@@ -2,22 +2,83 @@
 //!
 //! The kernels take the pairwise code distances of one mini-batch from the engine
 //! ([`engine::Network::code_distances`]) and know nothing of networks; a search calls [`naswot::score`] and
-//! [`net_perf_proxy::score`] on its supernet, `score` on the command line on discrete networks.
+//! [`net_perf_proxy::score`] on its supernet. A [`Proxy`] scores a network at initialisation; a new one is a file
+//! here and a line in [`all`].
 
+mod candidate;
 pub mod correlation;
+pub mod flops;
 mod log_det;
 pub mod naswot;
 pub mod net_perf_proxy;
+pub mod params;
 
-use engine::Distances;
+use std::fmt;
+
+pub use candidate::Candidate;
+use engine::{Distances, EngineError};
 pub use log_det::log_det;
 
-/// A signed logarithm: what a determinant-based proxy gives a network. Higher is better.
+use crate::suggest;
+
+/// A training-free score of a network at initialisation.
+pub trait Proxy: fmt::Debug + Send + Sync {
+    /// Name on the command line.
+    fn name(&self) -> &'static str;
+
+    /// One sentence for lists.
+    fn description(&self) -> &'static str;
+
+    /// Whether [`Candidate::images`] is read.
+    fn needs_images(&self) -> bool;
+
+    /// The score; higher is better.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    fn score(&self, candidate: &Candidate<'_>) -> Result<Score, EngineError>;
+}
+
+/// All proxies.
+pub fn all() -> &'static [&'static dyn Proxy] {
+    &[&naswot::Naswot, &net_perf_proxy::NetPerfProxy, &params::Params, &flops::Flops]
+}
+
+/// The proxy called `name`.
+///
+/// # Errors
+/// [`UnknownProxy`], with the nearest name.
+pub fn find(name: &str) -> Result<&'static dyn Proxy, UnknownProxy> {
+    all().iter().copied().find(|p| p.name() == name).ok_or_else(|| UnknownProxy { given: name.to_owned() })
+}
+
+/// A proxy name that does not exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownProxy {
+    /// The name that was given.
+    pub given: String,
+}
+
+impl fmt::Display for UnknownProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = || all().iter().map(|p| p.name());
+        write!(f, "unknown proxy `{}`, expected {}", self.given, suggest::one_of(names()))?;
+        match suggest::nearest(&self.given, names()) {
+            Some(nearest) => write!(f, "; did you mean `{nearest}`?"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for UnknownProxy {}
+
+/// What a proxy gives a network. Higher is better.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Score {
-    /// `log |det K|`; `-inf` where K is singular. Never NaN.
+    /// `log |det K|`, `-inf` where K is singular; or a count. Never NaN.
     pub value: f64,
     /// Sign of `det K`: 1, -1, or 0 where K is singular. Other than 1 is worth a report: K is not positive definite.
+    /// 1 for a count.
     pub sign: i8,
 }
 
@@ -49,6 +110,17 @@ mod tests {
         assert_eq!(finite.minus(Score { value: 1.0, sign: -1 }), 2.0);
         assert_eq!(finite.minus(Score::SINGULAR), f64::INFINITY);
         assert_eq!(Score::SINGULAR.minus(finite), f64::NEG_INFINITY);
+    }
+
+    #[test]
+    fn find_knows_the_names_and_suggests_the_nearest() {
+        for proxy in all() {
+            assert_eq!(find(proxy.name()).unwrap().name(), proxy.name());
+            assert!(!proxy.description().is_empty());
+        }
+        let expected =
+            "unknown proxy `naswt`, expected naswot, net-perf-proxy, params or flops; did you mean `naswot`?";
+        assert_eq!(find("naswt").unwrap_err().to_string(), expected);
     }
 }
 

@@ -1,8 +1,32 @@
 //! NASWOT: neural architecture search without training (Mellor et al., 2021, arXiv 2006.04647).
 
-use engine::CodeDistances;
+use engine::{CodeDistances, Codes, EngineError};
 
-use super::{Score, add_agreement, log_det};
+use super::{Candidate, Proxy, Score, add_agreement, log_det};
+
+/// NASWOT of a discrete network with random weights. The ReLUs of branches that do not reach the output do not count.
+#[derive(Clone, Copy, Debug)]
+pub struct Naswot;
+
+impl Proxy for Naswot {
+    fn name(&self) -> &'static str {
+        "naswot"
+    }
+
+    fn description(&self) -> &'static str {
+        "log |det K|, K = equal bits of the samples' ReLU codes (Mellor et al. 2021)"
+    }
+
+    fn needs_images(&self) -> bool {
+        true
+    }
+
+    fn score(&self, candidate: &Candidate<'_>) -> Result<Score, EngineError> {
+        let w = candidate.live();
+        let dead: Vec<usize> = (0..w.len()).filter(|&place| w[place] == 0.0).collect();
+        Ok(score(&candidate.distances(&w, Codes::ReluInputs)?, &dead))
+    }
+}
 
 /// `log |det K|` with `K_ij` the number of equal bits of the codes of samples `i` and `j`, summed over the ReLUs.
 ///

@@ -2,11 +2,35 @@
 
 use std::{fmt, str::FromStr};
 
-use engine::CodeDistances;
+use engine::{CodeDistances, Codes, EngineError};
 use serde::{Deserialize, Serialize};
 
-use super::{Score, add_agreement, log_det};
+use super::{Candidate, Proxy, Score, add_agreement, log_det};
 use crate::suggest;
+
+/// NetPerfProxy of a discrete network with random weights: every operation that reaches the output counts with weight 1,
+/// the kernel is [`Kernel::Agreement`].
+#[derive(Clone, Copy, Debug)]
+pub struct NetPerfProxy;
+
+impl Proxy for NetPerfProxy {
+    fn name(&self) -> &'static str {
+        "net-perf-proxy"
+    }
+
+    fn description(&self) -> &'static str {
+        "log |det K|, K = equal bits of the samples' operation output codes, weighted (HPE-DARTS, Eqs. 8-10)"
+    }
+
+    fn needs_images(&self) -> bool {
+        true
+    }
+
+    fn score(&self, candidate: &Candidate<'_>) -> Result<Score, EngineError> {
+        let w = candidate.live();
+        Ok(score(&candidate.distances(&w, Codes::OpOutputs)?, &w, Kernel::Agreement))
+    }
+}
 
 /// How the codes `S_i`, `S_j` of two samples at one operation of `L` bits are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

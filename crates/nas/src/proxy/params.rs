@@ -1,0 +1,44 @@
+//! The number of trainable parameters, in millions: the score that every other proxy must beat.
+
+use engine::EngineError;
+
+use super::{Candidate, Proxy, Score};
+use crate::space;
+
+/// The number of trainable parameters, in millions: the score that every other proxy must beat. As [`space::cost`] counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Params;
+
+impl Proxy for Params {
+    fn name(&self) -> &'static str {
+        "params"
+    }
+
+    fn description(&self) -> &'static str {
+        "trainable parameters in millions: the baseline that every other proxy must beat"
+    }
+
+    fn needs_images(&self) -> bool {
+        false
+    }
+
+    fn score(&self, candidate: &Candidate<'_>) -> Result<Score, EngineError> {
+        Ok(Score { value: space::cost(candidate.spec).params_m(), sign: 1 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::space::{Arch, nas_bench_201};
+    use engine::{Kernels, Options};
+
+    #[test]
+    fn is_the_published_size() {
+        let spec = Arch::new([3; 6]).unwrap().network_spec(&nas_bench_201::benchmark_shape(32, 10));
+        let options = Options { threads: 1, kernels: Kernels::Auto };
+        let candidate = Candidate { spec: &spec, images: &[], seed: 0, options };
+        assert_eq!(Params.score(&candidate).unwrap(), Score { value: 1.531_546, sign: 1 });
+        assert_eq!(crate::proxy::flops::Flops.score(&candidate).unwrap(), Score { value: 220.119_69, sign: 1 });
+    }
+}
