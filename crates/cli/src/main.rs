@@ -2,13 +2,13 @@
 #![forbid(unsafe_code)]
 // In a binary `pub` marks the interface of a module; nothing is reachable from outside.
 #![allow(unreachable_pub)]
-// Parts of the frame that the commands still to come call.
-#![allow(dead_code)]
 
+mod args;
 mod commands;
 mod context;
 mod error;
 mod output;
+#[allow(dead_code, unused_imports)] // the cell drawing is for `search` and `query`
 mod render;
 
 use clap::{Parser, error::ErrorKind};
@@ -49,5 +49,41 @@ fn usage_exit(usage: &clap::Error) -> Exit {
             _ => Exit::Ok,
         },
         _ => Exit::User,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{ArgAction, CommandFactory};
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// Every command says what it does; every optional value says what it is when it is not given.
+    #[test]
+    fn help_states_the_defaults() {
+        fn check(command: &clap::Command, path: &str) {
+            assert!(command.get_about().is_some(), "{path}: no help");
+            let grouped = |arg: &clap::Arg| {
+                command.get_groups().any(|g| g.is_required_set() && g.get_args().any(|id| id == arg.get_id()))
+            };
+            for arg in command.get_arguments().filter(|a| !a.is_hide_set()) {
+                let name = format!("{path} {}", arg.get_id());
+                let help =
+                    arg.get_long_help().or(arg.get_help()).unwrap_or_else(|| panic!("{name}: no help")).to_string();
+                let takes_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
+                if takes_value && !arg.is_required_set() && !grouped(arg) {
+                    let says = !arg.get_default_values().is_empty() || help.contains("default");
+                    assert!(says, "{name}: the help does not say the default: {help}");
+                }
+            }
+            for sub in command.get_subcommands() {
+                check(sub, &format!("{path} {}", sub.get_name()));
+            }
+        }
+        check(&Cli::command(), "hpe-darts");
     }
 }

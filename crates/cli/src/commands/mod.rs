@@ -3,6 +3,7 @@
 //! A new command is a `mod` line and a line in the list below; its help text is the doc comment of its `Args`.
 
 mod list;
+mod score;
 
 use crate::context::Context;
 
@@ -27,4 +28,5 @@ macro_rules! commands {
 
 commands! {
     List => list,
+    Score => score,
 }

@@ -3,7 +3,6 @@
 mod cell;
 mod table;
 
-#[allow(unused_imports)] // drawn by `search` and `query`
 pub use cell::genotype;
 pub use table::{Align, Table};
 

@@ -1,0 +1,56 @@
+//! Options that several commands share.
+
+use std::thread;
+
+use nas::data::{DataError, DatasetName};
+
+/// `--threads`.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Threads {
+    /// Worker threads, 1 to 1024; results do not depend on it [default: one per core].
+    #[arg(long, value_name = "N", value_parser = count(1, 1024))]
+    threads: Option<usize>,
+}
+
+impl Threads {
+    /// The number that was asked for, else that of the cores this process may use.
+    pub fn get(self) -> usize {
+        self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
+    }
+}
+
+/// Reads a whole number in `low..=high`. The error names both limits.
+pub fn count(low: usize, high: usize) -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync + 'static {
+    move |text| match text.parse::<usize>() {
+        Ok(n) if (low..=high).contains(&n) => Ok(n),
+        _ => Err(format!("expected a whole number from {low} to {high}")),
+    }
+}
+
+/// Reads the name of a data set. The error says what is known and what may have been meant.
+pub fn dataset(text: &str) -> Result<DatasetName, String> {
+    text.parse().map_err(|e: DataError| match e.hint() {
+        Some(hint) => format!("{e}; {hint}"),
+        None => e.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_outside_their_limits_are_refused() {
+        let read = count(1, 8);
+        assert_eq!(read("8"), Ok(8));
+        for bad in ["0", "9", "-1", "1.5", "", "two", "99999999999999999999999"] {
+            assert_eq!(read(bad).unwrap_err(), "expected a whole number from 1 to 8");
+        }
+    }
+
+    #[test]
+    fn an_unknown_data_set_gets_the_nearest_name() {
+        assert_eq!(dataset("cifar10"), Ok(DatasetName::Cifar10));
+        assert!(dataset("cifa10").unwrap_err().contains("did you mean cifar10?"));
+    }
+}

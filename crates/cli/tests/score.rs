@@ -1,0 +1,83 @@
+//! `score`, without the engine: arguments, counts, JSON.
+
+mod common;
+
+use common::run;
+
+const ALL_CONV: &str =
+    "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|";
+const ALL_NONE: &str = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|";
+
+#[test]
+fn json_is_a_pure_array_of_the_documented_objects() {
+    let (code, out, _) = run(&["score", "--proxy", "params", "--arch", ALL_CONV, ALL_NONE, "--json"]);
+    assert_eq!(code, 0);
+    let scores: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let scores = scores.as_array().unwrap();
+    assert_eq!(scores.len(), 2);
+    for (got, (arch, params)) in scores.iter().zip([(ALL_CONV, 1.531_546), (ALL_NONE, 0.073_306)]) {
+        let keys: Vec<_> = got.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, ["arch", "score", "seconds"]);
+        assert_eq!((got["arch"].as_str(), got["score"].as_f64()), (Some(arch), Some(params)));
+        assert!(got["seconds"].as_f64().unwrap() >= 0.0);
+    }
+}
+
+#[test]
+fn sizes_follow_the_options() {
+    let score = |extra: &[&str]| {
+        let args = [&["score", "--proxy", "flops", "--arch", ALL_NONE, "--json"], extra].concat();
+        let (code, out, err) = run(&args);
+        assert_eq!(code, 0, "{err}");
+        serde_json::from_str::<serde_json::Value>(&out).unwrap()[0]["score"].as_f64().unwrap()
+    };
+    assert_eq!(score(&[]), 7.783_05);
+    assert_eq!(score(&["--dataset", "cifar100"]), 7.788_9);
+    assert!(score(&["--channels", "32"]) > 3.5 * score(&[]));
+    assert!(score(&["--dataset", "digits"]) < score(&[]) / 10.0);
+}
+
+#[test]
+fn a_sample_repeats_with_its_seed() {
+    let sample = |seed: &str| {
+        let (code, out, _) = run(&["score", "--proxy", "params", "--sample", "40", "--seed", seed]);
+        assert_eq!(code, 0);
+        let archs: Vec<String> = out.lines().map(|line| line.split_whitespace().last().unwrap().to_owned()).collect();
+        let distinct: std::collections::BTreeSet<_> = archs.iter().collect();
+        assert_eq!(distinct.len(), 40);
+        archs
+    };
+    assert_eq!(sample("3"), sample("3"));
+    assert_ne!(sample("3"), sample("4"));
+}
+
+#[test]
+fn bad_arguments_say_what_is_wrong_and_what_would_be_right() {
+    let broken = "|nor_conv_3x3~0|+|nor_conv_3x4~0|nor_conv_3x3~1|+|none~0|none~1|none~2|";
+    for (args, parts) in [
+        (&["--proxy", "naswt", "--sample", "3"][..], &["`naswt`", "did you mean `naswot`?"][..]),
+        (&["--proxy", "params", "--sample", "0"], &["'0'", "from 1 to 15625"]),
+        (&["--proxy", "params", "--sample", "15626"], &["'15626'", "from 1 to 15625"]),
+        (&["--proxy", "params", "--arch", broken], &["character 19", "nor_conv_3x4", "nor_conv_3x3"]),
+        (&["--proxy", "params"], &["--arch", "--sample"]),
+        (&["--proxy", "params", "--arch", ALL_NONE, "--sample", "3"], &["cannot be used with"]),
+        (&["--sample", "3"], &["--proxy"]),
+        (&["--proxy", "params", "--sample", "3", "--threads", "0"], &["'0'", "from 1 to 1024"]),
+        (&["--proxy", "naswot", "--sample", "3", "--batch", "1"], &["'1'", "from 2 to 4096"]),
+        (&["--proxy", "naswot", "--sample", "3", "--batch", "2000"], &["2000", "1437"]),
+        (&["--proxy", "naswot", "--sample", "3", "--dataset", "cifar-10"], &["did you mean cifar10?"]),
+        (
+            &["--proxy", "naswot", "--sample", "3", "--dataset", "cifar10"],
+            &["\n\nhint: `hpe-darts data fetch cifar10`"],
+        ),
+        (&["--proxy", "naswot", "--sample", "3", "--dataset", "cifar10", "--data", "no/such"], &["no/such", "hint: "]),
+        (&["--proxy", "params", "--sample", "3", "--seed", "-1"], &["-1"]),
+    ] {
+        let (code, out, err) = run(&[&["score"], args].concat());
+        assert_eq!((code, out.as_str()), (1, ""), "{args:?}: {err}");
+        assert!(err.starts_with("error: "), "{args:?}: {err}");
+        for part in parts {
+            assert!(err.contains(part), "{args:?}: no {part:?} in {err}");
+        }
+    }
+}
