@@ -92,6 +92,11 @@ impl Format {
         self.label_bytes.len() + PIXELS
     }
 
+    /// Whether the official checksum of every file is known.
+    pub(super) fn has_checksums(&self) -> bool {
+        self.files.iter().all(|file| file.md5.is_some())
+    }
+
     /// Bytes of an official file.
     pub(super) fn size(&self, file: &FileFormat) -> u64 {
         (file.records * self.record()) as u64

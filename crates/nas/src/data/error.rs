@@ -26,6 +26,12 @@ pub enum DataError {
         /// What was looked for.
         wanted: String,
     },
+    /// Nobody said where the data set is.
+    #[error("{dataset} is not built in and there is no folder to look for it in")]
+    NoLocation {
+        /// Registry name.
+        dataset: &'static str,
+    },
     /// A folder or file that does not exist.
     #[error("{dataset}: no such file or folder: {}", .path.display())]
     NoSuchPath {
@@ -186,6 +192,26 @@ pub enum DataError {
         /// The reason.
         why: String,
     },
+    /// A downloaded file whose checksum is wrong; it was removed.
+    #[error("{url} is not the official file: MD5 expected {expected}, found {found}")]
+    Altered {
+        /// The address.
+        url: String,
+        /// The official MD5.
+        expected: String,
+        /// The MD5 of what came.
+        found: String,
+    },
+    /// A file with the name that a download would have.
+    #[error("{} exists and is not the official file: MD5 expected {expected}, found {found}", .path.display())]
+    Occupied {
+        /// The file.
+        path: PathBuf,
+        /// The official MD5.
+        expected: String,
+        /// The file's MD5.
+        found: String,
+    },
     /// Another process is downloading the same file.
     #[error("{} is being downloaded by another process", .0.display())]
     Locked(PathBuf),
@@ -203,7 +229,10 @@ impl DataError {
         match self {
             Self::UnknownDataset { given } => Some(super::DatasetName::hint_for(given)),
             Self::UnknownSplit { given } => Some(super::SplitChoice::hint_for(given)),
-            Self::NotFound { dataset, .. } | Self::NoSuchPath { dataset, .. } | Self::Incomplete { dataset, .. } => {
+            Self::NotFound { dataset, .. }
+            | Self::NoSuchPath { dataset, .. }
+            | Self::NoLocation { dataset }
+            | Self::Incomplete { dataset, .. } => {
                 Some(format!("`hpe-darts data fetch {dataset}` downloads it, `--data DIR` says where it is"))
             }
             Self::PythonVersion { dataset, .. } => {
@@ -217,6 +246,8 @@ impl DataError {
             Self::Batch { batch: 0, .. } => Some("a batch has at least 1 sample".to_owned()),
             Self::Batch { samples, .. } => Some(format!("a batch of at most {samples} fits")),
             Self::Interrupted { .. } => Some("what is there is kept: run the same command again to go on".to_owned()),
+            Self::Altered { .. } => Some("what came was removed: try again, or get the file another way".to_owned()),
+            Self::Occupied { .. } => Some("move the file away and run the same command again".to_owned()),
             _ => None,
         }
     }

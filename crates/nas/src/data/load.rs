@@ -1,8 +1,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::cache::Slot;
 use super::cifar::{self, Assembler, Format};
-use super::{DataError, Dataset, DatasetName, digits};
+use super::{DataError, Dataset, DatasetName, archive, checksum, digits};
 
 /// Where a data set is looked for and how strictly it is checked.
 ///
@@ -27,46 +28,367 @@ impl Default for LoadOptions {
     }
 }
 
+impl LoadOptions {
+    /// Where downloads are kept below the program's own folder.
+    pub fn downloads(home: &Path) -> PathBuf {
+        home.join("datasets")
+    }
+}
+
+/// What [`load_with`] tells while it works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoadEvent {
+    /// The files are read from a folder, the user's own or that of decoded archives.
+    Reading {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// An archive is being decoded, which takes seconds.
+    Decoding {
+        /// The archive.
+        archive: PathBuf,
+    },
+    /// The decoded files were kept for the next time.
+    Cached {
+        /// Their folder.
+        folder: PathBuf,
+    },
+}
+
 /// Reads a data set into memory.
 ///
 /// # Errors
-/// Everything that can be wrong with the files: [`DataError::NoSuchPath`], [`DataError::NotFound`], [`DataError::Incomplete`],
-/// [`DataError::Size`], [`DataError::Records`], [`DataError::Label`], [`DataError::Checksum`], [`DataError::Archive`],
-/// [`DataError::PythonVersion`], [`DataError::Io`].
+/// Everything that can be wrong with the files: [`DataError::NoLocation`], [`DataError::NoSuchPath`], [`DataError::NotFound`],
+/// [`DataError::Incomplete`], [`DataError::Size`], [`DataError::Records`], [`DataError::Label`], [`DataError::Checksum`],
+/// [`DataError::Archive`], [`DataError::PythonVersion`], [`DataError::Io`].
 pub fn load(name: DatasetName, options: &LoadOptions) -> Result<Dataset, DataError> {
-    match name {
-        DatasetName::Digits => digits::load(),
-        DatasetName::Cifar10 => load_cifar(&cifar::CIFAR10, options),
-        DatasetName::Cifar100 => load_cifar(&cifar::CIFAR100, options),
+    load_with(name, options, &mut |_| ())
+}
+
+/// [`load`] that tells what it does.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(
+    name: DatasetName,
+    options: &LoadOptions,
+    notify: &mut dyn FnMut(LoadEvent),
+) -> Result<Dataset, DataError> {
+    let format = match name {
+        DatasetName::Digits => return digits::load(),
+        DatasetName::Cifar10 => &cifar::CIFAR10,
+        DatasetName::Cifar100 => &cifar::CIFAR100,
+    };
+    match locate(format, options)? {
+        Found::Folder(folder) => {
+            notify(LoadEvent::Reading { folder: folder.clone() });
+            read_folder(format, &folder, options.verify, None)
+        }
+        Found::Archive(path) => read_archive(format, &path, options, notify),
     }
 }
 
-fn load_cifar(format: &'static Format, options: &LoadOptions) -> Result<Dataset, DataError> {
-    let downloads = options.home.as_deref().map(|home| home.join("datasets"));
-    let path = options.data.clone().or(downloads).unwrap_or_else(|| PathBuf::from("."));
+enum Found {
+    Folder(PathBuf),
+    Archive(PathBuf),
+}
+
+fn locate(format: &'static Format, options: &LoadOptions) -> Result<Found, DataError> {
+    let dataset = format.dataset.as_str();
+    let path = match (&options.data, &options.home) {
+        (Some(data), _) => data.clone(),
+        (None, Some(home)) => LoadOptions::downloads(home),
+        (None, None) => return Err(DataError::NoLocation { dataset }),
+    };
+    if path.is_file() {
+        return Ok(Found::Archive(path));
+    }
     if options.data.is_some() && !path.exists() {
-        return Err(DataError::NoSuchPath { dataset: format.dataset.as_str(), path });
+        return Err(DataError::NoSuchPath { dataset, path });
     }
     for folder in [path.clone(), path.join(format.folder)] {
         if format.files.iter().any(|file| folder.join(file.name).is_file()) {
-            return read_folder(format, &folder, options.verify);
+            return Ok(Found::Folder(folder));
         }
     }
-    let wanted = format!("{} nor {}.tar.gz", format.files[0].name, format.archive);
-    Err(DataError::NotFound { dataset: format.dataset.as_str(), path, wanted })
+    let archives = archive::ENDINGS.iter().map(|ending| path.join(format!("{}{ending}", format.archive)));
+    if let Some(archive) = archives.into_iter().find(|archive| archive.is_file()) {
+        return Ok(Found::Archive(archive));
+    }
+    let (folder, file) = format.python;
+    if path.join(folder).join(file).is_file() || path.ends_with(folder) && path.join(file).is_file() {
+        return Err(DataError::PythonVersion { dataset, path });
+    }
+    let wanted = format!("{} nor {}{}", format.files[0].name, format.archive, archive::ENDINGS[0]);
+    Err(DataError::NotFound { dataset, path, wanted })
 }
 
-fn read_folder(format: &'static Format, folder: &Path, verify: bool) -> Result<Dataset, DataError> {
+/// `sums`: checksums of the files by name, for those that have no official one.
+fn read_folder(
+    format: &'static Format,
+    folder: &Path,
+    verify: bool,
+    sums: Option<&[(String, String)]>,
+) -> Result<Dataset, DataError> {
     let mut assembler = Assembler::new(format, verify);
     for (at, file) in format.files.iter().enumerate() {
         let path = folder.join(file.name);
-        if path.is_file() {
-            assembler.add(at, &fs::read(&path).map_err(DataError::io(&path))?)?;
+        if !path.is_file() {
+            continue;
         }
+        let bytes = fs::read(&path).map_err(DataError::io(&path))?;
+        if let Some((_, expected)) = sums.into_iter().flatten().find(|(name, _)| name == file.name) {
+            let found = checksum::of_bytes(&bytes);
+            if found != *expected {
+                let (file, expected) = (file.name.to_owned(), expected.clone());
+                return Err(DataError::Checksum { file, expected, found });
+            }
+        }
+        assembler.add(at, &bytes)?;
     }
+    complete(assembler, format, folder)
+}
+
+fn complete(assembler: Assembler, format: &Format, path: &Path) -> Result<Dataset, DataError> {
     let missing = assembler.missing();
     if !missing.is_empty() {
-        return Err(DataError::Incomplete { dataset: format.dataset.as_str(), path: folder.to_owned(), missing });
+        return Err(DataError::Incomplete { dataset: format.dataset.as_str(), path: path.to_owned(), missing });
     }
     assembler.finish()
+}
+
+fn read_archive(
+    format: &'static Format,
+    path: &Path,
+    options: &LoadOptions,
+    notify: &mut dyn FnMut(LoadEvent),
+) -> Result<Dataset, DataError> {
+    let slot = options.home.as_deref().and_then(|home| Slot::of(home, format, path).ok());
+    if let Some((slot, sums)) = slot.as_ref().and_then(|slot| Some((slot, slot.sums()?))) {
+        // Official checksums, where there are any, make the cache's own superfluous.
+        let sums = (!options.verify || !format.has_checksums()).then_some(sums.as_slice());
+        // Anything wrong with the cached files: the archive decides.
+        if let Ok(dataset) = read_folder(format, slot.folder(), options.verify, sums) {
+            notify(LoadEvent::Reading { folder: slot.folder().to_owned() });
+            return Ok(dataset);
+        }
+    }
+    notify(LoadEvent::Decoding { archive: path.to_owned() });
+    let mut filling = slot.as_ref().and_then(Slot::fill);
+    let mut assembler = Assembler::new(format, options.verify);
+    archive::read(path, format, options.verify, &mut |at, bytes| {
+        assembler.add(at, bytes)?;
+        filling = filling.take().and_then(|filling| filling.add(format.files[at].name, bytes));
+        Ok(())
+    })?;
+    let dataset = complete(assembler, format, path)?;
+    if let (Some(filling), Some(slot)) = (filling, slot)
+        && filling.finish(&slot)
+    {
+        notify(LoadEvent::Cached { folder: slot.folder().to_owned() });
+    }
+    Ok(dataset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cifar::tests::records;
+    use super::super::cifar::{CIFAR10, CIFAR100};
+    use super::*;
+    use flate2::{Compression, write::GzEncoder};
+    use lzma_rust2::{XzOptions, XzWriter};
+    use proptest::prelude::*;
+    use std::io::Write;
+
+    /// A tar with `n + 1` records in file `n`.
+    fn tarball(format: &'static Format, folder: &str) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (at, file) in format.files.iter().enumerate() {
+            let bytes = records(format, at + 1);
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, format!("{folder}/{}", file.name), &bytes[..]).unwrap();
+        }
+        tar.into_inner().unwrap()
+    }
+
+    fn gz(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn xz(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = XzWriter::new(Vec::new(), XzOptions::with_preset(1)).unwrap();
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn own(data: &Path) -> LoadOptions {
+        LoadOptions { data: Some(data.to_owned()), home: None, verify: false }
+    }
+
+    fn message(result: Result<Dataset, DataError>, folder: &Path) -> String {
+        result.unwrap_err().to_string().replace(&folder.display().to_string(), "DIR")
+    }
+
+    #[test]
+    fn folders_and_archives_give_the_same() {
+        for (name, format) in [(DatasetName::Cifar10, &CIFAR10), (DatasetName::Cifar100, &CIFAR100)] {
+            let dir = tempfile::tempdir().unwrap();
+            let plain = dir.path().join("plain");
+            fs::create_dir_all(plain.join(format.folder)).unwrap();
+            for (at, file) in format.files.iter().enumerate() {
+                fs::write(plain.join(format.folder).join(file.name), records(format, at + 1)).unwrap();
+            }
+            let expected = load(name, &own(&plain)).unwrap();
+            assert_eq!(expected.test().len(), format.files.len());
+            let tar = tarball(format, format.folder);
+            for (ending, bytes) in [(".tar", tar.clone()), (".tar.gz", gz(&tar)), (".tar.xz", xz(&tar))] {
+                let folder = dir.path().join(&ending[1..]);
+                fs::create_dir(&folder).unwrap();
+                let archive = folder.join(format!("{}{ending}", format.archive));
+                fs::write(&archive, bytes).unwrap();
+                for place in [plain.join(format.folder), archive, folder] {
+                    let dataset = load(name, &own(&place)).unwrap();
+                    assert_eq!((dataset.train(), dataset.test()), (expected.train(), expected.test()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = load(DatasetName::Cifar10, &own(&dir.path().join("nowhere"))).unwrap_err();
+        assert!(error.to_string().starts_with("cifar10: no such file or folder: "));
+        assert!(error.hint().unwrap().contains("`hpe-darts data fetch cifar10`"));
+        assert_eq!(
+            message(load(DatasetName::Cifar10, &own(dir.path())), dir.path()),
+            "cifar10 is not in DIR: found neither data_batch_1.bin nor cifar-10-binary.tar.gz"
+        );
+        fs::write(dir.path().join("data_batch_2.bin"), records(&CIFAR10, 1)).unwrap();
+        assert_eq!(
+            message(load(DatasetName::Cifar10, &own(dir.path())), dir.path()),
+            "cifar10 in DIR is incomplete: data_batch_1.bin, data_batch_3.bin, data_batch_4.bin, data_batch_5.bin, \
+             test_batch.bin missing"
+        );
+        let home = LoadOptions { home: Some(dir.path().to_owned()), ..LoadOptions::default() };
+        let error = message(load(DatasetName::Cifar100, &home), dir.path());
+        assert!(error.starts_with("cifar100 is not in DIR/datasets"), "{error}");
+        assert!(load(DatasetName::Cifar10, &LoadOptions::default()).is_err());
+        assert!(load(DatasetName::Digits, &LoadOptions::default()).is_ok());
+    }
+
+    #[test]
+    fn the_python_version_is_recognised() {
+        let dir = tempfile::tempdir().unwrap();
+        let pickles = dir.path().join("cifar-10-batches-py");
+        fs::create_dir(&pickles).unwrap();
+        fs::write(pickles.join("data_batch_1"), "pickle").unwrap();
+        let mut tar = tar::Builder::new(Vec::new());
+        tar.append_dir_all("cifar-10-batches-py", &pickles).unwrap();
+        let archive = dir.path().join("cifar-10-python.tar.gz");
+        fs::write(&archive, gz(&tar.into_inner().unwrap())).unwrap();
+        for place in [dir.path(), &pickles, &archive] {
+            let error = load(DatasetName::Cifar10, &own(place)).unwrap_err();
+            assert!(error.to_string().contains("holds the Python version of cifar10"), "{error}");
+        }
+    }
+
+    #[test]
+    fn damaged_archives_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cifar-10-binary.archive");
+        let tar = tarball(&CIFAR10, CIFAR10.folder);
+        for whole in [gz(&tar), xz(&tar)] {
+            fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+            let error = message(load(DatasetName::Cifar10, &own(&path)), dir.path());
+            assert!(error.starts_with("DIR/cifar-10-binary.archive is damaged or no archive: "), "{error}");
+            let mut flipped = whole.clone();
+            flipped[whole.len() / 2] ^= 0x10;
+            fs::write(&path, &flipped).unwrap();
+            assert!(load(DatasetName::Cifar10, &own(&path)).is_err());
+        }
+        fs::write(&path, "this is no archive".repeat(100)).unwrap();
+        assert!(message(load(DatasetName::Cifar10, &own(&path)), dir.path()).contains("damaged or no archive"));
+        // Well-formed, but not the official files.
+        fs::write(&path, gz(&tar)).unwrap();
+        let strict = LoadOptions { verify: true, ..own(&path) };
+        let error = load(DatasetName::Cifar10, &strict).unwrap_err();
+        assert_eq!(error.to_string(), "data_batch_1.bin has 3073 bytes, expected 30730000");
+        assert!(error.hint().unwrap().contains("--set data.verify=false"));
+    }
+
+    fn events(options: &LoadOptions) -> Vec<LoadEvent> {
+        let mut events = Vec::new();
+        let dataset = load_with(DatasetName::Cifar10, options, &mut |event| events.push(event)).unwrap();
+        assert_eq!((dataset.train().len(), dataset.test().len()), (15, 6));
+        events
+    }
+
+    #[test]
+    fn decoded_archives_are_kept_by_content_and_checked() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = dir.path().join("c.tar.gz");
+        fs::write(&archive, gz(&tarball(&CIFAR10, "x"))).unwrap();
+        let options = LoadOptions { home: Some(dir.path().join("home")), ..own(&archive) };
+        let first = events(&options);
+        let [LoadEvent::Decoding { .. }, LoadEvent::Cached { folder }] = &first[..] else { panic!("{first:?}") };
+        assert_eq!(events(&options), [LoadEvent::Reading { folder: folder.clone() }]);
+        // No trace of the writing.
+        assert_eq!(fs::read_dir(dir.path().join("home/cache")).unwrap().count(), 1);
+        // A cached file that changed is found out and replaced.
+        let file = folder.join("data_batch_3.bin");
+        let mut bytes = fs::read(&file).unwrap();
+        bytes[100] ^= 1;
+        fs::write(&file, &bytes).unwrap();
+        assert_eq!(events(&options), first);
+        assert_eq!(events(&options), [LoadEvent::Reading { folder: folder.clone() }]);
+        // Another archive under the same name is another content.
+        fs::write(&archive, gz(&tarball(&CIFAR10, "y"))).unwrap();
+        assert!(matches!(events(&options)[..], [LoadEvent::Decoding { .. }, LoadEvent::Cached { .. }]));
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_written_does_no_harm() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = dir.path().join("c.tar.gz");
+        fs::write(&archive, gz(&tarball(&CIFAR10, "x"))).unwrap();
+        // A file where the cache's folder would be: refused even for root.
+        let home = dir.path().join("home");
+        fs::create_dir(&home).unwrap();
+        fs::write(home.join("cache"), "").unwrap();
+        let options = LoadOptions { home: Some(home), ..own(&archive) };
+        assert!(matches!(events(&options)[..], [LoadEvent::Decoding { .. }]));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn no_archive_bytes_panic(
+            kind in 0usize..4, cut in 0.0f64..1.0, flips in proptest::collection::vec((0.0f64..1.0, any::<u8>()), 0..4),
+            noise: Vec<u8>,
+        ) {
+            static ARCHIVES: std::sync::OnceLock<[Vec<u8>; 3]> = std::sync::OnceLock::new();
+            let archives = ARCHIVES.get_or_init(|| {
+                let tar = tarball(&CIFAR100, "x");
+                [gz(&tar), xz(&tar), tar]
+            });
+            let mut bytes = archives.get(kind).cloned().unwrap_or(noise);
+            for (place, value) in flips {
+                let at = (place * bytes.len() as f64) as usize;
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = value;
+                }
+            }
+            if cut > 0.5 {
+                bytes.truncate((cut * bytes.len() as f64) as usize);
+            }
+            let file = tempfile::NamedTempFile::new().unwrap();
+            fs::write(file.path(), &bytes).unwrap();
+            let _ = load(DatasetName::Cifar100, &own(file.path()));
+        }
+    }
 }

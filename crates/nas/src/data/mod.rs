@@ -4,18 +4,19 @@
 //! a [`Source`] is a set of samples, and a [`Loader`] turns it into normalised f32 batches on a thread of its own.
 //! Everything random depends on (seed, stream, epoch, position) only, so a loader can start at any step.
 
+mod archive;
 mod augmentation;
-#[allow(dead_code)]
+mod cache;
 mod checksum;
-#[allow(dead_code)]
 mod cifar;
 mod dataset;
 mod digits;
+mod download;
 mod error;
+mod fetch;
 mod load;
 mod loader;
 mod prefetch;
-mod python_random;
 mod random;
 mod registry;
 mod source;
@@ -23,8 +24,10 @@ mod split;
 
 pub use augmentation::Augmentation;
 pub use dataset::{ChannelStatistics, Dataset, ImageShape, Normalisation, Part, PartName};
+pub use download::Progress;
 pub use error::DataError;
-pub use load::{LoadOptions, load};
+pub use fetch::{FetchOptions, FetchOutcome, Fetched, fetch};
+pub use load::{LoadEvent, LoadOptions, load, load_with};
 pub use loader::{BatchBuf, Loader, LoaderOptions, Order};
 pub use registry::DatasetName;
 pub use source::Source;

@@ -8,9 +8,9 @@ use flate2::read::GzDecoder;
 use serde::{Deserialize, Serialize};
 
 use super::DataError;
-use super::python_random::PythonRandom;
+
 use super::random::{self, Purpose};
-use crate::suggest;
+use crate::{python_random::PythonRandom, suggest};
 
 /// The training part in two: omega learns on one half, alpha and the importance of operations use the other.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,72 @@
+//! The files of a data set out of a `.tar`, `.tar.gz` or `.tar.xz`, decoded as a stream.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek};
+use std::path::Path;
+
+use flate2::read::GzDecoder;
+use lzma_rust2::XzReader;
+
+use super::DataError;
+use super::cifar::{FileFormat, Format};
+
+/// Endings that an archive may have, in the order they are looked for.
+pub(super) const ENDINGS: [&str; 4] = [".tar.gz", ".tgz", ".tar.xz", ".tar"];
+
+/// Largest file taken out of an archive where the official size is not asked for.
+const LARGEST: u64 = 1 << 30;
+/// Memory that a `.xz` may ask for, in KiB; the strongest preset needs 65 MiB.
+const XZ_MEMORY: u32 = 1 << 20;
+
+/// Takes the number of a file in its format, and its content.
+pub(super) type Take<'a> = dyn FnMut(usize, &[u8]) -> Result<(), DataError> + 'a;
+
+/// Gives the number and content of each file of `format` to `take`, in the archive's order.
+pub(super) fn read(path: &Path, format: &'static Format, verify: bool, take: &mut Take<'_>) -> Result<(), DataError> {
+    let damaged = |e: io::Error| DataError::Archive { path: path.to_owned(), why: e.to_string() };
+    let mut archive = tar::Archive::new(open(path).map_err(DataError::io(path))?);
+    let mut bytes = Vec::new();
+    for entry in archive.entries().map_err(damaged)? {
+        let mut entry = entry.map_err(damaged)?;
+        let inner = entry.path().map_err(damaged)?.into_owned();
+        if inner.ends_with(Path::new(format.python.0).join(format.python.1)) {
+            let dataset = format.dataset.as_str();
+            return Err(DataError::PythonVersion { dataset, path: path.to_owned() });
+        }
+        let name = inner.file_name();
+        let Some(at) = format.files.iter().position(|file| name == Some(file.name.as_ref())) else { continue };
+        check_size(path, format, &format.files[at], entry.size(), verify)?;
+        bytes.clear();
+        entry.read_to_end(&mut bytes).map_err(damaged)?;
+        take(at, &bytes)?;
+    }
+    // The compressor's own checksums come last.
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(damaged)?;
+    Ok(())
+}
+
+fn check_size(path: &Path, format: &Format, file: &FileFormat, found: u64, verify: bool) -> Result<(), DataError> {
+    let expected = format.size(file);
+    if verify && found != expected {
+        return Err(DataError::Size { file: file.name.to_owned(), found, expected });
+    }
+    if found > LARGEST {
+        let why = format!("{} has {found} bytes, more than can be meant", file.name);
+        return Err(DataError::Archive { path: path.to_owned(), why });
+    }
+    Ok(())
+}
+
+/// The uncompressed stream; what it is compressed with is told by its first bytes, not by its name.
+fn open(path: &Path) -> io::Result<Box<dyn Read>> {
+    let mut file = File::open(path)?;
+    let mut magic = Vec::new();
+    file.by_ref().take(6).read_to_end(&mut magic)?;
+    file.rewind()?;
+    let reader = BufReader::with_capacity(1 << 18, file);
+    Ok(match magic.as_slice() {
+        [0x1f, 0x8b, ..] => Box::new(GzDecoder::new(reader)),
+        b"\xfd7zXZ\0" => Box::new(XzReader::new_mem_limit(reader, true, XZ_MEMORY)),
+        _ => Box::new(reader),
+    })
+}

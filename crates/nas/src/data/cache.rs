@@ -1,0 +1,89 @@
+//! Decoded archives, kept so that the next run does not decode them again. A cache is only a convenience: whatever goes
+//! wrong with it, the archive is still there, so no failure is reported.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::checksum;
+use super::cifar::Format;
+
+const SUMS: &str = "MD5SUMS";
+const UNFINISHED: &str = ".tmp-";
+/// Age at which the leftovers of a killed process are removed.
+const STALE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The place of one archive's files, named by the archive's content.
+pub(super) struct Slot {
+    folder: PathBuf,
+}
+
+impl Slot {
+    pub(super) fn of(home: &Path, format: &Format, archive: &Path) -> io::Result<Self> {
+        let sum = checksum::of_reader(File::open(archive)?)?;
+        Ok(Self { folder: home.join("cache").join(format!("{}-{sum}", format.folder)) })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The checksum of each file when it was written, by name. `None` if nothing is cached.
+    pub(super) fn sums(&self) -> Option<Vec<(String, String)>> {
+        let text = fs::read_to_string(self.folder.join(SUMS)).ok()?;
+        text.lines().map(|line| line.split_once("  ").map(|(sum, name)| (name.to_owned(), sum.to_owned()))).collect()
+    }
+
+    /// Starts to fill the slot. `None` if that is impossible.
+    pub(super) fn fill(&self) -> Option<Filling> {
+        let parent = self.folder.parent()?;
+        fs::create_dir_all(parent).ok()?;
+        remove_stale(parent);
+        let folder = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(parent).ok()?;
+        Some(Filling { folder, sums: String::new() })
+    }
+}
+
+/// A cache entry that is being written beside its final place.
+pub(super) struct Filling {
+    folder: TempDir,
+    sums: String,
+}
+
+impl Filling {
+    /// Adds a file; `None` and everything is removed if it cannot be written.
+    pub(super) fn add(mut self, name: &str, bytes: &[u8]) -> Option<Self> {
+        write_synced(&self.folder.path().join(name), bytes).ok()?;
+        self.sums += &format!("{}  {name}\n", checksum::of_bytes(bytes));
+        Some(self)
+    }
+
+    /// Puts the files in their place, which holds either all of them or none. Says whether it worked.
+    pub(super) fn finish(self, slot: &Slot) -> bool {
+        if write_synced(&self.folder.path().join(SUMS), self.sums.as_bytes()).is_err() {
+            return false;
+        }
+        // A damaged entry goes; an intact one that another process has just put there is as good as this one.
+        let _ = fs::remove_dir_all(&slot.folder);
+        fs::rename(self.folder.path(), &slot.folder).is_ok()
+    }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn remove_stale(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let unfinished = entry.file_name().to_string_lossy().starts_with(UNFINISHED);
+        let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|time| time.elapsed().ok());
+        if unfinished && age.is_some_and(|age| age > STALE) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
