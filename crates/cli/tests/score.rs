@@ -81,3 +81,39 @@ fn bad_arguments_say_what_is_wrong_and_what_would_be_right() {
         }
     }
 }
+
+#[test]
+fn correlations_are_those_of_scipy() {
+    let Some(csv) = common::data_file("nas-bench-201.csv.gz") else { return };
+    let home = tempfile::tempdir().unwrap();
+    let table = home.path().join(nas::benchmark::FILE_NAME);
+    nas::benchmark::import(&csv).unwrap().table.save(&table).unwrap();
+    let run = |extra: &[&str]| {
+        let args = [&["score", "--proxy", "flops", "--sample", "15625"], extra].concat();
+        let output = common::program(home.path()).args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    // scipy.stats.spearmanr and kendalltau of the columns flops_m and params_mb with each accuracy, all rows.
+    let expected = "
+Rank correlation of flops with the accuracy after 200 epochs, 15625 architectures:
+accuracy              spearman  kendall  params: spearman  kendall
+cifar10 valid            0.711    0.534             0.711    0.534
+cifar10 test             0.753    0.578             0.753    0.578
+cifar100 valid           0.725    0.551             0.725    0.551
+cifar100 test            0.728    0.553             0.728    0.553
+imagenet16-120 valid     0.679    0.508             0.679    0.508
+imagenet16-120 test      0.692    0.520             0.692    0.520
+";
+    let (out, err) = run(&[]);
+    assert!(out.ends_with(expected), "{}", &out[out.len() - 600..]);
+    assert_eq!(err, "");
+    let (out, err) = run(&["--json"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&out).unwrap().as_array().unwrap().len(), 15_625);
+    assert_eq!(err, expected.trim_start());
+
+    std::fs::write(&table, b"no table").unwrap();
+    let (out, err) = run(&[]);
+    assert_eq!(out.lines().count(), 15_625);
+    assert!(err.starts_with("note: no correlations: "), "{err}");
+}

@@ -1,7 +1,7 @@
 //! Running the program as a user does.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
 };
 
@@ -18,4 +18,16 @@ pub(crate) fn run(args: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = program(home.path()).args(args).output().expect("the program starts");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     (status.code().expect("an exit code"), text(stdout), text(stderr))
+}
+
+/// A file of the real data: in `HPE_DARTS_DATA`, else in `../shared/data` beside the workspace. Says so where there is none.
+#[allow(dead_code, clippy::print_stderr)] // not every test file needs real data; a skipped test must be seen
+pub(crate) fn data_file(name: &str) -> Option<PathBuf> {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    let path = std::env::var_os("HPE_DARTS_DATA").map_or_else(beside, PathBuf::from).join(name);
+    if !path.exists() {
+        eprintln!("SKIPPED: no {}; set HPE_DARTS_DATA to the folder it is in", path.display());
+        return None;
+    }
+    Some(path)
 }
