@@ -1,0 +1,10 @@
+//! Kernels: one generic source each, compiled for every instruction set ([`crate::simd`]), and plain reference loops.
+
+// Register blocks are indexed by row and column; kernels take what they need as plain arguments.
+#![allow(clippy::needless_range_loop, clippy::too_many_arguments)]
+
+pub(crate) mod elementwise;
+pub(crate) mod matmul;
+pub(crate) mod panel;
+pub(crate) mod reference;
+pub(crate) mod winograd;

@@ -1,0 +1,195 @@
+//! One pass over a batch: how it is cut into chunks, which kernels run, where scratch memory comes from.
+
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rayon::prelude::*;
+
+use crate::buffer::Buf;
+use crate::kernels::matmul::{self, Output, Taps};
+use crate::kernels::panel::Panels;
+use crate::kernels::reference;
+use crate::simd::Isa;
+
+/// Chunks that a batch is cut into, whatever the number of threads: sums are taken per chunk and added in order, so
+/// results do not depend on it.
+const CHUNKS: usize = 8;
+
+/// Which implementation of the kernels runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exec {
+    pub(crate) isa: Isa,
+    /// Plain loops for the convolutions.
+    pub(crate) reference: bool,
+}
+
+impl Exec {
+    /// See [`matmul::conv`].
+    ///
+    /// # Safety
+    /// As there.
+    pub(crate) unsafe fn conv(self, taps: &Taps, src: *const f32, weights: &[f32], panels: &Panels, out: &Output<'_>) {
+        debug_assert!(taps.len() == panels.k && weights.len() >= panels.len());
+        // SAFETY: the caller's contract; `isa` was detected.
+        unsafe {
+            if self.reference {
+                reference::conv(taps, src, weights.as_ptr(), panels, out);
+            } else {
+                matmul::conv(self.isa, taps, src, weights.as_ptr(), panels, out);
+            }
+        }
+    }
+
+    /// See [`matmul::weight_grad`]; `dy_step`: distances between rows and between columns of `dy`.
+    ///
+    /// # Safety
+    /// As there.
+    pub(crate) unsafe fn weight_grad(
+        self,
+        taps: &Taps,
+        src: *const f32,
+        dy: *const f32,
+        dy_step: (usize, usize),
+        panels: &Panels,
+        dw: *mut f32,
+    ) {
+        debug_assert_eq!(taps.len(), panels.k);
+        // SAFETY: the caller's contract; `isa` was detected.
+        unsafe {
+            if self.reference {
+                reference::weight_grad(taps, src, dy, dy_step.0, dy_step.1, panels, dw);
+            } else {
+                matmul::weight_grad(self.isa, taps, src, dy, dy_step.0, dy_step.1, panels, dw);
+            }
+        }
+    }
+}
+
+/// A pass over a batch of `n` images.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run<'a> {
+    pub(crate) exec: Exec,
+    pub(crate) n: usize,
+    pub(crate) memory: &'a RunMemory,
+}
+
+/// Memory that passes reuse: nothing is allocated in a step once it has grown.
+#[derive(Debug, Default)]
+pub(crate) struct RunMemory {
+    /// One scratch buffer per thread.
+    scratch: Vec<Mutex<Buf>>,
+    /// One result buffer per chunk.
+    partials: Vec<Mutex<Buf>>,
+}
+
+impl RunMemory {
+    pub(crate) fn new(threads: usize) -> Self {
+        let bufs = |n| (0..n).map(|_| Mutex::default()).collect();
+        RunMemory { scratch: bufs(threads), partials: bufs(CHUNKS) }
+    }
+}
+
+// A poisoned lock only says that another chunk panicked; the buffers hold nothing between uses.
+fn lock(buf: &Mutex<Buf>) -> MutexGuard<'_, Buf> {
+    buf.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Run<'_> {
+    fn chunks(&self) -> usize {
+        CHUNKS.min(self.n)
+    }
+
+    /// Runs `f` on every chunk of images and returns the results in order. `scratch`: values that `f` takes from its
+    /// arena (each piece rounded up to whole cache lines).
+    pub(crate) fn each_chunk<T: Send>(
+        &self,
+        scratch: usize,
+        f: impl Fn(Range<usize>, &mut Arena<'_>) -> T + Sync,
+    ) -> Vec<T> {
+        self.each_chunk_sum(scratch, 0, |images, arena, _| f(images, arena))
+    }
+
+    /// As [`Run::each_chunk`]; `f` also adds to `partial` zeros of its chunk's own, summed later by [`Run::sum_partials`].
+    pub(crate) fn each_chunk_sum<T: Send>(
+        &self,
+        scratch: usize,
+        partial: usize,
+        f: impl Fn(Range<usize>, &mut Arena<'_>, &mut [f32]) -> T + Sync,
+    ) -> Vec<T> {
+        let chunks = self.chunks();
+        (0..chunks)
+            .into_par_iter()
+            .with_max_len(1)
+            .map(|c| {
+                let images = c * self.n / chunks..(c + 1) * self.n / chunks;
+                let mut buf = lock(&self.memory.scratch[rayon::current_thread_index().unwrap_or(0)]);
+                buf.ensure(scratch);
+                let mut sums = lock(&self.memory.partials[c]);
+                if partial > 0 {
+                    sums.ensure(partial);
+                    sums.fill(0.0);
+                }
+                f(images, &mut Arena { rest: &mut buf }, if partial > 0 { &mut sums } else { &mut [] })
+            })
+            .collect()
+    }
+
+    /// Sum over the chunks, in their order, of what the last [`Run::each_chunk_sum`] left; `len` as given there.
+    pub(crate) fn sum_partials<T>(&self, len: usize, f: impl FnOnce(&[f32]) -> T) -> T {
+        let mut guards: Vec<_> = self.memory.partials[..self.chunks()].iter().map(lock).collect();
+        let (first, rest) = guards.split_first_mut().expect("a batch has at least one chunk");
+        let rest: Vec<&[f32]> = rest.iter().map(|b| &b[..len]).collect();
+        first[..len].par_chunks_mut(1 << 14).enumerate().for_each(|(i, sum)| {
+            for part in &rest {
+                for (s, p) in sum.iter_mut().zip(&part[i << 14..]) {
+                    *s += p;
+                }
+            }
+        });
+        f(&first[..len])
+    }
+}
+
+/// Hands out pieces of a thread's scratch buffer.
+pub(crate) struct Arena<'a> {
+    rest: &'a mut [f32],
+}
+
+impl<'a> Arena<'a> {
+    /// Room that `take(len)` uses.
+    pub(crate) fn room(len: usize) -> usize {
+        len.next_multiple_of(16)
+    }
+
+    /// `len` values with whatever is in them.
+    pub(crate) fn take(&mut self, len: usize) -> &'a mut [f32] {
+        let (piece, rest) = std::mem::take(&mut self.rest).split_at_mut(Self::room(len));
+        self.rest = rest;
+        &mut piece[..len]
+    }
+
+    /// `len` zeros.
+    pub(crate) fn zeros(&mut self, len: usize) -> &'a mut [f32] {
+        let piece = self.take(len);
+        piece.fill(0.0);
+        piece
+    }
+}
+
+/// Adds `part` to `sums` in f64.
+pub(crate) fn add_f64(sums: &mut [f64], part: &[f32]) {
+    for (s, &p) in sums.iter_mut().zip(part) {
+        *s += f64::from(p);
+    }
+}
+
+/// Sum of the chunks' vectors, in order.
+pub(crate) fn total(parts: &[Vec<f64>]) -> Vec<f64> {
+    let mut sum = parts[0].clone();
+    for p in &parts[1..] {
+        for (s, p) in sum.iter_mut().zip(p) {
+            *s += p;
+        }
+    }
+    sum
+}
