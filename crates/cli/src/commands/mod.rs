@@ -3,7 +3,9 @@
 //! A new command is a `mod` line and a line in the list below; its help text is the doc comment of its `Args`.
 
 mod list;
+pub mod query;
 mod score;
+mod table;
 
 use crate::context::Context;
 
@@ -28,5 +30,7 @@ macro_rules! commands {
 
 commands! {
     List => list,
+    Query => query,
     Score => score,
+    Table => table,
 }

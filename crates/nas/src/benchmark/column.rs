@@ -211,6 +211,11 @@ columns! {
 }
 
 impl Column {
+    /// Whether every table has the column.
+    pub fn is_required(self) -> bool {
+        self.need() == Need::Required
+    }
+
     /// The column of an accuracy.
     pub fn accuracy(dataset: BenchmarkDataset, split: Split, epochs: Epochs) -> Self {
         use BenchmarkDataset::{Cifar10, Cifar100, ImageNet16x120};

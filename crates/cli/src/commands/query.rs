@@ -1,0 +1,129 @@
+//! `query`: what the NAS-Bench-201 table knows of an architecture.
+
+use anyhow::{Result, bail};
+use nas::{
+    benchmark::{BenchmarkDataset, Column, Epochs, FILE_NAME, Split, Table, TableError},
+    space::{Arch, Genotype, NasBench201, nas_bench_201::ARCHITECTURES},
+};
+
+use crate::{
+    context::Context,
+    error::HintExt,
+    render::{self, Align, Charset},
+};
+
+/// Look an architecture up in the NAS-Bench-201 table.
+///
+/// Prints its size (the network for CIFAR-10, C 16, N 5) and its top-1 accuracies in percent after 200 epochs of
+/// training, mean over the benchmark's seeds, on validation and test split of each data set, with its ranks among
+/// all 15,625 architectures (1 is the best).
+///
+/// The table has to be imported once: see `hpe-darts table import --help`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Architecture, in quotes, as '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|'; or its index, 0..=15624.
+    #[arg(value_name = "ARCH|INDEX", allow_negative_numbers = true)]
+    arch: String,
+    /// Print one JSON object {"index", "arch", "params_m", "flops_m", "cifar10": {"valid", "test"}, "cifar100": ...,
+    /// "imagenet16-120": ...}: millions of parameters and multiply-adds, accuracies in percent.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints what is known of one architecture.
+///
+/// # Errors
+/// The argument is no architecture, or the table is not there or not usable.
+pub fn run(args: Args, cx: &Context) -> Result<()> {
+    let arch = parse(&args.arch)?;
+    let table = open_table(cx)?;
+    if args.json {
+        return cx.out.json(&table.query(arch));
+    }
+    let cell = render::genotype(&NasBench201, &Genotype::from(arch), Charset::of_terminal());
+    cx.out.data(format_args!("{arch}\n\n{cell}\nindex {}\n{}", arch.index(), accuracies(&table, arch)))
+}
+
+/// An architecture by its string or its index.
+fn parse(text: &str) -> Result<Arch> {
+    let text = text.trim();
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+        return match text.parse().ok().map(Arch::from_index) {
+            Some(arch) => Ok(arch?),
+            // Negative, or too large for any integer.
+            None => bail!("architecture index {text} is out of range, expected 0..={}", ARCHITECTURES - 1),
+        };
+    }
+    text.parse::<Arch>().hint(format!(
+        "an architecture looks like '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|', in quotes; an index is 0..={}",
+        ARCHITECTURES - 1
+    ))
+}
+
+/// The table in the user's data directory.
+///
+/// # Errors
+/// It is not there or not usable; the hint says what to do.
+pub fn open_table(cx: &Context) -> Result<Table> {
+    advise(Table::open(&cx.home()?.join(FILE_NAME)))
+}
+
+/// Adds to a table's error what to do about it.
+pub fn advise<T>(result: Result<T, TableError>) -> Result<T> {
+    let hint = match &result {
+        Err(TableError::NotFound(_)) => {
+            "import the benchmark's results once: hpe-darts table import FILE.csv (what it must hold: hpe-darts table import --help)"
+        }
+        Err(TableError::Signature(_) | TableError::Damaged { .. }) => {
+            "import it again: hpe-darts table import FILE.csv"
+        }
+        Err(TableError::Newer { .. }) => "update hpe-darts, or import the table again with this version",
+        _ => return Ok(result?),
+    };
+    result.hint(hint)
+}
+
+/// Size and accuracies of an architecture with their ranks, as text.
+pub fn accuracies(table: &Table, arch: Arch) -> String {
+    let result = table.query(arch);
+    let mut rows = render::Table::new([
+        ("accuracy in %, 200 epochs", Align::Left),
+        ("valid", Align::Right),
+        ("rank", Align::Right),
+        ("test", Align::Right),
+        ("rank", Align::Right),
+    ]);
+    for dataset in BenchmarkDataset::ALL {
+        let mut row = vec![dataset.name().to_owned()];
+        for split in Split::ALL {
+            let rank = table.rank(Column::accuracy(dataset, split, Epochs::TwoHundred), arch);
+            row.push(format!("{:.2}", table.accuracy(dataset, split, Epochs::TwoHundred, arch)));
+            row.push(rank.map_or_else(String::new, |rank| rank.to_string()));
+        }
+        rows.row(row);
+    }
+    format!(
+        "{:.3} M parameters, {:.2} M multiply-adds (CIFAR-10, C 16, N 5)\n\n{rows}ranks among {ARCHITECTURES}, 1 is the best\n",
+        result.params_m, result.flops_m
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_is_an_index_or_an_architecture_string() {
+        let best = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|";
+        assert_eq!(parse("6111").unwrap(), parse(best).unwrap());
+        for bad in ["15625", "-1", "-0", "99999999999999999999999"] {
+            let error = parse(bad).unwrap_err().to_string();
+            assert_eq!(error, format!("architecture index {bad} is out of range, expected 0..=15624"));
+        }
+        for (bad, position) in [("", 1), ("12a", 1), ("-", 1), ("|none~0|+", 10)] {
+            let error = parse(bad).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("architecture string, character {position}: ")), "{error}");
+        }
+    }
+}
