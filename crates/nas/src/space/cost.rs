@@ -124,4 +124,24 @@ mod tests {
         let (weights, products) = convs.fold((0, 0), |(w, p), (n, pixels)| (w + n, p + n * pixels));
         assert_eq!(got, Cost { parameters: weights + norms + 27, multiply_adds: products + 27 });
     }
+
+    #[test]
+    fn the_engine_holds_as_many_parameters() {
+        let options = engine::Options { threads: 1, kernels: engine::Kernels::Auto };
+        let odd = NetworkShape {
+            image: engine::ImageShape { height: 9, width: 7, channels: 1 },
+            classes: 3,
+            channels: 5,
+            cells_per_stage: 2,
+        };
+        for spec in [
+            Arch::new([0; 6]).unwrap().network_spec(&CIFAR10),
+            Arch::new([3, 2, 0, 4, 1, 3]).unwrap().network_spec(&CIFAR10),
+            Arch::new([2, 3, 3, 0, 0, 0]).unwrap().network_spec(&odd),
+            NasBench201.supernet(&odd),
+        ] {
+            let network = engine::Network::new(&spec, 1, options).unwrap();
+            assert_eq!(network.parameters() as u64, cost(&spec).parameters);
+        }
+    }
 }
