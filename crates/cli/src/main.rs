@@ -8,7 +8,6 @@ mod commands;
 mod context;
 mod error;
 mod output;
-#[allow(dead_code, unused_imports)] // the cell drawing is for `search` and `query`
 mod render;
 
 use clap::{Parser, error::ErrorKind};

@@ -117,3 +117,49 @@ imagenet16-120 test      0.692    0.520             0.692    0.520
     assert_eq!(out.lines().count(), 15_625);
     assert!(err.starts_with("note: no correlations: "), "{err}");
 }
+
+/// Nothing reaches the output: 3<-0 is `none` and node 1, 2 lead nowhere.
+const CUT_OFF: &str = "|nor_conv_3x3~0|+|nor_conv_3x3~0|skip_connect~1|+|none~0|none~1|none~2|";
+
+#[test]
+fn a_network_without_a_path_scores_null_and_threads_do_not_matter() {
+    for proxy in ["naswot", "net-perf-proxy"] {
+        let score = |extra: &[&str]| {
+            let small = ["--arch", CUT_OFF, ALL_NONE, ALL_CONV, "--channels", "4", "--cells", "1", "--json"];
+            let (code, out, err) = run(&[&["score", "--proxy", proxy], &small[..], extra].concat());
+            assert_eq!(code, 0, "{err}");
+            let scores: serde_json::Value = serde_json::from_str(&out).unwrap();
+            assert!(scores[0]["score"].is_null() && scores[1]["score"].is_null(), "{out}");
+            scores[2]["score"].as_f64().unwrap()
+        };
+        let one = score(&["--threads", "1"]);
+        assert!(one > 0.0);
+        assert_eq!(score(&["--threads", "2"]), one);
+        assert_ne!(score(&["--seed", "1"]), one);
+        assert_ne!(score(&["--batch", "32"]), one);
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupt_keeps_the_scores_so_far() {
+    use std::io::{BufRead, BufReader, Read};
+    use std::process::{Command, Stdio};
+
+    let home = tempfile::tempdir().unwrap();
+    let mut child = common::program(home.path())
+        .args(["score", "--proxy", "naswot", "--sample", "15625", "--cells", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    lines.next().unwrap().unwrap();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let scored = 1 + lines.inspect(|line| assert!(line.as_ref().unwrap().ends_with('|'))).count();
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{err}");
+    assert!(scored < 15_625);
+    assert!(err.ends_with(&format!("interrupted: {scored} architectures scored\n")), "{err}");
+}
