@@ -1,0 +1,7 @@
+//! The engine held against three independent things: an obvious-loops f64 reference network (`reference`), itself
+//! checked by finite differences; numbers made by PyTorch (`../pytorch`); and its own laws (threads, resume, pruning).
+
+mod cases;
+mod finite_differences;
+mod pytorch;
+mod reference;

@@ -1,0 +1,220 @@
+//! The reference network against PyTorch's numbers (`../pytorch/make_fixtures.py`), both in f64.
+
+use std::path::Path;
+
+use hpe_darts_engine::{Batch, NetworkSpec, Op, Sgd};
+use serde_json::Value;
+
+use crate::cases;
+use crate::reference::{Pass, Reference, Stats, Tensor, Tensors, sgd_step, tensors};
+
+/// What PyTorch computed for one network.
+pub(crate) struct Fixture {
+    pub(crate) case: String,
+    pub(crate) spec: NetworkSpec,
+    pub(crate) samples: usize,
+    pub(crate) sgd: Sgd,
+    pub(crate) lr: f32,
+    json: Value,
+}
+
+/// One comparison of a number with PyTorch's.
+pub(crate) struct Comparison {
+    pub(crate) what: String,
+    pub(crate) got: f64,
+    pub(crate) expected: f64,
+    /// What the difference is to be measured against.
+    pub(crate) scale: f64,
+}
+
+fn number(v: &Value) -> f64 {
+    v.as_f64().unwrap_or_else(|| panic!("a number, not {v}"))
+}
+
+fn count(v: &Value) -> usize {
+    v.as_u64().unwrap_or_else(|| panic!("a count, not {v}")) as usize
+}
+
+fn list(v: &Value) -> &[Value] {
+    v.as_array().unwrap_or_else(|| panic!("a list, not {v}"))
+}
+
+impl Fixture {
+    pub(crate) fn load(case: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/pytorch/fixtures/{case}.json"));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let json: Value = serde_json::from_str(&text).unwrap();
+        let (spec, sgd) = (&json["spec"], &json["sgd"]);
+        let ops: Vec<Op> = list(&spec["ops"])
+            .iter()
+            .map(|op| match op.as_str().unwrap() {
+                "none" => Op::None,
+                "skip" => Op::Skip,
+                "conv1x1" => Op::Conv1x1,
+                "conv3x3" => Op::Conv3x3,
+                "avg_pool3x3" => Op::AvgPool3x3,
+                other => panic!("operation {other}"),
+            })
+            .collect();
+        let edges: Vec<_> = list(&spec["edges"]).iter().map(|e| (count(&e[0]), count(&e[1]))).collect();
+        let image = list(&spec["image"]);
+        let mut made = cases::supernet(
+            cases::cell(count(&spec["nodes"]), &edges, &ops),
+            (count(&image[0]), count(&image[1]), count(&image[2])),
+            count(&spec["channels"]),
+            count(&spec["stages"]),
+        );
+        made.classes = count(&spec["classes"]);
+        made.cells_per_stage = count(&spec["cells_per_stage"]);
+        made.affine = spec["affine"].as_bool().unwrap();
+        if let Some(alive) = spec["alive"].as_array() {
+            made.alive = alive.iter().map(|a| a.as_bool().unwrap()).collect();
+        }
+        Self {
+            case: case.to_string(),
+            spec: made,
+            samples: count(&json["samples"]),
+            sgd: Sgd {
+                momentum: number(&sgd["momentum"]) as f32,
+                nesterov: sgd["nesterov"].as_bool().unwrap(),
+                weight_decay: number(&sgd["weight_decay"]) as f32,
+                clip_norm: sgd["clip_norm"].as_f64().map(|v| v as f32),
+            },
+            lr: number(&sgd["lr"]) as f32,
+            json,
+        }
+    }
+
+    /// Images and labels of `part`: "0", "1" (the training steps), "eval".
+    pub(crate) fn batch(&self, part: &str) -> (Vec<f32>, Vec<u32>) {
+        let key = format!("{}/{part}", self.case);
+        (cases::images(&key, self.samples, self.spec.image), cases::labels(&key, self.samples, self.spec.classes))
+    }
+
+    pub(crate) fn mixing(&self) -> Vec<f32> {
+        cases::mixing(&self.case, self.spec.mixing_len())
+    }
+
+    /// Comparisons of training step `step` (0, 1).
+    pub(crate) fn compare_step(&self, step: usize, pass: &Pass, grad_norm: f64) -> Vec<Comparison> {
+        let json = &self.json["steps"][step];
+        assert_eq!(pass.correct, count(&json["correct"]), "{} step {step}: correctly classified", self.case);
+        let mut all = vec![
+            compare(format!("step {step}: loss"), pass.loss, number(&json["loss"]), 1.0),
+            compare(format!("step {step}: gradient norm"), grad_norm, number(&json["grad_norm"]), 0.0),
+        ];
+        let mixing: Vec<f64> = list(&json["mixing_grad"]).iter().map(number).collect();
+        let scale = mixing.iter().fold(0.0, |a: f64, b| a.max(b.abs()));
+        assert_eq!(mixing.len(), pass.mixing_grad.len());
+        for (i, (&got, &expected)) in pass.mixing_grad.iter().zip(&mixing).enumerate() {
+            all.push(compare(format!("step {step}: dL/dw[{i}]"), got, expected, scale));
+        }
+        // Some gradients are zero but for rounding (a shift in front of another batch normalisation).
+        let floor = 1e-3 * number(&json["grad_norm"]);
+        all.extend(summaries(&format!("step {step}: gradient of "), &json["gradients"], &pass.grads, floor));
+        all
+    }
+
+    /// Comparisons of all tensors (weights, running statistics, momentum) after both steps.
+    pub(crate) fn compare_after(&self, tensors: &Tensors) -> Vec<Comparison> {
+        summaries("after two steps: ", &self.json["after"], tensors, 1e-3)
+    }
+
+    /// Comparisons of an evaluation of the batch "eval".
+    pub(crate) fn compare_evaluation(&self, stats: Stats, (loss, correct): (f64, usize)) -> Vec<Comparison> {
+        let key = if stats == Stats::Running { "evaluate_running" } else { "evaluate_batch" };
+        let json = &self.json[key];
+        assert_eq!(correct, count(&json["correct"]), "{} {key}: correctly classified", self.case);
+        vec![compare(format!("{key}: loss"), loss, number(&json["loss"]), 1.0)]
+    }
+}
+
+fn compare(what: String, got: f64, expected: f64, scale: f64) -> Comparison {
+    Comparison { what, got, expected, scale: scale.max(expected.abs()) }
+}
+
+/// Norm, projection and some entries of every tensor, against its norm or `floor`; both sides must have the same names.
+fn summaries(what: &str, json: &Value, tensors: &Tensors, floor: f64) -> Vec<Comparison> {
+    let json = json.as_object().unwrap();
+    let names = |n: &String| n.clone();
+    assert_eq!(json.keys().map(names).collect::<Vec<_>>(), tensors.keys().map(names).collect::<Vec<_>>(), "{what}");
+    let mut all = Vec::new();
+    for ((name, json), Tensor { data, .. }) in json.iter().zip(tensors.values()) {
+        let norm = number(&json["norm"]);
+        let scale = norm.max(floor);
+        let rms = scale / (data.len() as f64).sqrt();
+        let got = data.iter().map(|v| v * v).sum::<f64>().sqrt();
+        all.push(compare(format!("{what}{name}: norm"), got, norm, scale));
+        let probe = format!("{name}/probe");
+        let dot = data.iter().enumerate().map(|(i, v)| v * cases::uniform(&probe, i)).sum();
+        all.push(compare(format!("{what}{name}: projection"), dot, number(&json["dot"]), scale));
+        for entry in list(&json["entries"]) {
+            let i = count(&entry[0]);
+            all.push(compare(format!("{what}{name}[{i}]"), data[i], number(&entry[1]), rms));
+        }
+    }
+    all
+}
+
+/// Every comparison within `tolerance` of its scale.
+pub(crate) fn assert_close(case: &str, comparisons: &[Comparison], tolerance: f64) {
+    let worst = comparisons
+        .iter()
+        .filter(|c| (c.got - c.expected).abs() > tolerance * c.scale)
+        .map(|c| {
+            format!("{}: {} instead of {} ({:.1e})", c.what, c.got, c.expected, (c.got - c.expected).abs() / c.scale)
+        })
+        .collect::<Vec<_>>();
+    assert!(
+        worst.is_empty(),
+        "{case}: {} of {} beyond {tolerance:e}:\n{}",
+        worst.len(),
+        comparisons.len(),
+        worst[..worst.len().min(20)].join("\n")
+    );
+}
+
+fn reference_agrees(case: &str) {
+    let fixture = Fixture::load(case);
+    let spec = &fixture.spec;
+    let w: Vec<f64> = fixture.mixing().into_iter().map(f64::from).collect();
+    let mut state = tensors(&cases::state(case, spec));
+    let mut all = Vec::new();
+    for step in 0..2 {
+        let (images, labels) = fixture.batch(&step.to_string());
+        let pass = Reference { spec, tensors: &state }.train(Batch { images: &images, labels: &labels }, &w);
+        state.extend(pass.running.clone());
+        let norm = sgd_step(&mut state, &pass.grads, &fixture.sgd, f64::from(fixture.lr));
+        all.extend(fixture.compare_step(step, &pass, norm));
+    }
+    all.extend(fixture.compare_after(&state));
+    let (images, labels) = fixture.batch("eval");
+    for stats in [Stats::Running, Stats::Batch] {
+        let got = Reference { spec, tensors: &state }.evaluate(Batch { images: &images, labels: &labels }, &w, stats);
+        all.extend(fixture.compare_evaluation(stats, got));
+    }
+    assert!(all.len() > 300, "{case}: only {} comparisons", all.len());
+    // PyTorch adds 1e-6 to the norm it clips by; the rest is rounding in f64.
+    let tolerance = if fixture.sgd.clip_norm.is_some() { 1e-5 } else { 1e-9 };
+    assert_close(case, &all, tolerance);
+}
+
+#[test]
+fn reference_supernet() {
+    reference_agrees("supernet");
+}
+
+#[test]
+fn reference_odd_size() {
+    reference_agrees("odd-size");
+}
+
+#[test]
+fn reference_discrete() {
+    reference_agrees("discrete");
+}
+
+#[test]
+fn reference_other_graph() {
+    reference_agrees("other-graph");
+}
