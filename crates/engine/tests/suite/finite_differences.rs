@@ -19,7 +19,7 @@ struct Point {
 impl Point {
     fn pass(&self, tensors: &Tensors, w: &[f64]) -> Pass {
         let batch = Batch { images: &self.images, labels: &self.labels };
-        Reference { spec: &self.spec, tensors }.train(batch, w)
+        Reference::new(&self.spec, tensors).train(batch, w)
     }
 }
 

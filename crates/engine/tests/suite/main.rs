@@ -2,6 +2,9 @@
 //! checked by finite differences; numbers made by PyTorch (`../pytorch`); and its own laws (threads, resume, pruning).
 
 mod cases;
+mod compare;
 mod finite_differences;
+mod gradients;
+mod laws;
 mod pytorch;
 mod reference;

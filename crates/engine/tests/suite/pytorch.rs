@@ -1,30 +1,49 @@
-//! The reference network against PyTorch's numbers (`../pytorch/make_fixtures.py`), both in f64.
+//! The reference network and the engine against PyTorch's numbers (`../pytorch/make_fixtures.py`), made in f64.
 
 use std::path::Path;
 
-use hpe_darts_engine::{Batch, NetworkSpec, Op, Sgd};
+use hpe_darts_engine::{Batch, Gradients, Kernels, NetworkSpec, Normalisation, Op, Options, Sgd, StepOutput};
 use serde_json::Value;
 
 use crate::cases;
+use crate::compare::Case;
 use crate::reference::{Pass, Reference, Stats, Tensor, Tensors, sgd_step, tensors};
 
 /// What PyTorch computed for one network.
-pub(crate) struct Fixture {
-    pub(crate) case: String,
-    pub(crate) spec: NetworkSpec,
-    pub(crate) samples: usize,
-    pub(crate) sgd: Sgd,
-    pub(crate) lr: f32,
+struct Fixture {
+    case: String,
+    spec: NetworkSpec,
+    samples: usize,
+    sgd: Sgd,
+    lr: f32,
     json: Value,
 }
 
 /// One comparison of a number with PyTorch's.
-pub(crate) struct Comparison {
-    pub(crate) what: String,
-    pub(crate) got: f64,
-    pub(crate) expected: f64,
+struct Comparison {
+    what: String,
+    got: f64,
+    expected: f64,
     /// What the difference is to be measured against.
-    pub(crate) scale: f64,
+    scale: f64,
+}
+
+/// What a training step of either network gave.
+struct Step<'a> {
+    loss: f64,
+    correct: usize,
+    mixing_grad: &'a [f64],
+    grads: &'a Tensors,
+}
+
+impl<'a> Step<'a> {
+    fn of(out: &'a StepOutput, grads: &'a Tensors) -> Self {
+        Self { loss: out.loss, correct: out.correct, mixing_grad: &out.mixing_grad, grads }
+    }
+
+    fn of_pass(pass: &'a Pass) -> Self {
+        Self { loss: pass.loss, correct: pass.correct, mixing_grad: &pass.mixing_grad, grads: &pass.grads }
+    }
 }
 
 fn number(v: &Value) -> f64 {
@@ -40,7 +59,7 @@ fn list(v: &Value) -> &[Value] {
 }
 
 impl Fixture {
-    pub(crate) fn load(case: &str) -> Self {
+    fn load(case: &str) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/pytorch/fixtures/{case}.json"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let json: Value = serde_json::from_str(&text).unwrap();
@@ -86,17 +105,17 @@ impl Fixture {
     }
 
     /// Images and labels of `part`: "0", "1" (the training steps), "eval".
-    pub(crate) fn batch(&self, part: &str) -> (Vec<f32>, Vec<u32>) {
+    fn batch(&self, part: &str) -> (Vec<f32>, Vec<u32>) {
         let key = format!("{}/{part}", self.case);
         (cases::images(&key, self.samples, self.spec.image), cases::labels(&key, self.samples, self.spec.classes))
     }
 
-    pub(crate) fn mixing(&self) -> Vec<f32> {
+    fn mixing(&self) -> Vec<f32> {
         cases::mixing(&self.case, self.spec.mixing_len())
     }
 
     /// Comparisons of training step `step` (0, 1).
-    pub(crate) fn compare_step(&self, step: usize, pass: &Pass, grad_norm: f64) -> Vec<Comparison> {
+    fn compare_step(&self, step: usize, pass: &Step<'_>, grad_norm: f64) -> Vec<Comparison> {
         let json = &self.json["steps"][step];
         assert_eq!(pass.correct, count(&json["correct"]), "{} step {step}: correctly classified", self.case);
         let mut all = vec![
@@ -111,17 +130,17 @@ impl Fixture {
         }
         // Some gradients are zero but for rounding (a shift in front of another batch normalisation).
         let floor = 1e-3 * number(&json["grad_norm"]);
-        all.extend(summaries(&format!("step {step}: gradient of "), &json["gradients"], &pass.grads, floor));
+        all.extend(summaries(&format!("step {step}: gradient of "), &json["gradients"], pass.grads, floor));
         all
     }
 
     /// Comparisons of all tensors (weights, running statistics, momentum) after both steps.
-    pub(crate) fn compare_after(&self, tensors: &Tensors) -> Vec<Comparison> {
+    fn compare_after(&self, tensors: &Tensors) -> Vec<Comparison> {
         summaries("after two steps: ", &self.json["after"], tensors, 1e-3)
     }
 
     /// Comparisons of an evaluation of the batch "eval".
-    pub(crate) fn compare_evaluation(&self, stats: Stats, (loss, correct): (f64, usize)) -> Vec<Comparison> {
+    fn compare_evaluation(&self, stats: Stats, (loss, correct): (f64, usize)) -> Vec<Comparison> {
         let key = if stats == Stats::Running { "evaluate_running" } else { "evaluate_batch" };
         let json = &self.json[key];
         assert_eq!(correct, count(&json["correct"]), "{} {key}: correctly classified", self.case);
@@ -157,7 +176,7 @@ fn summaries(what: &str, json: &Value, tensors: &Tensors, floor: f64) -> Vec<Com
 }
 
 /// Every comparison within `tolerance` of its scale.
-pub(crate) fn assert_close(case: &str, comparisons: &[Comparison], tolerance: f64) {
+fn assert_close(case: &str, comparisons: &[Comparison], tolerance: f64) {
     let worst = comparisons
         .iter()
         .filter(|c| (c.got - c.expected).abs() > tolerance * c.scale)
@@ -182,15 +201,15 @@ fn reference_agrees(case: &str) {
     let mut all = Vec::new();
     for step in 0..2 {
         let (images, labels) = fixture.batch(&step.to_string());
-        let pass = Reference { spec, tensors: &state }.train(Batch { images: &images, labels: &labels }, &w);
+        let pass = Reference::new(spec, &state).train(Batch { images: &images, labels: &labels }, &w);
         state.extend(pass.running.clone());
         let norm = sgd_step(&mut state, &pass.grads, &fixture.sgd, f64::from(fixture.lr));
-        all.extend(fixture.compare_step(step, &pass, norm));
+        all.extend(fixture.compare_step(step, &Step::of_pass(&pass), norm));
     }
     all.extend(fixture.compare_after(&state));
     let (images, labels) = fixture.batch("eval");
     for stats in [Stats::Running, Stats::Batch] {
-        let got = Reference { spec, tensors: &state }.evaluate(Batch { images: &images, labels: &labels }, &w, stats);
+        let got = Reference::new(spec, &state).evaluate(Batch { images: &images, labels: &labels }, &w, stats);
         all.extend(fixture.compare_evaluation(stats, got));
     }
     assert!(all.len() > 300, "{case}: only {} comparisons", all.len());
@@ -217,4 +236,49 @@ fn reference_discrete() {
 #[test]
 fn reference_other_graph() {
     reference_agrees("other-graph");
+}
+
+fn engine_agrees(case: &str) {
+    let fixture = Fixture::load(case);
+    for kernels in [Kernels::Auto, Kernels::Direct, Kernels::Winograd, Kernels::Reference] {
+        let (images, labels) = fixture.batch("0");
+        let start = Case { key: case.to_string(), spec: fixture.spec.clone(), images, labels, w: fixture.mixing() };
+        let mut network = start.network(Options { threads: 2, kernels });
+        let mut all = Vec::new();
+        for step in 0..2 {
+            let (images, labels) = fixture.batch(&step.to_string());
+            let batch = Batch { images: &images, labels: &labels };
+            let out = network.train_step(batch, &start.w, Gradients::Both).unwrap();
+            let grads = tensors(&network.gradients());
+            let norm = network.sgd_step(&fixture.sgd, fixture.lr);
+            all.extend(fixture.compare_step(step, &Step::of(&out, &grads), norm));
+        }
+        all.extend(fixture.compare_after(&tensors(&network.state())));
+        let (images, labels) = fixture.batch("eval");
+        for (norm, stats) in [(Normalisation::Running, Stats::Running), (Normalisation::Batch, Stats::Batch)] {
+            let got = network.evaluate(Batch { images: &images, labels: &labels }, &start.w, norm).unwrap();
+            all.extend(fixture.compare_evaluation(stats, (got.loss, got.correct)));
+        }
+        assert_close(&format!("{case}, {kernels:?}"), &all, 1e-3);
+    }
+}
+
+#[test]
+fn engine_supernet() {
+    engine_agrees("supernet");
+}
+
+#[test]
+fn engine_odd_size() {
+    engine_agrees("odd-size");
+}
+
+#[test]
+fn engine_discrete() {
+    engine_agrees("discrete");
+}
+
+#[test]
+fn engine_other_graph() {
+    engine_agrees("other-graph");
 }

@@ -79,9 +79,15 @@ pub(crate) fn relu(x: &Map) -> Map {
     x.map(|v| v.max(0.0))
 }
 
-/// Gradient at the input `x` of a ReLU; zero where `x` is.
-pub(crate) fn relu_backward(x: &Map, g: &Map) -> Map {
-    let data = x.data.iter().zip(&g.data).map(|(&x, &g)| if x > 0.0 { g } else { 0.0 }).collect();
+/// Gradient at the input `x` of a ReLU; zero where `x` is. With `near: (threshold, slope)` the slope at inputs other
+/// than 0 but within the threshold is the given one.
+pub(crate) fn relu_backward(x: &Map, g: &Map, near: Option<(f64, f64)>) -> Map {
+    let slope = |x: f64| match near {
+        Some((threshold, slope)) if x != 0.0 && x.abs() < threshold => slope,
+        _ if x > 0.0 => 1.0,
+        _ => 0.0,
+    };
+    let data = x.data.iter().zip(&g.data).map(|(&x, &g)| slope(x) * g).collect();
     Map { data, ..*x }
 }
 

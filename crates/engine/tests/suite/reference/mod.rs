@@ -31,6 +31,8 @@ pub(crate) struct Code {
 
 /// See [`Code::near`].
 pub(crate) const NEAR: f64 = 1e-5;
+/// See [`Pass::undecided`].
+const NEAR_LOGITS: f64 = 1e-4;
 
 impl Code {
     fn append(&mut self, x: &Map) {
@@ -59,9 +61,9 @@ pub(crate) struct AllCodes {
 }
 
 impl AllCodes {
-    /// Number of ReLU inputs that rounding may move across the kink.
-    pub(crate) fn near_kinks(&self) -> usize {
-        self.op_relus.iter().chain([&self.outside]).flat_map(|c| &c.near).sum()
+    /// The codes of all ReLU inputs.
+    pub(crate) fn relus(&self) -> impl Iterator<Item = &Code> {
+        self.op_relus.iter().chain([&self.outside])
     }
 }
 
@@ -70,6 +72,8 @@ impl AllCodes {
 pub(crate) struct Pass {
     pub(crate) loss: f64,
     pub(crate) correct: usize,
+    /// Samples whose two largest logits are so near (`NEAR_LOGITS`) that rounding may decide.
+    pub(crate) undecided: usize,
     /// `dL/dw: [E, O]`.
     pub(crate) mixing_grad: Vec<f64>,
     /// `dL/domega`.
@@ -83,6 +87,9 @@ pub(crate) struct Pass {
 pub(crate) struct Reference<'a> {
     pub(crate) spec: &'a NetworkSpec,
     pub(crate) tensors: &'a Tensors,
+    /// `(threshold, slope)`: the slope that the backward pass takes at ReLU inputs other than 0 but within the threshold;
+    /// `None`: that of their sign. What a gradient in f32 may differ by lies between slope 0 and 1.
+    pub(crate) near_kinks: Option<(f64, f64)>,
 }
 
 /// Statistics that a forward pass normalises with.
@@ -150,13 +157,18 @@ fn shortcut_name(stage: usize) -> String {
     format!("stages.{stage}.reduce.shortcut.weight")
 }
 
-impl Reference<'_> {
+impl<'a> Reference<'a> {
+    pub(crate) fn new(spec: &'a NetworkSpec, tensors: &'a Tensors) -> Self {
+        Self { spec, tensors, near_kinks: None }
+    }
+
     /// Forward and backward pass with batch statistics.
     pub(crate) fn train(&self, batch: Batch<'_>, w: &[f64]) -> Pass {
         let tape = self.forward(batch.images, w, Stats::Batch);
         let (loss, correct, dlogits) = layers::cross_entropy(&tape.logits, batch.labels, self.spec.classes);
         let (mixing_grad, grads) = self.backward(&tape, w, &dlogits);
-        Pass { loss, correct, mixing_grad, grads, running: self.running_after(&tape), codes: tape.codes }
+        let undecided = tape.logits.chunks(self.spec.classes).filter(|row| undecided(row)).count();
+        Pass { loss, correct, undecided, mixing_grad, grads, running: self.running_after(&tape), codes: tape.codes }
     }
 
     /// Loss and correctly classified samples.
@@ -282,7 +294,7 @@ impl Reference<'_> {
         grads.insert("head.linear.weight".into(), dweight);
         grads.insert("head.linear.bias".into(), dbias);
         let head_in = &tape.head.out;
-        let g = layers::relu_backward(head_in, &layers::global_average_backward(head_in, &dpooled));
+        let g = layers::relu_backward(head_in, &layers::global_average_backward(head_in, &dpooled), self.near_kinks);
         let mut g = self.batch_norm_backward("head.bn", &tape.head, &g, &mut grads);
         for (s, stage) in tape.stages.iter().enumerate().rev() {
             for (k, cell) in stage.cells.iter().enumerate().rev() {
@@ -312,7 +324,7 @@ impl Reference<'_> {
         let dy = self.batch_norm_backward(&names.bn, &unit.norm, g, grads);
         let (dr, dweight) = layers::conv_backward(&layers::relu(&unit.x), self.get(&names.conv), stride, &dy);
         grads.insert(names.conv.clone(), dweight);
-        layers::relu_backward(&unit.x, &dr)
+        layers::relu_backward(&unit.x, &dr, self.near_kinks)
     }
 
     fn reduce_backward(&self, s: usize, tape: &ReduceTape, g: &Map, grads: &mut Tensors) -> Map {
@@ -388,6 +400,11 @@ impl Reference<'_> {
         }
         after
     }
+}
+
+fn undecided(logits: &[f64]) -> bool {
+    let top = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    logits.iter().filter(|v| top - **v < NEAR_LOGITS).count() > 1
 }
 
 /// One step of SGD as PyTorch defines it, on the weights in `tensors` that have a gradient; momentum under

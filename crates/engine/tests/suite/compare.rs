@@ -1,0 +1,168 @@
+//! Comparing the engine with the reference: how far f32 may be from f64 at a given point.
+
+use hpe_darts_engine::{Batch, Gradients, Network, NetworkSpec, Options, StepOutput, TensorState};
+
+use crate::cases;
+use crate::reference::{NEAR, Pass, Reference, Tensors, tensors};
+
+/// One network, one batch.
+pub(crate) struct Case {
+    pub(crate) key: String,
+    pub(crate) spec: NetworkSpec,
+    pub(crate) images: Vec<f32>,
+    pub(crate) labels: Vec<u32>,
+    pub(crate) w: Vec<f32>,
+}
+
+impl Case {
+    pub(crate) fn new(key: &str, spec: NetworkSpec, samples: usize) -> Self {
+        spec.check().unwrap();
+        Self {
+            images: cases::images(key, samples, spec.image),
+            labels: cases::labels(key, samples, spec.classes),
+            w: cases::mixing(key, spec.mixing_len()),
+            key: key.to_string(),
+            spec,
+        }
+    }
+
+    pub(crate) fn batch(&self) -> Batch<'_> {
+        Batch { images: &self.images, labels: &self.labels }
+    }
+
+    /// The engine's network with closed-form values in place of its own initial ones.
+    pub(crate) fn network(&self, options: Options) -> Network {
+        let mut network = Network::new(&self.spec, 0, options).unwrap();
+        let fill = |t: TensorState| TensorState { data: cases::values(&self.key, &t.name, &t.shape), ..t };
+        let state: Vec<TensorState> = network.state().into_iter().map(fill).collect();
+        network.load_state(&state).unwrap();
+        network
+    }
+
+    pub(crate) fn wide_w(&self) -> Vec<f64> {
+        self.w.iter().copied().map(f64::from).collect()
+    }
+}
+
+/// The reference's result at a point, and how far rounding in f32 may carry one from it.
+pub(crate) struct Expected {
+    pub(crate) pass: Pass,
+    /// Passes at points whose inputs and weights differ by rounding.
+    rounded: Vec<Pass>,
+    /// The pass with slope 0 and with slope 1 at ReLU inputs near 0, where there are such.
+    slopes: Option<[Pass; 2]>,
+    /// Norm of all gradients.
+    norm: f64,
+}
+
+/// Relative size of the changes that stand for rounding, in units of f32's.
+const ROUNDING: f64 = 8.0 * f32::EPSILON as f64;
+
+impl Expected {
+    /// At the point where a network with this state takes a training step.
+    pub(crate) fn at(case: &Case, state: &Tensors) -> Self {
+        let w = case.wide_w();
+        let reference = Reference::new(&case.spec, state);
+        let pass = reference.train(case.batch(), &w);
+        let rounded = ["a", "b"]
+            .map(|which| {
+                let mut state = state.clone();
+                for (name, t) in &mut state {
+                    let key = format!("{which}/{name}");
+                    t.data.iter_mut().enumerate().for_each(|(i, v)| *v *= 1.0 + ROUNDING * cases::uniform(&key, i));
+                }
+                let key = format!("{which}/images");
+                let change = |(i, v): (usize, &f32)| *v * (1.0 + ROUNDING * cases::uniform(&key, i)) as f32;
+                let images: Vec<f32> = case.images.iter().enumerate().map(change).collect();
+                let batch = Batch { images: &images, labels: &case.labels };
+                Reference::new(&case.spec, &state).train(batch, &w)
+            })
+            .into();
+        let near: usize = pass.codes.relus().flat_map(|code| &code.near).sum();
+        let slopes = (near > 0).then(|| {
+            [0.0, 1.0].map(|slope| Reference { near_kinks: Some((NEAR, slope)), ..reference }.train(case.batch(), &w))
+        });
+        let norm = pass.grads.values().flat_map(|g| &g.data).map(|g| g * g).sum::<f64>().sqrt();
+        Self { pass, rounded, slopes, norm }
+    }
+
+    /// Asserts that the engine's step agrees: loss, correct, dL/dw, every gradient. `slack` scales what rounding may do.
+    pub(crate) fn check(&self, network: &Network, out: &StepOutput, slack: f64) -> Result<(), String> {
+        let pass = &self.pass;
+        let moved = |f: &dyn Fn(&Pass) -> f64| self.rounded.iter().map(|r| (f(r) - f(pass)).abs()).fold(0.0, f64::max);
+        let loss_bound = slack * (1e-6 * pass.loss.abs().max(1.0) + moved(&|p| p.loss));
+        if (out.loss - pass.loss).abs() > loss_bound {
+            return Err(format!("loss {} instead of {}, bound {loss_bound:.1e}", out.loss, pass.loss));
+        }
+        if out.correct.abs_diff(pass.correct) > pass.undecided {
+            return Err(format!("{} correct instead of {}", out.correct, pass.correct));
+        }
+        self.near("dL/dw", &out.mixing_grad, slack, |p| &p.mixing_grad)?;
+        let got = tensors(&network.gradients());
+        if !got.keys().eq(pass.grads.keys()) {
+            return Err(format!("gradients of {:?} instead of {:?}", got.keys(), pass.grads.keys()));
+        }
+        for (name, got) in &got {
+            if got.shape != pass.grads[name].shape {
+                return Err(format!("{name}: shape {:?}", got.shape));
+            }
+            self.near(name, &got.data, slack, |p| &p.grads[name].data)?;
+        }
+        Ok(())
+    }
+
+    /// Asserts that the running statistics of `state`, taken after the step, agree.
+    pub(crate) fn check_running(&self, state: &[TensorState], slack: f64) -> Result<(), String> {
+        let mut got = tensors(state);
+        got.retain(|name, _| name.contains(".running_"));
+        if !got.keys().eq(self.pass.running.keys()) {
+            return Err(format!("statistics {:?} instead of {:?}", got.keys(), self.pass.running.keys()));
+        }
+        for (name, got) in &got {
+            let expected = &self.pass.running[name].data;
+            for (i, (got, expected)) in got.data.iter().zip(expected).enumerate() {
+                let moved = self.rounded.iter().map(|r| (r.running[name].data[i] - expected).abs()).fold(0.0, f64::max);
+                if (got - expected).abs() > slack * (1e-6 * (1.0 + expected.abs()) + moved) {
+                    return Err(format!("{name}[{i}]: {got} instead of {expected}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Euclidean distance of `got` from the reference's vector within what rounding and undecided ReLUs explain.
+    fn near(&self, what: &str, got: &[f64], slack: f64, f: impl Fn(&Pass) -> &[f64]) -> Result<(), String> {
+        let expected = f(&self.pass);
+        if got.len() != expected.len() {
+            return Err(format!("{what}: {} values instead of {}", got.len(), expected.len()));
+        }
+        let rounding = self.rounded.iter().map(|r| distance(f(r), expected)).fold(0.0, f64::max);
+        let slopes = self.slopes.as_ref().map_or(0.0, |[zero, one]| distance(f(zero), f(one)));
+        let size = distance(expected, &vec![0.0; expected.len()]);
+        let bound = slack * (1e-6 * size + 1e-7 * self.norm + 1e-9 + rounding) + 2.0 * slopes;
+        let error = distance(got, expected);
+        if error.is_nan() || error > bound {
+            let worst = (0..got.len())
+                .max_by(|&a, &b| (got[a] - expected[a]).abs().total_cmp(&(got[b] - expected[b]).abs()))
+                .unwrap();
+            return Err(format!(
+                "{what}: {error:.2e} away, bound {bound:.2e}, size {size:.2e} (rounding {rounding:.1e}, near ReLUs \
+                 {slopes:.1e}); [{worst}] is {} instead of {}",
+                got[worst], expected[worst]
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+}
+
+/// Takes one step and checks it, gradients and running statistics.
+pub(crate) fn check_step(case: &Case, network: &mut Network, slack: f64) -> Result<(), String> {
+    let expected = Expected::at(case, &tensors(&network.state()));
+    let out = network.train_step(case.batch(), &case.w, Gradients::Both).map_err(|e| e.to_string())?;
+    expected.check(network, &out, slack)?;
+    expected.check_running(&network.state(), slack)
+}

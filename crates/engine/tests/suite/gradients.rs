@@ -1,0 +1,145 @@
+//! Engine against reference: loss, every gradient, running statistics, codes, for many shapes.
+
+use hpe_darts_engine::{Codes, Edge, ImageShape, Kernels, NetworkSpec, Op, Options};
+use proptest::prelude::*;
+
+use crate::cases::{self, ALL_OPS};
+use crate::compare::{Case, check_step};
+use crate::reference::{Code, Reference, tensors};
+
+const KERNELS: [Kernels; 4] = [Kernels::Auto, Kernels::Direct, Kernels::Winograd, Kernels::Reference];
+
+/// How many times the reference's own change under rounding the engine may be off.
+fn slack(kernels: Kernels) -> f64 {
+    match kernels {
+        Kernels::Reference | Kernels::Direct => 20.0,
+        // Winograd's transforms lose some digits.
+        Kernels::Auto | Kernels::Winograd => 100.0,
+    }
+}
+
+/// Multiply-adds of the convolutions of one forward pass.
+fn work(spec: &NetworkSpec, samples: usize) -> usize {
+    let alive = |op: Op| {
+        (0..spec.alive.len()).filter(|i| spec.alive[*i] && spec.cell.ops[i % spec.cell.ops.len()] == op).count()
+    };
+    let per_pixel = 9 * alive(Op::Conv3x3) + alive(Op::Conv1x1);
+    (0..spec.stages)
+        .map(|s| {
+            let pixels = spec.image.height.div_ceil(1 << s) * spec.image.width.div_ceil(1 << s);
+            let c = spec.channels << s;
+            samples * pixels * c * c * (spec.cells_per_stage * per_pixel + if s > 0 { 14 } else { 0 })
+        })
+        .sum()
+}
+
+/// Cells: NAS-Bench-201's, or any graph (edges may repeat, nodes may lead nowhere) with any operations.
+fn any_cell() -> impl Strategy<Value = hpe_darts_engine::CellSpec> {
+    let edge = |nodes: usize| (1..nodes).prop_flat_map(|to| (0..to, Just(to))).prop_map(|(from, to)| Edge { from, to });
+    let graph = (2..6usize).prop_flat_map(move |nodes| (Just(nodes), prop::collection::vec(edge(nodes), 1..7)));
+    let ops = prop::sample::subsequence(&ALL_OPS[..], 1..=5).prop_shuffle();
+    let any = (graph, ops).prop_map(|((nodes, edges), ops)| hpe_darts_engine::CellSpec { nodes, edges, ops });
+    prop_oneof![Just(cases::nas_bench_201()), any]
+}
+
+fn any_spec() -> impl Strategy<Value = NetworkSpec> {
+    let image = (1..=12usize, 1..=12usize, 1..=4usize);
+    let size = (1..=40usize, 0..=2usize, 1..=3usize, 1..=12usize);
+    (any_cell(), image, size, any::<bool>(), any::<u32>()).prop_map(|(cell, image, size, affine, mask)| {
+        let (channels, cells_per_stage, stages, classes) = size;
+        let key = format!("mask {mask}");
+        // A third of the networks are whole supernets.
+        let whole = mask % 3 == 0;
+        let alive = (0..cell.edges.len() * cell.ops.len()).map(|i| whole || cases::pick(&key, i, 3) > 0).collect();
+        let image = ImageShape { height: image.0, width: image.1, channels: image.2 };
+        NetworkSpec { image, classes, channels, cells_per_stage, stages, cell, alive, affine }
+    })
+}
+
+/// A case with mixing weights of which some are zero.
+fn any_case() -> impl Strategy<Value = Case> {
+    (any_spec(), 1..=9usize, any::<u32>())
+        .prop_filter("keeps the reference fast", |(spec, samples, _)| work(spec, *samples) < 4_000_000)
+        .prop_map(|(spec, samples, seed)| {
+            let mut case = Case::new(&format!("any {seed}"), spec, samples);
+            let zeros = format!("zeros {seed}");
+            case.w.iter_mut().enumerate().filter(|(i, _)| cases::pick(&zeros, *i, 6) == 0).for_each(|(_, w)| *w = 0.0);
+            case
+        })
+}
+
+fn any_options() -> impl Strategy<Value = Options> {
+    (1..=3usize, prop::sample::select(&KERNELS[..])).prop_map(|(threads, kernels)| Options { threads, kernels })
+}
+
+impl std::fmt::Debug for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({} samples, w {:?}): {:?}", self.key, self.labels.len(), self.w, self.spec)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 250, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_step_agrees_for_any_shape(case in any_case(), options in any_options()) {
+        let mut network = case.network(options);
+        check_step(&case, &mut network, slack(options.kernels)).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn codes_agree_for_any_shape(case in any_case(), options in any_options()) {
+        let mut network = case.network(options);
+        let state = tensors(&network.state());
+        let expected = Reference::new(&case.spec, &state).codes(&case.images, &case.wide_w());
+        for (which, codes) in [(Codes::OpOutputs, &expected.op_outputs), (Codes::ReluInputs, &expected.op_relus)] {
+            let got = network.code_distances(&case.images, &case.w, which).unwrap();
+            prop_assert_eq!(got.samples, case.labels.len());
+            prop_assert_eq!(got.ops.len(), codes.len());
+            for (i, (got, code)) in got.ops.iter().zip(codes).enumerate() {
+                let code = (case.w[i] != 0.0).then_some(code).filter(|code| !code.bits.is_empty());
+                same_distances(&format!("{which:?} of operation {i}"), got.as_ref(), code)?;
+            }
+            let outside = (which == Codes::ReluInputs).then_some(&expected.outside);
+            same_distances(&format!("{which:?} outside"), got.outside.as_ref(), outside)?;
+        }
+    }
+}
+
+/// Equal but for bits that rounding may decide.
+fn same_distances(
+    what: &str,
+    got: Option<&hpe_darts_engine::Distances>,
+    code: Option<&Code>,
+) -> Result<(), TestCaseError> {
+    prop_assert_eq!(got.is_some(), code.is_some(), "{}", what);
+    let (Some(got), Some(code)) = (got, code) else { return Ok(()) };
+    let n = code.bits.len();
+    prop_assert_eq!(got.bits as usize, code.bits[0].len(), "{}: bits", what);
+    prop_assert_eq!(got.hamming.len(), n * n, "{}", what);
+    for i in 0..n {
+        for j in 0..n {
+            let (distance, expected) = (got.hamming[i * n + j] as usize, code.hamming(i, j));
+            let may_differ = if i == j { 0 } else { code.near[i] + code.near[j] };
+            prop_assert!(
+                distance.abs_diff(expected) <= may_differ,
+                "{what}: samples {i}, {j}: distance {distance} instead of {expected}, {may_differ} bits undecided"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Images of 32x32 with the channel counts that matter, every kernel.
+#[test]
+fn a_step_agrees_at_full_image_size() {
+    for (channels, samples) in [(16, 3), (24, 2), (40, 1)] {
+        let cell = cases::cell(3, &[(0, 1), (0, 2), (1, 2)], &ALL_OPS);
+        let case = Case::new(&format!("full {channels}"), cases::supernet(cell, (32, 32, 3), channels, 1), samples);
+        for kernels in KERNELS {
+            let mut network = case.network(Options { threads: 2, kernels });
+            check_step(&case, &mut network, slack(kernels))
+                .unwrap_or_else(|e| panic!("C {channels}, {kernels:?}: {e}"));
+        }
+    }
+}
