@@ -51,8 +51,8 @@ pub(crate) struct Expected {
     rounded: Vec<Pass>,
     /// The pass with slope 0 and with slope 1 at ReLU inputs near 0, where there are such.
     slopes: Option<[Pass; 2]>,
-    /// Norm of all gradients.
-    norm: f64,
+    /// Size of the sums that gradients are made of.
+    scale: f64,
 }
 
 /// Relative size of the changes that stand for rounding, in units of f32's.
@@ -83,7 +83,8 @@ impl Expected {
             [0.0, 1.0].map(|slope| Reference { near_kinks: Some((NEAR, slope)), ..reference }.train(case.batch(), &w))
         });
         let norm = pass.grads.values().flat_map(|g| &g.data).map(|g| g * g).sum::<f64>().sqrt();
-        Self { pass, rounded, slopes, norm }
+        let scale = pass.product_scale.max(norm);
+        Self { pass, rounded, slopes, scale }
     }
 
     /// Asserts that the engine's step agrees: loss, correct, dL/dw, every gradient. `slack` scales what rounding may do.
@@ -139,7 +140,7 @@ impl Expected {
         let rounding = self.rounded.iter().map(|r| distance(f(r), expected)).fold(0.0, f64::max);
         let slopes = self.slopes.as_ref().map_or(0.0, |[zero, one]| distance(f(zero), f(one)));
         let size = distance(expected, &vec![0.0; expected.len()]);
-        let bound = slack * (1e-6 * size + 1e-7 * self.norm + 1e-9 + rounding) + 2.0 * slopes;
+        let bound = slack * (1e-6 * size + 1e-7 * self.scale + 1e-9 + rounding) + 2.0 * slopes;
         let error = distance(got, expected);
         if error.is_nan() || error > bound {
             let worst = (0..got.len())

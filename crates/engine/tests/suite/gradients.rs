@@ -2,6 +2,7 @@
 
 use hpe_darts_engine::{Codes, Edge, ImageShape, Kernels, NetworkSpec, Op, Options};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use crate::cases::{self, ALL_OPS};
 use crate::compare::{Case, check_step};
@@ -78,8 +79,18 @@ impl std::fmt::Debug for Case {
     }
 }
 
+/// The same cases in every run, unless PROPTEST_RNG_SEED or PROPTEST_CASES ask for others.
+fn config() -> ProptestConfig {
+    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    ProptestConfig {
+        cases: if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 200 },
+        rng_seed: if default.rng_seed == RngSeed::Random { RngSeed::Fixed(1) } else { default.rng_seed },
+        ..default
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 250, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn a_step_agrees_for_any_shape(case in any_case(), options in any_options()) {
@@ -133,8 +144,8 @@ fn same_distances(
 /// Images of 32x32 with the channel counts that matter, every kernel.
 #[test]
 fn a_step_agrees_at_full_image_size() {
-    for (channels, samples) in [(16, 3), (24, 2), (40, 1)] {
-        let cell = cases::cell(3, &[(0, 1), (0, 2), (1, 2)], &ALL_OPS);
+    for (channels, samples) in [(16, 2), (24, 1), (40, 1)] {
+        let cell = cases::cell(2, &[(0, 1), (0, 1)], &ALL_OPS);
         let case = Case::new(&format!("full {channels}"), cases::supernet(cell, (32, 32, 3), channels, 1), samples);
         for kernels in KERNELS {
             let mut network = case.network(Options { threads: 2, kernels });

@@ -53,7 +53,7 @@ fn results_do_not_depend_on_threads() {
                 let mut network = case.network(Options { threads, kernels });
                 let trace = train(case, &mut network, 2);
                 let evaluated = [Normalisation::Batch, Normalisation::Running]
-                    .map(|norm| network.evaluate(case.batch(), &case.w, norm).unwrap().loss.to_bits());
+                    .map(|norm| network.evaluate(case.batch(), &case.w, norm).map(|e| e.loss.to_bits()));
                 let codes = [Codes::OpOutputs, Codes::ReluInputs]
                     .map(|c| network.code_distances(&case.images, &case.w, c).unwrap());
                 (trace, evaluated, codes)
@@ -97,8 +97,8 @@ fn removing_an_operation_is_building_without_it() {
         }
         assert_eq!(pruned.spec(), &without);
         let mut built = Network::new(&without, 3, ONE).unwrap();
-        let names = |n: &Network| n.state().into_iter().map(|t| (t.name, t.shape)).collect::<Vec<_>>();
-        assert_eq!(names(&built), names(&pruned));
+        let names = |n: &mut Network| n.state().into_iter().map(|t| (t.name, t.shape)).collect::<Vec<_>>();
+        assert_eq!(names(&mut built), names(&mut pruned));
         assert_eq!(built.parameters(), pruned.parameters());
         assert!(built.parameters() < case.network(ONE).parameters());
         built.load_state(&pruned.state()).unwrap();
@@ -197,18 +197,25 @@ fn evaluation_agrees_and_changes_nothing() {
         let mut network = case.network(ONE);
         train(&case, &mut network, 1);
         let before = network.state();
-        let on_batch = network.evaluate(case.batch(), &case.w, Normalisation::Batch).unwrap();
-        let on_running = network.evaluate(case.batch(), &case.w, Normalisation::Running).unwrap();
-        network.code_distances(&case.images, &case.w, Codes::OpOutputs).unwrap();
-        assert_eq!(bits(&network.state()), bits(&before), "evaluation changed the network");
         let state = tensors(&before);
         let reference = Reference::new(&case.spec, &state);
-        for (got, stats) in [(on_batch, Stats::Batch), (on_running, Stats::Running)] {
-            let (loss, correct) = reference.evaluate(case.batch(), &case.wide_w(), stats);
+        let on_batch = network.evaluate(case.batch(), &case.w, Normalisation::Batch).unwrap();
+        let (loss, correct) = reference.evaluate(case.batch(), &case.wide_w(), Stats::Batch);
+        assert!((on_batch.loss - loss).abs() < 1e-4, "loss {} instead of {loss}", on_batch.loss);
+        assert_eq!(on_batch.correct, correct);
+        let on_running = network.evaluate(case.batch(), &case.w, Normalisation::Running);
+        if case.spec.affine {
+            let got = on_running.unwrap();
+            let (loss, correct) = reference.evaluate(case.batch(), &case.wide_w(), Stats::Running);
             assert!((got.loss - loss).abs() < 1e-4, "loss {} instead of {loss}", got.loss);
             assert_eq!(got.correct, correct);
+            assert!((on_batch.loss - loss).abs() > 1e-3, "the two statistics differ");
+        } else {
+            // The operations of a supernet keep no running statistics.
+            assert!(matches!(on_running, Err(EngineError::Spec(_))), "{on_running:?}");
         }
-        assert!((on_batch.loss - on_running.loss).abs() > 1e-3, "the two statistics differ");
+        network.code_distances(&case.images, &case.w, Codes::OpOutputs).unwrap();
+        assert_eq!(bits(&network.state()), bits(&before), "evaluation changed the network");
         let step = network.train_step(case.batch(), &case.w, Gradients::Both).unwrap();
         assert!((step.loss - on_batch.loss).abs() < 1e-5, "{} and {}", step.loss, on_batch.loss);
         assert_eq!(step.correct, on_batch.correct);
@@ -250,8 +257,9 @@ fn padded_channels_stay_out_of_the_result() {
     }
 }
 
-/// Inputs of batch normalisation with a mean of a thousand standard deviations: sums of squares in f32 would lose the
-/// variance altogether.
+/// Inputs of batch normalisation with a mean of many standard deviations: sums of squares in f32 would lose the
+/// variance altogether at a thousand. Gradients lose digits with the square of the mean there, in PyTorch as well (at a
+/// hundred its f32 gradients are off by 0.2 %), so they are compared at a hundred.
 #[test]
 fn a_large_mean_does_not_cancel_the_variance() {
     // Without a border (1x1 convolution, or one pixel) the mean is the same everywhere.
@@ -260,23 +268,27 @@ fn a_large_mean_does_not_cancel_the_variance() {
     for (cell, size, samples) in [(pointwise, 6, 4), (pixel, 1, 128)] {
         let case = Case::new("mean", cases::supernet(cell, (size, size, 3), 8, 1), samples);
         for kernels in [Kernels::Auto, Kernels::Direct, Kernels::Winograd, Kernels::Reference] {
-            let mut network = case.network(Options { threads: 2, kernels });
-            let mut state = network.state();
-            let shift = state.iter_mut().find(|t| t.name == "stem.bn.bias").unwrap();
-            shift.data.iter_mut().for_each(|v| *v += 1000.0);
-            network.load_state(&state).unwrap();
-            let wide = tensors(&state);
-            let expected = Reference::new(&case.spec, &wide).train(case.batch(), &case.wide_w());
-            let out = network.train_step(case.batch(), &case.w, Gradients::Both).unwrap();
-            let what = format!("{size} pixels, {kernels:?}");
-            assert!((out.loss - expected.loss).abs() < 2e-3, "{what}: loss {} instead of {}", out.loss, expected.loss);
-            let norm = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>().sqrt();
-            let whole = norm(&expected.grads.values().flat_map(|g| g.data.clone()).collect::<Vec<_>>());
-            for (name, got) in tensors(&network.gradients()) {
-                let exact = &expected.grads[&name].data;
-                let difference: Vec<f64> = got.data.iter().zip(exact).map(|(a, b)| a - b).collect();
-                let (error, size) = (norm(&difference), norm(exact).max(0.1 * whole));
-                assert!(error < 0.03 * size, "{what}: {name} off by {error:e} of {size:e}");
+            for (mean, gradient_tolerance) in [(100.0, Some(0.01)), (1000.0, None)] {
+                let mut network = case.network(Options { threads: 2, kernels });
+                let mut state = network.state();
+                let shift = state.iter_mut().find(|t| t.name == "stem.bn.bias").unwrap();
+                shift.data.iter_mut().for_each(|v| *v += mean);
+                network.load_state(&state).unwrap();
+                let wide = tensors(&state);
+                let expected = Reference::new(&case.spec, &wide).train(case.batch(), &case.wide_w());
+                let out = network.train_step(case.batch(), &case.w, Gradients::Both).unwrap();
+                let what = format!("mean {mean}, {size} pixels, {kernels:?}");
+                let loss = expected.loss;
+                assert!((out.loss - loss).abs() < 1e-3, "{what}: loss {} instead of {loss}", out.loss);
+                let Some(tolerance) = gradient_tolerance else { continue };
+                let norm = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>().sqrt();
+                let whole = norm(&expected.grads.values().flat_map(|g| g.data.clone()).collect::<Vec<_>>());
+                for (name, got) in tensors(&network.gradients()) {
+                    let exact = &expected.grads[&name].data;
+                    let difference: Vec<f64> = got.data.iter().zip(exact).map(|(a, b)| a - b).collect();
+                    let (error, size) = (norm(&difference), norm(exact).max(0.1 * whole));
+                    assert!(error < tolerance * size, "{what}: {name} off by {error:e} of {size:e}");
+                }
             }
         }
     }
@@ -285,7 +297,7 @@ fn a_large_mean_does_not_cancel_the_variance() {
 #[test]
 fn new_networks_are_initialised_as_in_pytorch() {
     let spec = affine(cases::supernet(cases::nas_bench_201(), (8, 8, 3), 16, 2));
-    let network = Network::new(&spec, 42, ONE).unwrap();
+    let mut network = Network::new(&spec, 42, ONE).unwrap();
     let state = network.state();
     assert_eq!(bits(&state), bits(&Network::new(&spec, 42, ONE).unwrap().state()), "the seed decides");
     assert_ne!(bits(&state), bits(&Network::new(&spec, 43, ONE).unwrap().state()));

@@ -256,6 +256,9 @@ fn engine_agrees(case: &str) {
         all.extend(fixture.compare_after(&tensors(&network.state())));
         let (images, labels) = fixture.batch("eval");
         for (norm, stats) in [(Normalisation::Running, Stats::Running), (Normalisation::Batch, Stats::Batch)] {
+            if stats == Stats::Running && !fixture.spec.affine {
+                continue;
+            }
             let got = network.evaluate(Batch { images: &images, labels: &labels }, &start.w, norm).unwrap();
             all.extend(fixture.compare_evaluation(stats, (got.loss, got.correct)));
         }

@@ -51,6 +51,10 @@ impl Map {
         self.data.iter().zip(&other.data).map(|(a, b)| a * b).sum()
     }
 
+    pub(crate) fn norm(&self) -> f64 {
+        self.dot(self).sqrt()
+    }
+
     /// The values of sample `n`.
     pub(crate) fn sample(&self, n: usize) -> &[f64] {
         let len = self.h * self.w * self.c;
@@ -275,6 +279,15 @@ pub(crate) fn batch_norm_backward(kept: &Normalised, affine: Affine<'_>, g: &Map
         *d = scale * kept.invstd[ch] * centred;
     }
     (dy, dscale, dshift)
+}
+
+/// The gradient at the input of [`batch_norm`] before what mean and variance take from it.
+pub(crate) fn gradient_before_centring(kept: &Normalised, affine: Affine<'_>, g: &Map) -> Map {
+    let mut dy = g.clone();
+    for (i, d) in dy.data.iter_mut().enumerate() {
+        *d *= affine.map_or(1.0, |(scale, _)| scale[i % g.c]) * kept.invstd[i % g.c];
+    }
+    dy
 }
 
 /// Global average pooling: `[n, c]`.

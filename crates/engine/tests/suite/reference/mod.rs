@@ -78,6 +78,9 @@ pub(crate) struct Pass {
     pub(crate) mixing_grad: Vec<f64>,
     /// `dL/domega`.
     pub(crate) grads: Tensors,
+    /// Largest gradient times largest output of an operation or normalisation (Euclidean norms): sums of products such as
+    /// dL/dw may cancel to far less than that, their rounding errors do not.
+    pub(crate) product_scale: f64,
     /// Running statistics after this step, for every one that was given.
     pub(crate) running: Tensors,
     pub(crate) codes: AllCodes,
@@ -137,6 +140,23 @@ struct Tape {
     codes: AllCodes,
 }
 
+/// What a backward pass collects.
+#[derive(Default)]
+struct Gathered {
+    mixing: Vec<f64>,
+    grads: Tensors,
+    /// See [`Pass::product_scale`].
+    largest_gradient: f64,
+    largest_output: f64,
+}
+
+impl Gathered {
+    fn sizes(&mut self, gradient: f64, output: f64) {
+        self.largest_gradient = self.largest_gradient.max(gradient);
+        self.largest_output = self.largest_output.max(output);
+    }
+}
+
 /// Where one convolution with its batch normalisation lives.
 struct Names {
     conv: String,
@@ -166,9 +186,19 @@ impl<'a> Reference<'a> {
     pub(crate) fn train(&self, batch: Batch<'_>, w: &[f64]) -> Pass {
         let tape = self.forward(batch.images, w, Stats::Batch);
         let (loss, correct, dlogits) = layers::cross_entropy(&tape.logits, batch.labels, self.spec.classes);
-        let (mixing_grad, grads) = self.backward(&tape, w, &dlogits);
+        let Gathered { mixing: mixing_grad, grads, largest_gradient, largest_output } =
+            self.backward(&tape, w, &dlogits);
         let undecided = tape.logits.chunks(self.spec.classes).filter(|row| undecided(row)).count();
-        Pass { loss, correct, undecided, mixing_grad, grads, running: self.running_after(&tape), codes: tape.codes }
+        Pass {
+            loss,
+            correct,
+            undecided,
+            mixing_grad,
+            grads,
+            product_scale: largest_gradient * largest_output,
+            running: self.running_after(&tape),
+            codes: tape.codes,
+        }
     }
 
     /// Loss and correctly classified samples.
@@ -287,64 +317,56 @@ impl<'a> Reference<'a> {
         CellTape { nodes, ops }
     }
 
-    fn backward(&self, tape: &Tape, w: &[f64], dlogits: &[f64]) -> (Vec<f64>, Tensors) {
-        let mut mixing = vec![0.0; self.spec.mixing_len()];
-        let mut grads = Tensors::new();
+    fn backward(&self, tape: &Tape, w: &[f64], dlogits: &[f64]) -> Gathered {
+        let mut to = Gathered { mixing: vec![0.0; self.spec.mixing_len()], ..Gathered::default() };
         let (dpooled, dweight, dbias) = layers::linear_backward(&tape.pooled, self.get("head.linear.weight"), dlogits);
-        grads.insert("head.linear.weight".into(), dweight);
-        grads.insert("head.linear.bias".into(), dbias);
+        to.grads.insert("head.linear.weight".into(), dweight);
+        to.grads.insert("head.linear.bias".into(), dbias);
         let head_in = &tape.head.out;
         let g = layers::relu_backward(head_in, &layers::global_average_backward(head_in, &dpooled), self.near_kinks);
-        let mut g = self.batch_norm_backward("head.bn", &tape.head, &g, &mut grads);
+        let mut g = self.batch_norm_backward("head.bn", &tape.head, &g, &mut to);
         for (s, stage) in tape.stages.iter().enumerate().rev() {
             for (k, cell) in stage.cells.iter().enumerate().rev() {
-                g = self.cell_backward(&format!("stages.{s}.cells.{k}"), cell, w, g, &mut mixing, &mut grads);
+                g = self.cell_backward(&format!("stages.{s}.cells.{k}"), cell, w, g, &mut to);
             }
             if let Some(reduce) = &stage.reduce {
-                g = self.reduce_backward(s, reduce, &g, &mut grads);
+                g = self.reduce_backward(s, reduce, &g, &mut to);
             }
         }
-        let g = self.batch_norm_backward("stem.bn", &tape.stem, &g, &mut grads);
+        let g = self.batch_norm_backward("stem.bn", &tape.stem, &g, &mut to);
         let (_, dweight) = layers::conv_backward(&tape.images, self.get("stem.conv.weight"), 1, &g);
-        grads.insert("stem.conv.weight".into(), dweight);
-        (mixing, grads)
+        to.grads.insert("stem.conv.weight".into(), dweight);
+        to
     }
 
-    fn batch_norm_backward(&self, bn: &str, kept: &Normalised, g: &Map, grads: &mut Tensors) -> Map {
+    fn batch_norm_backward(&self, bn: &str, kept: &Normalised, g: &Map, to: &mut Gathered) -> Map {
         let affine = self.affine(bn);
         let (dy, dscale, dshift) = layers::batch_norm_backward(kept, affine, g);
+        to.sizes(layers::gradient_before_centring(kept, affine, g).norm(), kept.xhat.norm());
         if affine.is_some() {
-            grads.insert(format!("{bn}.weight"), Tensor::vector(dscale));
-            grads.insert(format!("{bn}.bias"), Tensor::vector(dshift));
+            to.grads.insert(format!("{bn}.weight"), Tensor::vector(dscale));
+            to.grads.insert(format!("{bn}.bias"), Tensor::vector(dshift));
         }
         dy
     }
 
-    fn unit_backward(&self, names: &Names, unit: &Unit, stride: usize, g: &Map, grads: &mut Tensors) -> Map {
-        let dy = self.batch_norm_backward(&names.bn, &unit.norm, g, grads);
+    fn unit_backward(&self, names: &Names, unit: &Unit, stride: usize, g: &Map, to: &mut Gathered) -> Map {
+        let dy = self.batch_norm_backward(&names.bn, &unit.norm, g, to);
         let (dr, dweight) = layers::conv_backward(&layers::relu(&unit.x), self.get(&names.conv), stride, &dy);
-        grads.insert(names.conv.clone(), dweight);
+        to.grads.insert(names.conv.clone(), dweight);
         layers::relu_backward(&unit.x, &dr, self.near_kinks)
     }
 
-    fn reduce_backward(&self, s: usize, tape: &ReduceTape, g: &Map, grads: &mut Tensors) -> Map {
-        let da = self.unit_backward(&reduce_names(s, "b"), &tape.b, 1, g, grads);
-        let mut dx = self.unit_backward(&reduce_names(s, "a"), &tape.a, 2, &da, grads);
+    fn reduce_backward(&self, s: usize, tape: &ReduceTape, g: &Map, to: &mut Gathered) -> Map {
+        let da = self.unit_backward(&reduce_names(s, "b"), &tape.b, 1, g, to);
+        let mut dx = self.unit_backward(&reduce_names(s, "a"), &tape.a, 2, &da, to);
         let (dpooled, dweight) = layers::conv_backward(&tape.pooled, self.get(&shortcut_name(s)), 1, g);
-        grads.insert(shortcut_name(s), dweight);
+        to.grads.insert(shortcut_name(s), dweight);
         dx.add_scaled(&layers::avg_pool_backward(&tape.x, Pool::Avg2x2Stride2, &dpooled), 1.0);
         dx
     }
 
-    fn cell_backward(
-        &self,
-        prefix: &str,
-        tape: &CellTape,
-        w: &[f64],
-        g: Map,
-        mixing: &mut [f64],
-        grads: &mut Tensors,
-    ) -> Map {
+    fn cell_backward(&self, prefix: &str, tape: &CellTape, w: &[f64], g: Map, to: &mut Gathered) -> Map {
         let cell = &self.spec.cell;
         let mut node_grads = vec![Map::zeros_like(&g); cell.nodes];
         node_grads[cell.nodes - 1] = g;
@@ -354,12 +376,13 @@ impl<'a> Reference<'a> {
                 for (o, &op) in cell.ops.iter().enumerate() {
                     let i = e * cell.ops.len() + o;
                     let Some(kept) = &tape.ops[i] else { continue };
-                    mixing[i] += g.dot(&kept.out);
+                    to.sizes(g.norm(), kept.out.norm());
+                    to.mixing[i] += g.dot(&kept.out);
                     let g = g.map(|v| v * w[i]);
                     let dx = match (op, &kept.unit) {
                         (Op::AvgPool3x3, _) => layers::avg_pool_backward(&tape.nodes[edge.from], Pool::Avg3x3, &g),
                         (_, Some(unit)) => {
-                            self.unit_backward(&unit_names(&format!("{prefix}.edges.{e}"), op), unit, 1, &g, grads)
+                            self.unit_backward(&unit_names(&format!("{prefix}.edges.{e}"), op), unit, 1, &g, to)
                         }
                         _ => g,
                     };
