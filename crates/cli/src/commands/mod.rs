@@ -2,6 +2,7 @@
 //!
 //! A new command is a `mod` line and a line in the list below; its help text is the doc comment of its `Args`.
 
+pub mod data;
 mod list;
 pub mod query;
 mod score;
@@ -29,6 +30,7 @@ macro_rules! commands {
 }
 
 commands! {
+    Data => data,
     List => list,
     Query => query,
     Score => score,

@@ -158,7 +158,7 @@ fn inputs(args: &Args, cx: &Context) -> Result<(NetworkShape, Vec<f32>)> {
         return Ok((shape(known.image_side(), known.image_side(), 3, known.classes()), Vec::new()));
     }
     let load = data::LoadOptions { data: args.data.clone(), home: cx.home().ok(), ..Default::default() };
-    let dataset = Arc::new(data::load(name, &load)?);
+    let dataset = Arc::new(super::data::load(name, &load, cx)?);
     let data::ImageShape { height, width, channels } = dataset.shape();
     let shape = shape(height, width, channels, dataset.classes().len());
     if !args.proxy.needs_images() {

@@ -223,6 +223,11 @@ impl DataError {
         move |source| Self::Io { path, source }
     }
 
+    /// Whether the files were refused for not being the official ones, which [`super::LoadOptions::verify`] asks for.
+    pub fn is_unofficial(&self) -> bool {
+        matches!(self, Self::Size { .. } | Self::Checksum { .. })
+    }
+
     /// What the user can do about it, for the `hint:` line.
     pub fn hint(&self) -> Option<String> {
         let allow = "official files are checked; `--set data.verify=false` allows a set of your own";

@@ -29,6 +29,6 @@ pub use error::DataError;
 pub use fetch::{FetchOptions, FetchOutcome, Fetched, fetch};
 pub use load::{LoadEvent, LoadOptions, load, load_with};
 pub use loader::{BatchBuf, Loader, LoaderOptions, Order};
-pub use registry::DatasetName;
+pub use registry::{DatasetName, Verification};
 pub use source::Source;
 pub use split::{Split, SplitChoice, SplitKind};

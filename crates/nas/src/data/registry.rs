@@ -18,6 +18,32 @@ pub enum DatasetName {
     Cifar100,
 }
 
+/// How far a data set is known to be the published one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verification {
+    /// The program carries it.
+    BuiltIn,
+    /// Every file has its official checksum.
+    Checksums,
+    /// Every file has its official size and only valid labels; checksums of the files are not known.
+    Sizes,
+    /// Every file consists of whole records with valid labels.
+    Structure,
+}
+
+impl Verification {
+    /// For people.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::BuiltIn => "built in",
+            Self::Checksums => "the official files (checksums)",
+            Self::Sizes => "official sizes and valid labels",
+            Self::Structure => "well-formed, not compared with the official files",
+        }
+    }
+}
+
 impl DatasetName {
     /// Every data set, in the order they are listed in.
     pub const ALL: [Self; 3] = [Self::Digits, Self::Cifar10, Self::Cifar100];
@@ -43,6 +69,16 @@ impl DatasetName {
     /// Whether the program carries the data.
     pub fn is_built_in(self) -> bool {
         matches!(self, Self::Digits)
+    }
+
+    /// How far [`super::load`] with this `verify` proves that the data are the published ones.
+    pub fn verification(self, verify: bool) -> Verification {
+        match self {
+            Self::Digits => Verification::BuiltIn,
+            _ if !verify => Verification::Structure,
+            Self::Cifar10 => Verification::Checksums,
+            Self::Cifar100 => Verification::Sizes,
+        }
     }
 
     /// The augmentation that training uses unless told otherwise: for CIFAR flip and crop with 4 pixels of padding

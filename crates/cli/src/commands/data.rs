@@ -1,0 +1,246 @@
+//! `data`: getting data sets and looking at them. Also how every command reads one.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use nas::data::{
+    self, ChannelStatistics, DataError, Dataset, DatasetName, FetchOptions, FetchOutcome, LoadEvent, LoadOptions,
+    PartName, Split, SplitChoice, Verification,
+};
+use serde::Serialize;
+
+use crate::{
+    args,
+    context::Context,
+    error::HintExt,
+    render::{Align, Table},
+};
+
+/// Names another server's folder with the same archives, for mirrors and tests.
+const BASE: &str = "HPE_DARTS_FETCH_BASE";
+
+/// Download data sets and check them.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Fetch(Fetch),
+    Check(Check),
+}
+
+/// Download a data set from its official address.
+///
+/// Checks the MD5. Run again, an interrupted download goes on where it stopped. HPE_DARTS_FETCH_BASE names another
+/// address with the same archives.
+#[derive(Debug, clap::Args)]
+struct Fetch {
+    /// Which: cifar10 (163 MiB) or cifar100 (161 MiB).
+    #[arg(value_parser = args::dataset)]
+    dataset: DatasetName,
+    /// Folder to put the archive in [default: the user's data directory, where every command looks].
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+    /// Print a JSON object with `path`, `bytes`, `md5` and `outcome` (already-there, downloaded, resumed).
+    #[arg(long)]
+    json: bool,
+}
+
+/// Check a data set's files; print images per class, mean and deviation of the channels, and the split of a search.
+#[derive(Debug, clap::Args)]
+struct Check {
+    /// Data set: see `hpe-darts list datasets` [default: digits; with --data, cifar10].
+    #[arg(long, value_name = "D", value_parser = args::dataset)]
+    dataset: Option<DatasetName>,
+    /// Folder or archive of the data set [default: what `data fetch` has downloaded].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Accept files that are well-formed but not the official ones.
+    #[arg(long)]
+    no_verify: bool,
+    /// How the training images are split: auto, benchmark, first-half, half or a JSON file with `train` and `valid`.
+    #[arg(long, value_name = "SPLIT", default_value_t, value_parser = split)]
+    split: SplitChoice,
+    /// Seed of the split, where it is random.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Print a JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+fn split(text: &str) -> Result<SplitChoice, String> {
+    text.parse().map_err(|e: DataError| match e.hint() {
+        Some(hint) => format!("{e}; {hint}"),
+        None => e.to_string(),
+    })
+}
+
+/// Runs `data fetch` or `data check`.
+///
+/// # Errors
+/// As [`data::fetch()`] and [`data::load`]; standard output cannot be written.
+pub fn run(args: Args, cx: &Context) -> Result<()> {
+    match args.command {
+        Command::Fetch(args) => fetch(args, cx),
+        Command::Check(args) => check(args, cx),
+    }
+}
+
+/// Reads a data set and says on standard error what takes long.
+///
+/// # Errors
+/// As [`data::load`].
+pub fn load(name: DatasetName, options: &LoadOptions, cx: &Context) -> Result<Dataset> {
+    load_with(name, options, cx, &mut |_| ())
+}
+
+fn load_with(name: DatasetName, options: &LoadOptions, cx: &Context, place: &mut dyn FnMut(&Path)) -> Result<Dataset> {
+    let dataset = data::load_with(name, options, &mut |event| match event {
+        LoadEvent::Reading { folder } => place(&folder),
+        LoadEvent::Decoding { archive } => {
+            cx.out.note(format_args!("decoding {} (some seconds)", archive.display()));
+            place(&archive);
+        }
+        LoadEvent::Cached { folder } => {
+            cx.out.note(format_args!("decoded files kept in {} for the next time", folder.display()));
+        }
+    })?;
+    Ok(dataset)
+}
+
+fn fetch(args: Fetch, cx: &Context) -> Result<()> {
+    let elsewhere = args.to.clone();
+    let to = match args.to {
+        Some(to) => to,
+        None => LoadOptions::downloads(&cx.home()?),
+    };
+    let base = std::env::var(BASE).ok().filter(|base| !base.is_empty());
+    let bar = bytes_bar(cx);
+    let options = FetchOptions { to, base };
+    let fetched = data::fetch(args.dataset, &options, &mut |progress| {
+        if let Some(total) = progress.total {
+            bar.set_length(total);
+        }
+        bar.set_position(progress.done);
+    });
+    bar.finish_and_clear();
+    let fetched = fetched?;
+    if args.json {
+        return cx.out.json(&fetched);
+    }
+    let what = match fetched.outcome {
+        FetchOutcome::AlreadyThere => "already there",
+        FetchOutcome::Downloaded => "downloaded",
+        FetchOutcome::Resumed => "download completed",
+    };
+    let (path, bytes) = (fetched.path.display(), HumanBytes(fetched.bytes));
+    cx.out.data(format_args!("{what}: {path} ({bytes}, MD5 {})", fetched.md5))?;
+    let data = elsewhere.map(|to| format!(" --data {}", to.display())).unwrap_or_default();
+    cx.out.note(format_args!("use it with: --dataset {}{data}", args.dataset));
+    Ok(())
+}
+
+fn bytes_bar(cx: &Context) -> ProgressBar {
+    let template = "{prefix} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} (ETA {eta})";
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    cx.out.bar("download", 0).with_style(style.progress_chars("=> "))
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    dataset: &'static str,
+    /// Folder or archive; null for a built-in data set.
+    location: Option<PathBuf>,
+    verification: Verification,
+    /// Height, width, channels.
+    image: [usize; 3],
+    train: usize,
+    test: usize,
+    classes: Vec<Class>,
+    /// Of the training pixels, in `[0, 1]`.
+    #[serde(flatten)]
+    statistics: ChannelStatistics,
+    split: SplitReport,
+}
+
+#[derive(Debug, Serialize)]
+struct Class {
+    name: String,
+    train: usize,
+    test: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct SplitReport {
+    kind: String,
+    train: usize,
+    valid: usize,
+}
+
+fn check(args: Check, cx: &Context) -> Result<()> {
+    let default = if args.data.is_some() { DatasetName::Cifar10 } else { DatasetName::Digits };
+    let name = args.dataset.unwrap_or(default);
+    let options = LoadOptions { data: args.data, home: cx.home().ok(), verify: !args.no_verify };
+    let mut location = None;
+    let loaded = load_with(name, &options, cx, &mut |path| location = Some(path.to_owned()));
+    let dataset = match loaded {
+        Err(e) if e.downcast_ref::<DataError>().is_some_and(DataError::is_unofficial) => {
+            Err(e).hint("--no-verify accepts a set of your own (in a search: --set data.verify=false)")
+        }
+        other => other,
+    }?;
+    let split = Split::choose(&args.split, dataset.name(), dataset.train().len(), args.seed)?;
+    let report = report(name, &dataset, location, name.verification(options.verify), &split);
+    if args.json { cx.out.json(&report) } else { cx.out.data(text(&report)) }
+}
+
+fn report(
+    name: DatasetName,
+    dataset: &Dataset,
+    location: Option<PathBuf>,
+    verification: Verification,
+    split: &Split,
+) -> Report {
+    let data::ImageShape { height, width, channels } = dataset.shape();
+    let counts = |part| dataset.part(part).class_counts(dataset.classes().len());
+    let counts = counts(PartName::Train).into_iter().zip(counts(PartName::Test));
+    let classes = dataset.classes().iter().zip(counts);
+    let split = SplitReport { kind: split.kind.to_string(), train: split.train.len(), valid: split.valid.len() };
+    Report {
+        dataset: name.as_str(),
+        location,
+        verification,
+        image: [height, width, channels],
+        train: dataset.train().len(),
+        test: dataset.test().len(),
+        classes: classes.map(|(name, (train, test))| Class { name: name.clone(), train, test }).collect(),
+        statistics: dataset.train().channel_statistics(channels, dataset.pixel_max()),
+        split,
+    }
+}
+
+fn text(report: &Report) -> String {
+    let mut classes = Table::new([("class", Align::Left), ("train", Align::Right), ("test", Align::Right)]);
+    for Class { name, train, test } in &report.classes {
+        classes.row([name.clone(), train.to_string(), test.to_string()]);
+    }
+    let numbers = |values: &[f64]| values.iter().map(|v| format!("{v:.5}")).collect::<Vec<_>>().join(" ");
+    let location = report.location.as_ref().map(|path| format!(" from {}", path.display())).unwrap_or_default();
+    let [height, width, channels] = report.image;
+    let Report { dataset, verification, train, test, statistics: ChannelStatistics { mean, std }, split, .. } = report;
+    format!(
+        "{dataset}{location}: {}\nimages {height}x{width}x{channels}, {train} train, {test} test\nmean {}\nstd  {}\n\
+         split {}: {} train, {} valid\n\n{classes}",
+        verification.description(),
+        numbers(mean),
+        numbers(std),
+        split.kind,
+        split.train,
+        split.valid,
+    )
+}
