@@ -1,8 +1,9 @@
 //! Decoded archives, kept so that the next run does not decode them again. A cache is only a convenience: whatever goes
-//! wrong with it, the archive is still there, so no failure is reported.
+//! wrong with it, the archive is still there, so no failure is reported. Files are compared with their checksums when they
+//! are used, so they need not be synced when they are written.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -56,26 +57,20 @@ pub(super) struct Filling {
 impl Filling {
     /// Adds a file; `None` and everything is removed if it cannot be written.
     pub(super) fn add(mut self, name: &str, bytes: &[u8]) -> Option<Self> {
-        write_synced(&self.folder.path().join(name), bytes).ok()?;
+        fs::write(self.folder.path().join(name), bytes).ok()?;
         self.sums += &format!("{}  {name}\n", checksum::of_bytes(bytes));
         Some(self)
     }
 
     /// Puts the files in their place, which holds either all of them or none. Says whether it worked.
     pub(super) fn finish(self, slot: &Slot) -> bool {
-        if write_synced(&self.folder.path().join(SUMS), self.sums.as_bytes()).is_err() {
+        if fs::write(self.folder.path().join(SUMS), self.sums).is_err() {
             return false;
         }
         // A damaged entry goes; an intact one that another process has just put there is as good as this one.
         let _ = fs::remove_dir_all(&slot.folder);
         fs::rename(self.folder.path(), &slot.folder).is_ok()
     }
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 fn remove_stale(parent: &Path) {
