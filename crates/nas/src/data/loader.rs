@@ -76,9 +76,9 @@ impl Loader {
     /// [`DataError::Batch`] if there is not a single batch in an epoch, [`DataError::Augmentation`], [`DataError::Thread`].
     pub fn epoch(source: &Source, options: &LoaderOptions, epoch: u64, start_step: usize) -> Result<Self, DataError> {
         let steps = options.steps(source.len());
-        let first = epoch * steps as u64;
+        let first = epoch.saturating_mul(steps as u64);
         let start = start_step.min(steps) as u64;
-        Self::spawn(source, options, first + start, Some(first + steps as u64))
+        Self::spawn(source, options, first.saturating_add(start), Some(first.saturating_add(steps as u64)))
     }
 
     /// Batches without end, epoch after epoch. `position` counts batches from the start of epoch 0; a loader that is
