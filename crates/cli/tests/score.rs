@@ -71,6 +71,7 @@ fn bad_arguments_say_what_is_wrong_and_what_would_be_right() {
             &["\n\nhint: `hpe-darts data fetch cifar10`"],
         ),
         (&["--proxy", "naswot", "--sample", "3", "--dataset", "cifar10", "--data", "no/such"], &["no/such", "hint: "]),
+        (&["--proxy", "naswot", "--sample", "3", "--data", "no/such"], &["cifar10: no such file or folder: no/such"]),
         (&["--proxy", "params", "--sample", "3", "--seed", "-1"], &["-1"]),
     ] {
         let (code, out, err) = run(&[&["score"], args].concat());

@@ -41,7 +41,8 @@ pub struct Args {
     /// Score N different architectures drawn at random, 1 to 15625.
     #[arg(long, value_name = "N", value_parser = args::count(1, ARCHITECTURES))]
     sample: Option<usize>,
-    /// Data set: see `hpe-darts list datasets` [default: digits; cifar10 for a proxy that needs no images].
+    /// Data set: see `hpe-darts list datasets` [default: digits; cifar10 with --data and for a proxy that needs
+    /// no images].
     #[arg(long, value_name = "D", value_parser = args::dataset)]
     dataset: Option<DatasetName>,
     /// Folder or archive of the data set [default: what `data fetch` has downloaded].
@@ -151,7 +152,8 @@ fn inputs(args: &Args, cx: &Context) -> Result<(NetworkShape, Vec<f32>)> {
         channels: args.channels,
         cells_per_stage: args.cells,
     };
-    let default = if args.proxy.needs_images() { DatasetName::Digits } else { DatasetName::Cifar10 };
+    let built_in = args.proxy.needs_images() && args.data.is_none();
+    let default = if built_in { DatasetName::Digits } else { DatasetName::Cifar10 };
     let name = args.dataset.unwrap_or(default);
     let known = BenchmarkDataset::ALL.into_iter().find(|b| b.name() == name.as_str());
     if let Some(known) = known.filter(|_| !args.proxy.needs_images()) {
