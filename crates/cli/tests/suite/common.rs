@@ -21,7 +21,7 @@ pub(crate) fn run(args: &[&str]) -> (i32, String, String) {
 }
 
 /// A file of the real data: in `HPE_DARTS_DATA`, else in `../shared/data` beside the workspace. Says so where there is none.
-#[allow(dead_code, clippy::print_stderr)] // not every test file needs real data; a skipped test must be seen
+#[allow(clippy::print_stderr)] // a skipped test must be seen
 pub(crate) fn data_file(name: &str) -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
     let path = std::env::var_os("HPE_DARTS_DATA").map_or_else(beside, PathBuf::from).join(name);

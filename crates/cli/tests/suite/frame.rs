@@ -1,13 +1,11 @@
 //! What every command has in common: help, exit codes, messages, pipes.
 
-mod common;
-
 use std::{
     io::{BufRead, BufReader, Read},
     process::Stdio,
 };
 
-use common::{program, run};
+use crate::common::{program, run};
 
 #[test]
 fn help_and_version_go_to_standard_output() {

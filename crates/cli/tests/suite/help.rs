@@ -1,15 +1,13 @@
 //! The help texts are part of the interface: each is kept in `tests/help/` and compared.
 //!
-//! `UPDATE_HELP=1 cargo test -p hpe-darts --test help` writes them anew.
-
-mod common;
+//! `UPDATE_HELP=1 cargo test -p hpe-darts --test suite help` writes them anew.
 
 use std::{fs, path::Path};
 
 /// Name of the file and text of every command's `--help`, subcommands included.
 fn help(path: &[&str], texts: &mut Vec<(String, String)>) {
     let home = tempfile::tempdir().unwrap();
-    let mut command = common::program(home.path());
+    let mut command = crate::common::program(home.path());
     // The width of the terminal is not the test's matter.
     let output = command.env_remove("COLUMNS").args(path).arg("--help").output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{path:?}");

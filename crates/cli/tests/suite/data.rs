@@ -1,7 +1,5 @@
 //! `data fetch` and `data check` as a user runs them.
 
-mod common;
-
 use std::{
     fs,
     io::{Read, Write},
@@ -9,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use common::{program, run};
+use crate::common::{program, run};
 
 /// `n` records of CIFAR-10, labels in turn.
 fn records(n: usize) -> Vec<u8> {

@@ -1,8 +1,6 @@
-//! `score`, without the engine: arguments, counts, JSON.
+//! `score`: arguments, JSON, correlations, interrupt.
 
-mod common;
-
-use common::run;
+use crate::common::run;
 
 const ALL_CONV: &str =
     "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|";
@@ -85,13 +83,13 @@ fn bad_arguments_say_what_is_wrong_and_what_would_be_right() {
 
 #[test]
 fn correlations_are_those_of_scipy() {
-    let Some(csv) = common::data_file("nas-bench-201.csv.gz") else { return };
+    let Some(csv) = crate::common::data_file("nas-bench-201.csv.gz") else { return };
     let home = tempfile::tempdir().unwrap();
     let table = home.path().join(nas::benchmark::FILE_NAME);
     nas::benchmark::import(&csv).unwrap().table.save(&table).unwrap();
     let run = |extra: &[&str]| {
         let args = [&["score", "--proxy", "flops", "--sample", "15625"], extra].concat();
-        let output = common::program(home.path()).args(args).output().unwrap();
+        let output = crate::common::program(home.path()).args(args).output().unwrap();
         assert_eq!(output.status.code(), Some(0));
         (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
     };
@@ -148,7 +146,7 @@ fn an_interrupt_keeps_the_scores_so_far() {
     use std::process::{Command, Stdio};
 
     let home = tempfile::tempdir().unwrap();
-    let mut child = common::program(home.path())
+    let mut child = crate::common::program(home.path())
         .args(["score", "--proxy", "naswot", "--sample", "15625", "--cells", "1"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

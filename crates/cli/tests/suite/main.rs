@@ -1,0 +1,8 @@
+//! The program as a user runs it.
+
+mod common;
+mod data;
+mod frame;
+mod help;
+mod query;
+mod score;
