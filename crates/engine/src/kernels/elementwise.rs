@@ -115,8 +115,10 @@ dispatch! {
 pub(crate) enum Pool {
     /// `dst = sum / count`: 3x3 average pooling.
     Average,
+    /// `dst += sum / count`.
+    AddAverage,
     /// `dst += sum of (src / count)`: its adjoint.
-    Adjoint,
+    AddAdjoint,
 }
 
 /// 1 / (pixels of a window of 3 around `i` that lie in `0..n`).
@@ -140,7 +142,7 @@ unsafe fn box_sum_generic<S: Simd>(
         for y in 0..height {
             // Vertical sums of this row, in `row` with one zero pixel on each side.
             let r = row.add(channels);
-            let weight = |h: usize| if pool == Pool::Adjoint { inverse_count(h, height) } else { 1.0 };
+            let weight = |h: usize| if pool == Pool::AddAdjoint { inverse_count(h, height) } else { 1.0 };
             let (above, below) = (y > 0, y + 1 < height);
             let (wa, wm, wb) = (
                 S::splat(if above { weight(y - 1) } else { 0.0 }),
@@ -160,7 +162,7 @@ unsafe fn box_sum_generic<S: Simd>(
                 S::store(r.add(k), s);
                 k += S::LANES;
             }
-            if pool == Pool::Adjoint {
+            if pool == Pool::AddAdjoint {
                 for x in 0..width {
                     let w = S::splat(inverse_count(x, width));
                     let mut c = 0;
@@ -181,7 +183,8 @@ unsafe fn box_sum_generic<S: Simd>(
                     let d = dst.add((y * width + x) * channels + c);
                     match pool {
                         Pool::Average => S::store(d, S::mul(s, w)),
-                        Pool::Adjoint => S::store(d, S::add(S::load(d), s)),
+                        Pool::AddAverage => S::store(d, S::fma(s, w, S::load(d))),
+                        Pool::AddAdjoint => S::store(d, S::add(S::load(d), s)),
                     }
                     c += S::LANES;
                 }
