@@ -169,7 +169,7 @@ mod tests {
             b.ensure(len / 2);
             assert_eq!(b.len(), len / 2);
             assert!(b.iter().all(|&v| v == 1.5));
-            b.ensure(2 * len + 1);
+            b.ensure(2 * len + 17);
             assert!(b.iter().all(|&v| v == 0.0));
         }
     }

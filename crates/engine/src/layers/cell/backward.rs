@@ -43,7 +43,8 @@ impl Cell {
         let g: Vec<Ptr> = grads.nodes.iter_mut().map(Buf::ptr).collect();
         for node in (0..self.spec.nodes).rev() {
             let convs = self.fans.get(node).is_some_and(|f| f.group3.columns() + f.group1.columns() > 0);
-            if node == 0 && !want.input && !want.mixing && !(want.omega && convs) {
+            let needed = node > 0 || want.input || want.mixing || (want.omega && convs);
+            if !needed {
                 break;
             }
             let sums = self.backward_node(run, node, &x, &y, &g, w, params, want, mixing);

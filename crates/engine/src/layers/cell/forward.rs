@@ -258,7 +258,7 @@ impl Cell {
     fn add_codes(&self, run: Run<'_>, sink: &mut CodeSink, x: &[Ptr], y: &[Ptr]) {
         let ones = vec![1.0; self.plane.padded];
         let mut pooled = Buf::default();
-        for node in 0..self.spec.nodes {
+        for (node, &x) in x.iter().enumerate() {
             let out: Vec<_> = (node + 1..self.spec.nodes)
                 .flat_map(|to| self.incoming(to))
                 .filter(|&(_, from, _)| from == node)
@@ -267,12 +267,12 @@ impl Cell {
                 out.iter().filter(|&&(_, _, op)| f(op)).map(|&(eo, _, _)| eo).collect()
             };
             match sink.kind() {
-                Codes::ReluInputs => sink.add_ops(run, x[node], &ones, &self.zeros, self.plane, &of(&Op::is_conv)),
+                Codes::ReluInputs => sink.add_ops(run, x, &ones, &self.zeros, self.plane, &of(&Op::is_conv)),
                 Codes::OpOutputs => {
-                    sink.add_ops(run, x[node], &ones, &self.zeros, self.plane, &of(&|op| op == Op::Skip));
+                    sink.add_ops(run, x, &ones, &self.zeros, self.plane, &of(&|op| op == Op::Skip));
                     let pools = of(&|op| op == Op::AvgPool3x3);
                     if !pools.is_empty() {
-                        let pool = self.pool_all(run, x[node], &mut pooled);
+                        let pool = self.pool_all(run, x, &mut pooled);
                         sink.add_ops(run, pool, &ones, &self.zeros, self.plane, &pools);
                     }
                     for eo in of(&Op::is_conv) {
