@@ -85,11 +85,6 @@ pub struct Score {
 impl Score {
     /// The score of a singular kernel matrix.
     pub const SINGULAR: Score = Score { value: f64::NEG_INFINITY, sign: 0 };
-
-    /// `self - other` as an importance: `-inf` minus `-inf` is 0, since neither network is better.
-    pub fn minus(self, other: Score) -> f64 {
-        if self.value == other.value { 0.0 } else { self.value - other.value }
-    }
 }
 
 /// Adds `weight * (bits - hamming)` to `kernel: [n, n]`; the diagonal receives `weight * bits`.
@@ -102,15 +97,6 @@ fn add_agreement(kernel: &mut [f64], distances: &Distances, weight: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn two_singular_networks_are_equally_good() {
-        let finite = Score { value: 3.0, sign: 1 };
-        assert_eq!(Score::SINGULAR.minus(Score::SINGULAR), 0.0);
-        assert_eq!(finite.minus(Score { value: 1.0, sign: -1 }), 2.0);
-        assert_eq!(finite.minus(Score::SINGULAR), f64::INFINITY);
-        assert_eq!(Score::SINGULAR.minus(finite), f64::NEG_INFINITY);
-    }
 
     #[test]
     fn find_knows_the_names_and_suggests_the_nearest() {

@@ -1,12 +1,9 @@
 //! NetPerfProxy: NASWOT's idea weighted by the mixing weights (HPE-DARTS, Eqs. 8-10).
 
-use std::{fmt, str::FromStr};
-
 use engine::{CodeDistances, Codes, EngineError};
 use serde::{Deserialize, Serialize};
 
 use super::{Candidate, Proxy, Score, add_agreement, log_det};
-use crate::suggest;
 
 /// NetPerfProxy of a discrete network with random weights: every operation that reaches the output counts with weight 1,
 /// the kernel is [`Kernel::Agreement`].
@@ -42,41 +39,6 @@ pub enum Kernel {
     /// `hamming(S_i, S_j)` off the diagonal and the unweighted total code length on it: Eqs. 8-9 to the letter.
     /// More distance lowers this determinant, so it turns NASWOT's order round, and K is often indefinite.
     Hamming,
-}
-
-impl Kernel {
-    /// Every kernel.
-    pub const ALL: [Kernel; 2] = [Kernel::Agreement, Kernel::Hamming];
-
-    /// The name in configurations and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kernel::Agreement => "agreement",
-            Kernel::Hamming => "hamming",
-        }
-    }
-}
-
-impl fmt::Display for Kernel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A kernel name that does not exist.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown kernel \"{given}\": expected {}", suggest::one_of(Kernel::ALL.map(Kernel::name)))]
-pub struct UnknownKernel {
-    /// The name that was given.
-    pub given: String,
-}
-
-impl FromStr for Kernel {
-    type Err = UnknownKernel;
-
-    fn from_str(name: &str) -> Result<Self, UnknownKernel> {
-        Kernel::ALL.into_iter().find(|k| k.name() == name).ok_or_else(|| UnknownKernel { given: name.to_owned() })
-    }
 }
 
 /// `log |det K|` with `K_ij` the sum over edges and operations of `w[e, o] * k(S_i, S_j)`.
@@ -156,7 +118,7 @@ mod tests {
 
     #[test]
     fn no_code_is_singular() {
-        for kernel in Kernel::ALL {
+        for kernel in [Kernel::Agreement, Kernel::Hamming] {
             assert_eq!(score(&fixture::four_samples(), &[0.0; 6], kernel), Score::SINGULAR);
             let none = CodeDistances { samples: 2, ops: vec![None], outside: None };
             assert_eq!(score(&none, &[1.0], kernel), Score::SINGULAR);
@@ -169,15 +131,6 @@ mod tests {
         let same = CodeDistances { samples: 3, ops: vec![Some(Distances { bits: 5, hamming })], outside: None };
         assert_eq!(score(&same, &[0.7], Kernel::Agreement), Score::SINGULAR);
         assert_eq!(score(&same, &[0.7], Kernel::Hamming).sign, 1);
-    }
-
-    #[test]
-    fn names_are_read_back() {
-        for kernel in Kernel::ALL {
-            assert_eq!(kernel.to_string().parse(), Ok(kernel));
-        }
-        let error = "hammming".parse::<Kernel>().unwrap_err();
-        assert_eq!(error.to_string(), "unknown kernel \"hammming\": expected agreement or hamming");
     }
 
     proptest! {
