@@ -11,3 +11,4 @@ pub mod search;
 pub mod space;
 pub mod strategies;
 pub mod suggest;
+pub mod supernet;

@@ -1,0 +1,90 @@
+use std::{fmt::Display, io, path::PathBuf};
+
+use crate::suggest;
+
+/// What is wrong with a configuration. [`ConfigError::hint`] says what may have been meant.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read configuration {}: {source}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file does not describe a search.
+    #[error("configuration {}: {message}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        message: String,
+        /// What may have been meant.
+        hint: Option<String>,
+    },
+    /// A name that nothing has.
+    #[error("unknown {what} `{given}`, expected {known}")]
+    Unknown {
+        /// What is named.
+        what: &'static str,
+        /// The name that was given.
+        given: String,
+        /// The known names.
+        known: String,
+        /// The known name nearest to it.
+        nearest: Option<String>,
+    },
+    /// A setting on the command line that does not fit.
+    #[error("--set {given}: {why}")]
+    Set {
+        /// The argument.
+        given: String,
+        /// What is wrong.
+        why: String,
+        /// What would be right.
+        hint: Option<String>,
+    },
+    /// A value out of range.
+    #[error("{key} = {value}, expected {expected}")]
+    Range {
+        /// The dotted key.
+        key: String,
+        /// The value.
+        value: String,
+        /// The range.
+        expected: String,
+    },
+    /// The layers together do not describe a search.
+    #[error("configuration: {0}")]
+    Whole(String),
+}
+
+impl ConfigError {
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unknown { nearest, .. } => nearest.as_ref().map(|name| format!("did you mean `{name}`?")),
+            Self::File { hint, .. } | Self::Set { hint, .. } => hint.clone(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn range(key: &str, value: impl Display, expected: &str) -> Self {
+        Self::Range { key: key.to_owned(), value: value.to_string(), expected: expected.to_owned() }
+    }
+
+    pub(super) fn unknown<'a>(
+        what: &'static str,
+        given: &str,
+        known: impl IntoIterator<Item = &'a str> + Clone,
+    ) -> Self {
+        Self::Unknown {
+            what,
+            given: given.to_owned(),
+            nearest: suggest::nearest(given, known.clone()).map(str::to_owned),
+            known: suggest::one_of(known),
+        }
+    }
+}

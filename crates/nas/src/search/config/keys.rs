@@ -1,0 +1,66 @@
+use toml::{Table, Value};
+
+use crate::suggest;
+
+/// The dotted keys of a table, down to the values.
+pub(super) fn of(table: &Table) -> Vec<String> {
+    let mut keys = Vec::new();
+    collect("", table, &mut keys);
+    keys
+}
+
+fn collect(prefix: &str, table: &Table, keys: &mut Vec<String>) {
+    for (key, value) in table {
+        let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            Value::Table(inner) if !inner.is_empty() => collect(&key, inner, keys),
+            _ => keys.push(key),
+        }
+    }
+}
+
+/// What may have been meant by an unknown key: one of the same name in another table, a sibling spelled nearly like it,
+/// or any key spelled nearly like it.
+pub(super) fn nearest_key(given: &str, known: &[String]) -> Option<String> {
+    let (table, name) = split(given);
+    let words = |key: &str| format!("_{}", key.replace(['.', '-'], "_"));
+    let elsewhere = known.iter().find(|k| split(k).1 == name || words(k).ends_with(&words(name)));
+    let sibling = || {
+        let names = known.iter().map(|k| split(k)).filter(|(t, _)| *t == table).map(|(_, n)| n);
+        let name = suggest::nearest(name, names)?;
+        Some(if table.is_empty() { name.to_owned() } else { format!("{table}.{name}") })
+    };
+    let anywhere = || suggest::nearest(given, known.iter().map(String::as_str)).map(str::to_owned);
+    elsewhere.cloned().or_else(sibling).or_else(anywhere).map(|k| did_you_mean(&k))
+}
+
+fn split(key: &str) -> (&str, &str) {
+    key.rsplit_once('.').unwrap_or(("", key))
+}
+
+pub(super) fn did_you_mean(name: &str) -> String {
+    format!("did you mean `{name}`?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_run_down_to_the_values() {
+        let table = "a = 1\n[b]\nc = 2\n[b.d]\ne = 3\n".parse().unwrap();
+        assert_eq!(of(&table), ["a", "b.c", "b.d.e"]);
+    }
+
+    #[test]
+    fn what_may_have_been_meant() {
+        let known =
+            ["seed", "training.batch_size", "strategy.x.pop", "strategy.x.importance.images"].map(str::to_owned);
+        let nearest = |given| nearest_key(given, &known);
+        assert_eq!(nearest("training.batch_sise").unwrap(), "did you mean `training.batch_size`?");
+        assert_eq!(nearest("batch_size").unwrap(), "did you mean `training.batch_size`?");
+        assert_eq!(nearest("strategy.x.importance_images").unwrap(), "did you mean `strategy.x.importance.images`?");
+        assert_eq!(nearest("sead").unwrap(), "did you mean `seed`?");
+        assert_eq!(nearest("weather"), None);
+    }
+}

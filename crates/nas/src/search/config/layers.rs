@@ -1,0 +1,227 @@
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::{
+    Config, ConfigError, DataConfig,
+    keys::{self, did_you_mean, nearest_key},
+    setting::Setting,
+};
+use crate::{
+    data::{Augmentation, DatasetName},
+    strategies::{Entry, STRATEGIES},
+    suggest,
+};
+
+/// A named set of settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Preset {
+    /// Name on the command line.
+    pub name: &'static str,
+    /// A second name.
+    pub alias: Option<&'static str>,
+    /// One sentence for lists.
+    pub about: &'static str,
+    /// Its settings.
+    pub toml: &'static str,
+    /// Whether strategies take their settings for a search of seconds.
+    pub brief: bool,
+}
+
+/// All presets.
+pub const PRESETS: [Preset; 2] = [
+    Preset {
+        name: "demo",
+        alias: None,
+        about: "digits, a small supernet, seconds; the default with a built-in data set",
+        toml: include_str!("../presets/demo.toml"),
+        brief: true,
+    },
+    Preset {
+        name: "paper",
+        alias: Some("nas-bench-201"),
+        about: "CIFAR-10, the benchmark's supernet, the settings of the paper; the default with any other data set",
+        toml: include_str!("../presets/paper.toml"),
+        brief: false,
+    },
+];
+
+/// The layers of a configuration: a preset, then a file, then what the command line says.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Name of the preset. `None`: `demo` with a built-in data set, `paper` with any other.
+    pub preset: Option<String>,
+    /// A TOML file.
+    pub file: Option<PathBuf>,
+    /// Search space.
+    pub space: Option<String>,
+    /// Data set.
+    pub dataset: Option<String>,
+    /// Folder or archive of the data.
+    pub data: Option<PathBuf>,
+    /// Strategy.
+    pub strategy: Option<String>,
+    /// Seed.
+    pub seed: Option<u64>,
+    /// Threads.
+    pub threads: Option<usize>,
+    /// `key=value`: a dotted key and a value in TOML; a bare word is a string.
+    pub set: Vec<String>,
+}
+
+impl Request {
+    /// The configuration that the layers make, every default written out.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; nothing has been checked against space and data yet.
+    pub fn resolve(&self) -> Result<Config, ConfigError> {
+        let file = self.file.as_deref().map(read_table).transpose()?.unwrap_or_default();
+        let sets = self.set.iter().map(|given| Setting::parse(given)).collect::<Result<Vec<_>, _>>()?;
+        let preset = self.preset(&file, &sets)?;
+        let strategy = self.strategy(&file)?;
+
+        let mut table = as_table(&Config { strategy: (strategy.config)(preset.brief), ..Config::default() })?;
+        merge(&mut table, preset.toml.parse().map_err(|e: toml::de::Error| ConfigError::Whole(one_line(&e)))?);
+        merge(&mut table, keep_strategy(file, strategy.name));
+        self.flags(&mut table)?;
+        let known = known_keys(strategy)?;
+        for setting in &sets {
+            setting.apply(&mut table, &known, strategy.name)?;
+        }
+        let mut config = Config::deserialize(table).map_err(|e| ConfigError::Whole(one_line(&e)))?;
+        config.resolve()?;
+        Ok(config)
+    }
+
+    fn preset(&self, file: &Table, sets: &[Setting]) -> Result<&'static Preset, ConfigError> {
+        if let Some(given) = &self.preset {
+            let names = PRESETS.iter().flat_map(|p| std::iter::once(p.name).chain(p.alias));
+            return PRESETS
+                .iter()
+                .find(|p| p.name == given || p.alias == Some(given))
+                .ok_or_else(|| ConfigError::unknown("preset", given, names));
+        }
+        let set = sets.iter().rev().find(|s| s.path == ["dataset"]).map(|s| &s.value);
+        let named = set.or(self.dataset.clone().map(Value::String).as_ref()).or(file.get("dataset")).cloned();
+        let dataset = named.as_ref().and_then(Value::as_str).and_then(|name| name.parse::<DatasetName>().ok());
+        Ok(&PRESETS[usize::from(!dataset.is_none_or(DatasetName::is_built_in))])
+    }
+
+    fn strategy(&self, file: &Table) -> Result<&'static Entry, ConfigError> {
+        let in_file = strategy_of(file);
+        let given = self.strategy.as_deref().or(in_file).unwrap_or(STRATEGIES[0].name);
+        let names = STRATEGIES.iter().map(|s| s.name);
+        STRATEGIES.iter().find(|s| s.name == given).ok_or_else(|| ConfigError::unknown("strategy", given, names))
+    }
+
+    fn flags(&self, table: &mut Table) -> Result<(), ConfigError> {
+        if let Some(space) = &self.space {
+            table.insert("space".to_owned(), Value::String(space.clone()));
+        }
+        if let Some(given) = &self.dataset {
+            let names = DatasetName::ALL.map(DatasetName::as_str);
+            given.parse::<DatasetName>().map_err(|_| ConfigError::unknown("data set", given, names))?;
+            table.insert("dataset".to_owned(), Value::String(given.clone()));
+        }
+        if let Some(dir) = &self.data {
+            let dir = dir.to_str().ok_or_else(|| ConfigError::range("--data", dir.display(), "a path in UTF-8"))?;
+            let data = Table::from_iter([("dir".to_owned(), Value::from(dir))]);
+            merge(table, Table::from_iter([("data".to_owned(), Value::Table(data))]));
+        }
+        let threads = self.threads.map(|t| t as u64);
+        for (key, number) in [("seed", self.seed), ("threads", threads)] {
+            if let Some(number) = number {
+                let value = i64::try_from(number);
+                let value = value.map_err(|_| ConfigError::range(key, number, &format!("at most {}", i64::MAX)))?;
+                table.insert(key.to_owned(), value.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `config.toml` of a run folder: a file that is a whole configuration.
+pub(super) fn read_resolved(path: &Path) -> Result<Config, ConfigError> {
+    let mut config = Config::deserialize(read_table(path)?).map_err(|e| ConfigError::File {
+        path: path.to_owned(),
+        message: one_line(&e),
+        hint: None,
+    })?;
+    config.resolve()?;
+    Ok(config)
+}
+
+/// A file as a table. It is read as a configuration first, since that finds line and column of what does not fit.
+fn read_table(path: &Path) -> Result<Table, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let table = text.parse::<Table>();
+    let fault = |error: toml::de::Error, hint| ConfigError::File {
+        path: path.to_owned(),
+        message: error.to_string().trim_end().to_owned(),
+        hint,
+    };
+    if let Err(error) = toml::from_str::<Config>(&text) {
+        let hint = table.ok().and_then(|t| unknown_in(&t));
+        return Err(fault(error, hint));
+    }
+    table.map_err(|error| fault(error, None))
+}
+
+/// What may have been meant by the first key of a file that no configuration has.
+fn unknown_in(file: &Table) -> Option<String> {
+    if file.get("strategy").and_then(Value::as_table).is_some_and(|t| t.len() > 1) {
+        return Some("a search has one strategy: [strategy] holds one table".to_owned());
+    }
+    let given = strategy_of(file).unwrap_or(STRATEGIES[0].name);
+    let Some(strategy) = STRATEGIES.iter().find(|s| s.name == given) else {
+        return suggest::nearest(given, STRATEGIES.iter().map(|s| s.name)).map(did_you_mean);
+    };
+    let known = known_keys(strategy).ok()?;
+    let unknown = keys::of(file).into_iter().find(|k| !known.contains(k))?;
+    nearest_key(&unknown, &known)
+}
+
+fn strategy_of(file: &Table) -> Option<&str> {
+    Some(file.get("strategy")?.as_table()?.keys().next()?.as_str())
+}
+
+/// Every dotted key of a configuration with this strategy, those included that a default leaves out.
+fn known_keys(strategy: &Entry) -> Result<Vec<String>, ConfigError> {
+    let data = DataConfig { dir: Some(".".into()), augmentation: Some(Augmentation::NONE), ..Default::default() };
+    let all = Config { threads: Some(1), data, strategy: (strategy.config)(false), ..Config::default() };
+    Ok(keys::of(&as_table(&all)?))
+}
+
+fn as_table(config: &Config) -> Result<Table, ConfigError> {
+    Table::try_from(config).map_err(|e| ConfigError::Whole(e.to_string()))
+}
+
+/// Writes `upper` over `lower`, table by table.
+pub(super) fn merge(lower: &mut Table, upper: Table) {
+    for (key, value) in upper {
+        match (lower.get_mut(&key), value) {
+            (Some(Value::Table(old)), Value::Table(new)) => merge(old, new),
+            (_, value) => {
+                lower.insert(key, value);
+            }
+        }
+    }
+}
+
+/// A file's settings of another strategy than the chosen one do not count.
+fn keep_strategy(mut file: Table, name: &str) -> Table {
+    if let Some(Value::Table(strategies)) = file.get_mut("strategy") {
+        strategies.retain(|key, _| key == name);
+    }
+    file
+}
+
+/// The message of a TOML error without a picture of the place, which only a file has.
+pub(super) fn one_line(error: &toml::de::Error) -> String {
+    let whole = error.to_string();
+    match whole.lines().find(|l| l.starts_with("in `")) {
+        Some(place) => format!("{} {place}", error.message()),
+        None => error.message().to_owned(),
+    }
+}

@@ -1,0 +1,87 @@
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::{
+    Config, ConfigError,
+    keys::nearest_key,
+    layers::{merge, one_line},
+};
+use crate::strategies::STRATEGIES;
+
+/// One `--set key=value`.
+#[derive(Debug)]
+pub(super) struct Setting {
+    given: String,
+    pub(super) path: Vec<String>,
+    pub(super) value: Value,
+}
+
+impl Setting {
+    pub(super) fn parse(given: &str) -> Result<Self, ConfigError> {
+        let fault = |why: &str| ConfigError::Set {
+            given: given.to_owned(),
+            why: why.to_owned(),
+            hint: Some("write key=value, for example --set training.batch_size=32".to_owned()),
+        };
+        let (key, text) = given.split_once('=').ok_or_else(|| fault("there is no `=`"))?;
+        let path: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
+        if path.iter().any(String::is_empty) {
+            return Err(fault("the key is empty or has an empty part"));
+        }
+        let text = text.trim();
+        // A path or a bare word is no TOML; then it is meant as a string. A broken list or string is a slip.
+        let value = match format!("value = {text}").parse::<Table>() {
+            Ok(table) if table.len() == 1 => table.into_iter().map(|(_, value)| value).next(),
+            _ if text.is_empty() || text.starts_with(['[', '{', '"', '\'']) => None,
+            _ => Some(Value::String(text.to_owned())),
+        };
+        let value = value.ok_or_else(|| fault(&format!("`{text}` is no value of TOML")))?;
+        Ok(Self { given: given.to_owned(), path, value })
+    }
+
+    /// Writes the value into `table`. `known`: every dotted key there is; `strategy`: the one of this search.
+    pub(super) fn apply(&self, table: &mut Table, known: &[String], strategy: &str) -> Result<(), ConfigError> {
+        let key = self.path.join(".");
+        let group = format!("{key}.");
+        if !known.iter().any(|k| *k == key || k.starts_with(&group)) {
+            return Err(self.unknown(&key, known, strategy));
+        }
+        let (last, parents) = match self.path.split_last() {
+            Some((last, parents)) if key != "strategy" => (last, parents),
+            _ => return Err(self.fault("the strategy is chosen by --strategy NAME".to_owned(), None)),
+        };
+        let mut at = &mut *table;
+        for parent in parents {
+            let child = at.entry(parent).or_insert_with(|| Value::Table(Table::new()));
+            let Value::Table(child) = child else {
+                return Err(self.fault(format!("`{parent}` is no table"), None));
+            };
+            at = child;
+        }
+        match (at.get_mut(last), &self.value) {
+            (Some(Value::Table(old)), Value::Table(new)) => merge(old, new.clone()),
+            // `learning_rate=1` is meant as 1.0.
+            (Some(Value::Float(old)), Value::Integer(new)) => *old = *new as f64,
+            _ => {
+                at.insert(last.clone(), self.value.clone());
+            }
+        }
+        Config::deserialize(table.clone()).map_err(|e| self.fault(one_line(&e), None))?;
+        Ok(())
+    }
+
+    fn unknown(&self, key: &str, known: &[String], strategy: &str) -> ConfigError {
+        let other = self.path.get(1).filter(|name| self.path[0] == "strategy" && *name != strategy);
+        match other.filter(|name| STRATEGIES.iter().any(|s| s.name == *name)) {
+            Some(other) => self.fault(
+                format!("the strategy of this search is {strategy}"),
+                Some(format!("`--strategy {other}` chooses the other one")),
+            ),
+            None => self.fault(format!("unknown key `{key}`"), nearest_key(key, known)),
+        }
+    }
+
+    fn fault(&self, why: String, hint: Option<String>) -> ConfigError {
+        ConfigError::Set { given: self.given.clone(), why, hint }
+    }
+}

@@ -1,0 +1,331 @@
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use engine::EngineError;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{
+    At, Config, Context, Event, Notice, Observer, PhaseSeconds, Plan, RunError, SearchError,
+    checkpoint::{EpochSums, Moment, Position},
+    clock::Clock,
+    context::Start,
+    events::{EVENTS_VERSION, EpochEnd, RunStart},
+    journal::Journal,
+    numbers::Number,
+    run_folder::{CONFIG, EVENTS, GENOTYPE, RunFolder, TIMING},
+};
+use crate::{
+    data::LoadEvent,
+    files::write_atomic,
+    space::Genotype,
+    strategies::OneShot,
+    supernet::{Engine, Supernet},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// The result of a finished search.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The chosen architecture.
+    pub genotype: Genotype,
+    /// The same in the notation of the space's paper.
+    pub arch: String,
+    /// Its index in the space's tabular benchmark.
+    pub index: Option<usize>,
+    /// Wall-clock time by phase, in the schedule's order, over all processes that worked on the run.
+    pub seconds: Vec<(String, PhaseSeconds)>,
+    /// The run folder.
+    pub folder: PathBuf,
+}
+
+impl Outcome {
+    /// Wall-clock seconds of the whole search.
+    pub fn total_seconds(&self) -> f64 {
+        self.seconds.iter().map(|(_, s)| s.total()).sum()
+    }
+}
+
+/// `genotype.json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Found {
+    genotype: Genotype,
+    arch: String,
+    index: Option<usize>,
+}
+
+/// What [`Executor::resume`] finds.
+#[derive(Debug)]
+pub enum Resumed {
+    /// A search that can go on.
+    Ready(Box<Executor>),
+    /// A search that has ended.
+    Finished(Outcome),
+}
+
+/// Runs a strategy: the only loop over epochs and steps. Checkpoints, events and interruptions are its business.
+#[derive(Debug)]
+pub struct Executor {
+    strategy: Box<dyn OneShot>,
+    cx: Context,
+}
+
+impl Executor {
+    /// A new search in a new folder. `stop`: once set, the search saves its state at the next step and ends with
+    /// [`SearchError::Interrupted`].
+    ///
+    /// # Errors
+    /// [`SearchError::Run`] where the folder cannot be used; [`SearchError::Write`].
+    pub fn start(
+        plan: Plan,
+        engine: Box<dyn Engine>,
+        folder: &Path,
+        observer: Box<dyn Observer>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self, SearchError> {
+        let folder = RunFolder::create(folder, &plan.config)?;
+        let journals = (open(&folder, EVENTS)?, open(&folder, TIMING)?);
+        let strategy = plan.strategy();
+        let start = Start {
+            position: Position { epoch: 0, moment: Moment::Begin },
+            sums: EpochSums::default(),
+            valid_batches: 0,
+            sweeps: Vec::new(),
+            clock: Clock::new(BTreeMap::new()),
+        };
+        let mut cx = Context::new(plan, Supernet::new(engine), folder, journals, observer, stop, start);
+        cx.log("start", json!({}))?;
+        let start = run_start(&cx);
+        cx.record(Event::RunStart(Box::new(start)))?;
+        let mut executor = Self { strategy, cx };
+        executor.save()?;
+        Ok(executor)
+    }
+
+    /// Goes on with the search in `folder` from its last checkpoint. `home`: the program's folder in the user's data
+    /// directory; `notify` is told how the data is being read; `engine` makes the engine of a plan, with any weights.
+    ///
+    /// # Errors
+    /// [`SearchError::Run`] where the folder holds no run, one of a newer version, or no usable checkpoint; everything that
+    /// [`Plan::new`] refuses.
+    pub fn resume(
+        folder: &Path,
+        home: Option<&Path>,
+        notify: &mut dyn FnMut(LoadEvent),
+        engine: impl FnOnce(&Plan) -> Result<Box<dyn Engine>, EngineError>,
+        observer: Box<dyn Observer>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Resumed, SearchError> {
+        let folder = RunFolder::open(folder)?;
+        let checkpoint = folder.read_checkpoint()?;
+        let plan = Plan::new(Config::read(&folder.file(CONFIG)).map_err(SearchError::from)?, home, notify)?;
+        let mut state = checkpoint.state;
+        if folder.file(GENOTYPE).is_file() {
+            return finished(&folder, &plan, &state.seconds).map(Resumed::Finished);
+        }
+        let mismatch = |why: String| RunError::Mismatch { path: folder.path().to_owned(), why };
+        let mut strategy = plan.strategy();
+        strategy.restore(&state.strategy).map_err(mismatch)?;
+        let steps = match state.position.moment {
+            Moment::Step(step) => step,
+            Moment::Begin => 0,
+            Moment::End => plan.steps_per_epoch,
+        };
+        if state.position.epoch > plan.schedule.epochs() || steps > plan.steps_per_epoch || state.sums.steps != steps {
+            return Err(mismatch(format!("it stands at {:?}", state.position)).into());
+        }
+        let mut supernet = Supernet::new(engine(&plan)?);
+        supernet.restore(&state.mask, &checkpoint.tensors).map_err(|e| mismatch(e.to_string()))?;
+        let (mut events, mut timing) = (open(&folder, EVENTS)?, open(&folder, TIMING)?);
+        if events.bytes() < state.events_bytes {
+            let why = format!("{EVENTS} has {} bytes, the checkpoint knows of {}", events.bytes(), state.events_bytes);
+            return Err(mismatch(why).into());
+        }
+        events.truncate(state.events_bytes).map_err(SearchError::write(events.path()))?;
+        timing.close_line().map_err(SearchError::write(timing.path()))?;
+        let start = Start {
+            position: state.position,
+            sums: state.sums,
+            valid_batches: state.valid_batches,
+            sweeps: std::mem::take(&mut state.sweeps),
+            clock: Clock::new(state.seconds),
+        };
+        let mut cx = Context::new(plan, supernet, folder, (events, timing), observer, stop, start);
+        cx.log("resume", json!({ "step": steps + 1, "fallback": checkpoint.fallback }))?;
+        if let Some(why) = checkpoint.fallback {
+            let warning = format!("the newest checkpoint cannot be used ({why}); going on from the one before it");
+            cx.observer.notice(Notice::Warning(&warning));
+        }
+        Ok(Resumed::Ready(Box::new(Self { strategy, cx })))
+    }
+
+    /// Runs the search to its end.
+    ///
+    /// # Errors
+    /// [`SearchError::Interrupted`] after the stop flag was set, everything saved; [`SearchError::NotFinite`];
+    /// [`SearchError::Write`]. The last checkpoint is good in every case.
+    pub fn run(mut self) -> Result<Outcome, SearchError> {
+        self.search().inspect_err(|error| {
+            if matches!(error, SearchError::NotFinite { .. } | SearchError::Engine(_) | SearchError::Data(_)) {
+                let step = if let Moment::Step(step) = self.cx.position.moment { step + 1 } else { 0 };
+                let event = Event::Failed { epoch: self.cx.position.epoch + 1, step, message: error.to_string() };
+                // The error itself is what matters.
+                let _ = self.cx.record(event);
+            }
+        })
+    }
+
+    fn search(&mut self) -> Result<Outcome, SearchError> {
+        let schedule = self.cx.plan.schedule.clone();
+        let Position { epoch, moment } = self.cx.position;
+        let step = if let Moment::Step(step) = moment { step } else { 0 };
+        let (folder, steps) = (self.cx.folder.path().to_owned(), self.cx.plan.steps_per_epoch);
+        self.cx.observer.notice(Notice::Started { folder: &folder, schedule: &schedule, steps, epoch, step });
+        while let Some(at) = schedule.at(self.cx.position.epoch) {
+            self.epoch(&at)?;
+        }
+        self.finish()
+    }
+
+    fn epoch(&mut self, at: &At) -> Result<(), SearchError> {
+        self.cx.clock.enter(&at.name);
+        if self.cx.position.moment == Moment::Begin {
+            self.cx.open_hook(self.strategy.state());
+            self.strategy.begin(at, &mut self.cx)?;
+            self.cx.close_hook();
+            self.cx.position.moment = Moment::Step(0);
+            self.pause()?;
+        }
+        while let Moment::Step(step) = self.cx.position.moment {
+            if step == self.cx.plan.steps_per_epoch {
+                self.cx.position.moment = Moment::End;
+                break;
+            }
+            self.strategy.step(at, &mut self.cx)?;
+            debug_assert_eq!(self.cx.sums.steps, step + 1, "a strategy's step is one step of omega");
+            self.cx.position.moment = Moment::Step(step + 1);
+            self.report(at, step + 1);
+            self.pause()?;
+        }
+        self.cx.open_hook(self.strategy.state());
+        self.strategy.end(at, &mut self.cx)?;
+        self.cx.close_hook();
+        let end = self.epoch_end(at);
+        self.cx.record(Event::Epoch(Box::new(end)))?;
+        let seconds = json!({ "phase": at.name, "seconds": self.cx.clock.seconds() });
+        self.cx.log("epoch", seconds)?;
+        self.cx.close_epoch();
+        self.save()?;
+        self.interrupted()
+    }
+
+    fn report(&mut self, at: &At, done: usize) {
+        let sums = &self.cx.sums;
+        let images = sums.train_images.max(1) as f64;
+        let (loss, accuracy) = (sums.train_loss / images, 100.0 * sums.train_correct as f64 / images);
+        self.cx.observer.notice(Notice::Step { at, done, loss, accuracy });
+    }
+
+    fn epoch_end(&self, at: &At) -> EpochEnd {
+        let sums = &self.cx.sums;
+        let mean = |sum: f64, count: usize| Number(sum / count.max(1) as f64);
+        let percent = |correct: usize, images: usize| mean(100.0 * correct as f64, images);
+        let valid = (sums.valid_images > 0).then_some(sums.valid_images);
+        EpochEnd {
+            epoch: at.epoch + 1,
+            phase: at.name.clone(),
+            learning_rate: self.cx.plan.learning_rate.at(at.epoch),
+            supernet_train_loss: mean(sums.train_loss, sums.train_images),
+            supernet_train_accuracy: percent(sums.train_correct, sums.train_images),
+            supernet_valid_loss: valid.map(|images| mean(sums.valid_loss, images)),
+            supernet_valid_accuracy: valid.map(|images| percent(sums.valid_correct, images)),
+            gradient_norm: mean(sums.gradient_norm, sums.steps),
+            alpha: self.strategy.alpha().clone(),
+            weights: self.strategy.weights(self.cx.mask()),
+            parameters: self.cx.supernet.parameters(),
+        }
+    }
+
+    /// Saves where that is due or asked for; ends the search where it is asked to.
+    fn pause(&mut self) -> Result<(), SearchError> {
+        if self.cx.stopped() || self.cx.due() {
+            self.save()?;
+        }
+        self.interrupted()
+    }
+
+    fn interrupted(&self) -> Result<(), SearchError> {
+        if self.cx.stopped() { Err(SearchError::Interrupted) } else { Ok(()) }
+    }
+
+    fn save(&mut self) -> Result<(), SearchError> {
+        let bytes = self.cx.events.bytes();
+        self.cx.save(self.strategy.state(), bytes)
+    }
+
+    fn finish(&mut self) -> Result<Outcome, SearchError> {
+        let genotype = self.strategy.derive(&mut self.cx)?;
+        let space = self.cx.plan.space;
+        let found = Found { arch: space.text(&genotype)?, index: space.table_index(&genotype), genotype };
+        let Found { genotype, arch, index } = &found;
+        self.cx.record(Event::Derive { genotype: genotype.clone(), arch: arch.clone(), index: *index })?;
+        let epochs = self.cx.plan.schedule.epochs();
+        self.cx.record(Event::End { epochs, steps: epochs * self.cx.plan.steps_per_epoch })?;
+        self.cx.events.sync().map_err(SearchError::write(self.cx.events.path()))?;
+        let seconds = json!({ "seconds": self.cx.clock.seconds() });
+        self.cx.log("end", seconds)?;
+        let path = self.cx.folder.file(GENOTYPE);
+        write_atomic(&path, |w| Ok(serde_json::to_writer_pretty(w, &found)?)).map_err(SearchError::write(&path))?;
+        Ok(outcome(found, &self.cx.folder, &self.cx.plan, self.cx.clock.seconds()))
+    }
+}
+
+fn open(folder: &RunFolder, name: &str) -> Result<Journal, SearchError> {
+    let path = folder.file(name);
+    Journal::open(&path).map_err(|source| RunError::Open { path, source }.into())
+}
+
+fn finished(folder: &RunFolder, plan: &Plan, seconds: &BTreeMap<String, PhaseSeconds>) -> Result<Outcome, SearchError> {
+    let path = folder.file(GENOTYPE);
+    let broken = |source| RunError::Open { path: path.clone(), source };
+    let file = File::open(&path).map_err(broken)?;
+    let found: Found = serde_json::from_reader(std::io::BufReader::new(file)).map_err(|e| broken(e.into()))?;
+    Ok(outcome(found, folder, plan, seconds))
+}
+
+fn outcome(found: Found, folder: &RunFolder, plan: &Plan, seconds: &BTreeMap<String, PhaseSeconds>) -> Outcome {
+    let of = |name: &String| (name.clone(), seconds.get(name).copied().unwrap_or_default());
+    Outcome {
+        genotype: found.genotype,
+        arch: found.arch,
+        index: found.index,
+        seconds: plan.schedule.phases.iter().filter(|p| p.epochs > 0).map(|p| of(&p.name)).collect(),
+        folder: folder.path().to_owned(),
+    }
+}
+
+fn run_start(cx: &Context) -> RunStart {
+    let Plan { config, space, schedule, steps_per_epoch, train, valid, network, .. } = &cx.plan;
+    RunStart {
+        version: EVENTS_VERSION,
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        strategy: config.strategy.name().to_owned(),
+        space: space.name().to_owned(),
+        dataset: config.dataset.as_str().to_owned(),
+        classes: network.classes,
+        train_images: train.len(),
+        valid_images: valid.len(),
+        seed: config.seed,
+        edges: space.kinds().iter().flat_map(|k| &k.edges).map(|e| format!("{}<-{}", e.to, e.from)).collect(),
+        ops: space.ops().iter().map(ToString::to_string).collect(),
+        phases: schedule.phases.clone(),
+        steps_per_epoch: *steps_per_epoch,
+        parameters: cx.supernet.parameters(),
+    }
+}

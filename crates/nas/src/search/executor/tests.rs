@@ -1,0 +1,327 @@
+use std::{
+    cell::RefCell,
+    fs,
+    rc::Rc,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use super::*;
+use crate::{
+    search::{Request, Silent, fake_engine::FakeEngine},
+    strategies::STRATEGIES,
+};
+
+/// Does something at the n-th notice of a step, sweep or checkpoint.
+struct AtNotice {
+    left: usize,
+    action: Box<dyn FnMut()>,
+}
+
+impl Observer for AtNotice {
+    fn notice(&mut self, notice: Notice<'_>) {
+        if matches!(notice, Notice::Step { .. } | Notice::Sweep { .. } | Notice::Saved) {
+            self.left = self.left.wrapping_sub(1);
+            if self.left == 0 {
+                (self.action)();
+            }
+        }
+    }
+}
+
+/// Keeps the warnings.
+struct Warnings(Rc<RefCell<Vec<String>>>);
+
+impl Observer for Warnings {
+    fn notice(&mut self, notice: Notice<'_>) {
+        if let Notice::Warning(text) = notice {
+            self.0.borrow_mut().push(text.to_owned());
+        }
+    }
+}
+
+fn plan(strategy: &str, set: &[&str]) -> Plan {
+    let mut set: Vec<String> = set.iter().map(|s| (*s).to_owned()).collect();
+    set.push("training.max_steps_per_epoch=3".to_owned());
+    if strategy == STRATEGIES[0].name {
+        // Accuracy and proxy sweeps, few images.
+        set.push(format!("strategy.{strategy}.importance.images=128"));
+        set.push(format!("strategy.{strategy}.importance.proxy_batch_size=8"));
+    }
+    let request = Request { strategy: Some(strategy.to_owned()), threads: Some(1), set, ..Default::default() };
+    Plan::new(request.resolve().unwrap(), None, &mut |_| {}).unwrap()
+}
+
+fn fake(plan: &Plan) -> Box<dyn Engine> {
+    Box::new(FakeEngine::new(&plan.network))
+}
+
+fn go() -> Arc<AtomicBool> {
+    Arc::default()
+}
+
+fn run_whole(plan: &Plan, folder: &Path) -> Outcome {
+    Executor::start(plan.clone(), fake(plan), folder, Box::new(Silent), go()).unwrap().run().unwrap()
+}
+
+fn resume(folder: &Path, observer: Box<dyn Observer>, stop: Arc<AtomicBool>) -> Result<Resumed, SearchError> {
+    Executor::resume(folder, None, &mut |_| {}, |plan| Ok(fake(plan)), observer, stop)
+}
+
+fn ready(resumed: Resumed) -> Executor {
+    match resumed {
+        Resumed::Ready(executor) => *executor,
+        Resumed::Finished(outcome) => panic!("finished: {outcome:?}"),
+    }
+}
+
+/// Everything that must not depend on interruptions.
+fn record(folder: &Path) -> (String, Vec<u8>, String) {
+    (
+        fs::read_to_string(folder.join(EVENTS)).unwrap(),
+        fs::read(folder.join("checkpoint/weights.safetensors")).unwrap(),
+        fs::read_to_string(folder.join(GENOTYPE)).unwrap(),
+    )
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target)
+        } else {
+            fs::copy(entry.path(), target).map(drop).unwrap()
+        }
+    }
+}
+
+/// The steps, sweeps and checkpoints of a whole search.
+fn notices(plan: &Plan, folder: &Path) -> usize {
+    let count = Rc::new(RefCell::new(0));
+    struct Count(Rc<RefCell<usize>>);
+    impl Observer for Count {
+        fn notice(&mut self, notice: Notice<'_>) {
+            if matches!(notice, Notice::Step { .. } | Notice::Sweep { .. } | Notice::Saved) {
+                *self.0.borrow_mut() += 1;
+            }
+        }
+    }
+    let observer = Box::new(Count(Rc::clone(&count)));
+    Executor::start(plan.clone(), fake(plan), folder, observer, go()).unwrap().run().unwrap();
+    *count.borrow()
+}
+
+#[test]
+fn stopped_anywhere_and_resumed_a_search_is_bit_identical() {
+    for strategy in STRATEGIES {
+        let plan = plan(strategy.name, &[]);
+        let folder = tempfile::tempdir().unwrap();
+        let whole = folder.path().join("whole");
+        let all = notices(&plan, &whole);
+        let expected = record(&whole);
+        // Every moment would take long; 7 shares no factor with what repeats.
+        for at in (1..all).step_by(7) {
+            let run = folder.path().join(format!("stopped-{at}"));
+            let stop = go();
+            let flag = Arc::clone(&stop);
+            let observer = AtNotice { left: at, action: Box::new(move || flag.store(true, Ordering::Relaxed)) };
+            let started = Executor::start(plan.clone(), fake(&plan), &run, Box::new(observer), stop).unwrap();
+            match started.run() {
+                Err(SearchError::Interrupted) => {}
+                other => panic!("{}: stopped at {at}: {other:?}", strategy.name),
+            }
+            ready(resume(&run, Box::new(Silent), go()).unwrap()).run().unwrap();
+            assert!(record(&run) == expected, "{} stopped at notice {at} of {all} differs", strategy.name);
+        }
+    }
+}
+
+#[test]
+fn stopped_again_and_again_a_search_still_ends_the_same() {
+    let plan = plan(STRATEGIES[0].name, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    run_whole(&plan, &folder.path().join("whole"));
+    let run = folder.path().join("run");
+    drop(Executor::start(plan.clone(), fake(&plan), &run, Box::new(Silent), go()).unwrap());
+    for round in 0.. {
+        let stop = go();
+        let flag = Arc::clone(&stop);
+        let observer = AtNotice { left: 5 + round % 13, action: Box::new(move || flag.store(true, Ordering::Relaxed)) };
+        match ready(resume(&run, Box::new(observer), stop).unwrap()).run() {
+            Err(SearchError::Interrupted) => {}
+            Ok(_) => break,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(record(&run) == record(&folder.path().join("whole")));
+}
+
+#[test]
+fn killed_anywhere_a_search_goes_on_from_its_last_checkpoint() {
+    // What kill -9 leaves behind is what stands in the folder at that moment.
+    let plan = plan(STRATEGIES[0].name, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    let all = notices(&plan, &whole);
+    for at in (1..all).step_by(11) {
+        let (run, killed) = (folder.path().join(format!("run-{at}")), folder.path().join(format!("killed-{at}")));
+        let (from, to) = (run.clone(), killed.clone());
+        let observer = AtNotice { left: at, action: Box::new(move || copy(&from, &to)) };
+        // The first checkpoint is written by `start`, which the observer is already told of.
+        Executor::start(plan.clone(), fake(&plan), &run, Box::new(observer), go()).unwrap().run().unwrap();
+        fs::create_dir(killed.join(".checkpoint-half")).unwrap();
+        ready(resume(&killed, Box::new(Silent), go()).unwrap()).run().unwrap();
+        assert!(record(&killed) == record(&whole), "killed at notice {at} of {all} differs");
+    }
+}
+
+#[test]
+fn checkpoints_inside_epochs_and_sweeps_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = STRATEGIES[0].name;
+    run_whole(&plan(name, &[]), &folder.path().join("whole"));
+    // Practically a checkpoint at every step and evaluation; a kill then resumes inside of them.
+    let often = plan(name, &["run.checkpoint_minutes=1e-9"]);
+    let (run, killed) = (folder.path().join("run"), folder.path().join("killed"));
+    let (from, to) = (run.clone(), killed.clone());
+    let observer = AtNotice { left: 151, action: Box::new(move || copy(&from, &to)) };
+    Executor::start(often.clone(), fake(&often), &run, Box::new(observer), go()).unwrap().run().unwrap();
+    assert!(record(&run) == record(&folder.path().join("whole")));
+    ready(resume(&killed, Box::new(Silent), go()).unwrap()).run().unwrap();
+    assert!(record(&killed) == record(&folder.path().join("whole")));
+}
+
+#[test]
+fn a_truncated_checkpoint_falls_back_to_the_one_before_and_says_so() {
+    let plan = plan(STRATEGIES[0].name, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, run) = (folder.path().join("whole"), folder.path().join("run"));
+    run_whole(&plan, &whole);
+    let stop = go();
+    let flag = Arc::clone(&stop);
+    let observer = AtNotice { left: 100, action: Box::new(move || flag.store(true, Ordering::Relaxed)) };
+    let started = Executor::start(plan.clone(), fake(&plan), &run, Box::new(observer), stop).unwrap();
+    assert!(matches!(started.run(), Err(SearchError::Interrupted)));
+    let weights = run.join("checkpoint/weights.safetensors");
+    let bytes = fs::read(&weights).unwrap();
+    fs::write(&weights, &bytes[..bytes.len() / 2]).unwrap();
+    let warnings = Rc::default();
+    ready(resume(&run, Box::new(Warnings(Rc::clone(&warnings))), go()).unwrap()).run().unwrap();
+    assert!(warnings.borrow()[0].contains("weights.safetensors"), "{warnings:?}");
+    assert!(record(&run) == record(&whole));
+    assert!(fs::read_to_string(run.join(TIMING)).unwrap().contains("\"fallback\":\""));
+    fs::remove_dir_all(run.join("checkpoint")).unwrap();
+    fs::remove_dir_all(run.join("checkpoint.previous")).unwrap();
+    let error = resume(&run, Box::new(Silent), go()).unwrap_err();
+    assert!(error.to_string().starts_with("no usable checkpoint in"), "{error}");
+    assert!(error.hint().unwrap().contains("config.toml"));
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint() {
+    let plan = plan(STRATEGIES[0].name, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let mut engine = FakeEngine::new(&plan.network);
+    engine.nan_after = Some(4);
+    let started = Executor::start(plan, Box::new(engine), &run, Box::new(Silent), go()).unwrap();
+    let error = started.run().unwrap_err();
+    assert_eq!(error.to_string(), "the training loss is NaN in epoch 2, step 2 (both counted from 1)");
+    assert!(error.hint().unwrap().contains("last good checkpoint"));
+    let events = fs::read_to_string(run.join(EVENTS)).unwrap();
+    assert!(events.ends_with("NaN in epoch 2, step 2 (both counted from 1)\"}\n"), "{events}");
+    // With a sound engine it goes on from the end of epoch 1, and the failure is gone from the record.
+    ready(resume(&run, Box::new(Silent), go()).unwrap()).run().unwrap();
+    assert!(!fs::read_to_string(run.join(EVENTS)).unwrap().contains("failed"));
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_leaves_the_last_one_intact() {
+    let plan = plan(STRATEGIES[0].name, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, run) = (folder.path().join("whole"), folder.path().join("run"));
+    run_whole(&plan, &whole);
+    let blocked = run.join("checkpoint.previous");
+    let path = blocked.clone();
+    // A file where the folder of the previous checkpoint belongs stops the exchange.
+    let block = move || {
+        let _ = fs::remove_dir_all(&path);
+        fs::write(&path, "in the way").unwrap();
+    };
+    let observer = AtNotice { left: 8, action: Box::new(block) };
+    let started = Executor::start(plan.clone(), fake(&plan), &run, Box::new(observer), go()).unwrap();
+    let error = started.run().unwrap_err();
+    assert!(matches!(&error, SearchError::Write { .. }), "{error}");
+    assert!(error.hint().unwrap().contains("last checkpoint is intact"));
+    fs::remove_file(&blocked).unwrap();
+    ready(resume(&run, Box::new(Silent), go()).unwrap()).run().unwrap();
+    assert!(record(&run) == record(&whole));
+}
+
+#[test]
+fn a_finished_run_says_so_and_a_newer_one_is_refused() {
+    let plan = plan(STRATEGIES[0].name, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let outcome = run_whole(&plan, &run);
+    match resume(&run, Box::new(Silent), go()).unwrap() {
+        Resumed::Finished(again) => {
+            assert_eq!(again.arch, outcome.arch);
+            assert_eq!(again.index, outcome.index);
+        }
+        Resumed::Ready(_) => panic!("a finished run goes on"),
+    }
+    let state = run.join("checkpoint/state.json");
+    let text = fs::read_to_string(&state).unwrap().replacen("\"version\": 1", "\"version\": 7", 1);
+    fs::write(&state, text).unwrap();
+    let error = resume(&run, Box::new(Silent), go()).unwrap_err();
+    assert!(error.to_string().contains("checkpoint version 7, this program knows up to 1"), "{error}");
+}
+
+#[test]
+fn a_configuration_that_was_changed_is_noticed() {
+    let plan = plan(STRATEGIES[0].name, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    drop(Executor::start(plan.clone(), fake(&plan), &run, Box::new(Silent), go()).unwrap());
+    let text = plan.config.to_toml().replace("strategy.hpe-darts", "strategy.hpe-dart");
+    fs::write(run.join(CONFIG), text).unwrap();
+    let error = resume(&run, Box::new(Silent), go()).unwrap_err();
+    assert!(error.to_string().contains("unknown variant `hpe-dart`"), "{error}");
+    assert_eq!(error.hint().unwrap(), "did you mean `hpe-darts`?");
+}
+
+#[test]
+fn equal_seeds_give_equal_searches_and_others_do_not() {
+    for strategy in STRATEGIES {
+        let folder = tempfile::tempdir().unwrap();
+        let events = |name: &str, seed: &str| {
+            let run = folder.path().join(name);
+            run_whole(&plan(strategy.name, &[seed]), &run);
+            fs::read_to_string(run.join(EVENTS)).unwrap()
+        };
+        let first = events("a", "seed=1");
+        assert_eq!(first, events("b", "seed=1"), "{}", strategy.name);
+        assert_ne!(first, events("c", "seed=2"), "{}", strategy.name);
+    }
+}
+
+#[test]
+fn every_strategy_keeps_to_its_schedule_and_derives_a_genotype_of_the_space() {
+    for strategy in STRATEGIES {
+        let plan = plan(strategy.name, &[]);
+        let folder = tempfile::tempdir().unwrap();
+        let outcome = run_whole(&plan, &folder.path().join("run"));
+        outcome.genotype.check(plan.space).unwrap();
+        assert_eq!(plan.space.parse(&outcome.arch).unwrap(), outcome.genotype);
+        let text = fs::read_to_string(folder.path().join("run").join(EVENTS)).unwrap();
+        let events: Vec<Event> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let epochs: Vec<&EpochEnd> =
+            events.iter().filter_map(|e| if let Event::Epoch(end) = e { Some(&**end) } else { None }).collect();
+        assert_eq!(epochs.len(), plan.schedule.epochs());
+        for (i, end) in epochs.iter().enumerate() {
+            assert_eq!((end.epoch, &end.phase), (i + 1, &plan.schedule.at(i).unwrap().name));
+        }
+        assert!(matches!(events.first(), Some(Event::RunStart(_))) && matches!(events.last(), Some(Event::End { .. })));
+    }
+}

@@ -1,0 +1,290 @@
+//! HPE-DARTS: hybrid pruning and proxy evaluation (Lin, Kuo, Wang).
+
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    OneShot, Strategy, Unsuitable, alpha_shape, column, genotype,
+    parts::{
+        AdamConfig, Alpha, AlphaInit, AlphaUpdate, Decayed, Importance, ImportanceConfig, NoneRule, Performance,
+        Pruner, Relaxation, Removal, SkipDropout, Sweep,
+    },
+};
+use crate::{
+    search::{At, Context, Event, Schedule, SearchError},
+    space::{Genotype, OpName, SearchSpace},
+    supernet::{Mask, PerOp},
+};
+
+/// Settings of HPE-DARTS, `[strategy.hpe-darts]`.
+///
+/// | name | default | range | source |
+/// |---|---|---|---|
+/// | `warmup_epochs` | 5 | `E_warmup`, >= 0 | 4.1.2 |
+/// | `prune_epochs` | 5 | `E_prune`, >= 1, of each stage | 4.1.2 |
+/// | `pop` | [2, 2] | `Pop`, one entry >= 1 per stage, sum = \|O\| - 1 (Eq. 6) | 4.1.2 |
+/// | `relaxation` | `raw` | `softmax` | Eq. 7 needs an alpha of 0 to be a weight of 0 |
+/// | `alpha_init` | `constant` (1/\|O\|) | `normal(1e-3)` | VP-DARTS |
+/// | `alpha_update` | `bilevel` | `joint`, `none`; in pruning epochs | Algorithm 1 hands `D_val` to soft pruning |
+/// | `removal` | `zero` | `renormalise` | VP-DARTS, DARTS-PT |
+/// | `decayed` | `least-important` | `all-but-best` | 3.2.3; VP-DARTS |
+/// | `soft_importance` | [] | one of `accuracy`, `loss`, `net-perf-proxy`, `naswot` per stage; []: `accuracy` in the first half of the stages, then `net-perf-proxy` | 4.1.2 |
+/// | `hard_importance` | `net-perf-proxy` | as above | 4.1.2 |
+/// | `skip_dropout` | 0 | [0, 1) | VP-DARTS: 0.2 |
+/// | `none_rule` | `first` | `scored` | `none` on an edge cuts the network |
+/// | `importance` | | table, see [`ImportanceConfig`] | |
+/// | `alpha_optimiser` | | table, see [`AdamConfig`] | |
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HpeDartsConfig {
+    /// `E_warmup`: epochs in which omega alone is trained.
+    pub warmup_epochs: usize,
+    /// `E_prune`: epochs per soft-pruning stage.
+    pub prune_epochs: usize,
+    /// `Pop`: operations that hard pruning removes from every edge, stage by stage.
+    pub pop: Vec<usize>,
+    /// How w follows from alpha.
+    pub relaxation: Relaxation,
+    /// What alpha starts from.
+    pub alpha_init: AlphaInit,
+    /// How alpha is trained in pruning epochs.
+    pub alpha_update: AlphaUpdate,
+    /// What becomes of the other weights of an edge when an operation is taken out.
+    pub removal: Removal,
+    /// `U_e`: the operations that soft pruning decays.
+    pub decayed: Decayed,
+    /// Performance that soft pruning goes by, stage by stage.
+    pub soft_importance: Vec<Performance>,
+    /// Performance that hard pruning goes by.
+    pub hard_importance: Performance,
+    /// Probability of dropping `skip_connect` while training.
+    pub skip_dropout: f64,
+    /// Where `none` stands among the operations.
+    pub none_rule: NoneRule,
+    /// How an importance is measured.
+    pub importance: ImportanceConfig,
+    /// Optimiser of alpha.
+    pub alpha_optimiser: AdamConfig,
+}
+
+impl Default for HpeDartsConfig {
+    fn default() -> Self {
+        Self {
+            warmup_epochs: 5,
+            prune_epochs: 5,
+            pop: vec![2, 2],
+            relaxation: Relaxation::Raw,
+            alpha_init: AlphaInit::Constant,
+            alpha_update: AlphaUpdate::Bilevel,
+            removal: Removal::Zero,
+            decayed: Decayed::LeastImportant,
+            soft_importance: Vec::new(),
+            hard_importance: Performance::NetPerfProxy,
+            skip_dropout: 0.0,
+            none_rule: NoneRule::First,
+            importance: ImportanceConfig::default(),
+            alpha_optimiser: AdamConfig::default(),
+        }
+    }
+}
+
+/// HPE-DARTS, Algorithm 1.
+#[derive(Debug)]
+pub struct HpeDarts {
+    config: HpeDartsConfig,
+    alpha: Alpha,
+    pruner: Pruner,
+    skip_dropout: Option<SkipDropout>,
+}
+
+impl HpeDarts {
+    /// The stage that a phase is, counted from 0; `None` in the warm-up.
+    fn stage(at: &At) -> Option<usize> {
+        at.phase.checked_sub(1)
+    }
+
+    fn importance(&self, by: Performance) -> Importance {
+        Importance::new(by, &self.config.importance)
+    }
+}
+
+impl OneShot for HpeDarts {
+    fn schedule(&self) -> Schedule {
+        let warmup = ("warm-up".to_owned(), self.config.warmup_epochs);
+        let stages = (1..=self.config.pop.len()).map(|s| (format!("stage {s}"), self.config.prune_epochs));
+        Schedule::new(std::iter::once(warmup).chain(stages))
+    }
+
+    /// Soft pruning: evaluate, and decay the alpha of the least important operations (Eq. 7).
+    fn begin(&mut self, at: &At, cx: &mut Context) -> Result<(), SearchError> {
+        let Some(stage) = Self::stage(at) else { return Ok(()) };
+        let table = self.importance(self.config.soft_importance[stage]).measure(cx, &self.alpha)?;
+        let decayed = self.pruner.decayed(self.config.decayed, &table, self.config.pop[stage]);
+        let factor = 1.0 - at.within as f64 / self.config.prune_epochs as f64;
+        self.alpha.scale(&decayed, factor);
+        cx.record(Event::importance(at, Sweep::Soft, table))?;
+        cx.record(Event::soft_prune(at, factor, cx.op_names(&decayed)))
+    }
+
+    fn step(&mut self, at: &At, cx: &mut Context) -> Result<(), SearchError> {
+        let update = if Self::stage(at).is_some() { self.config.alpha_update } else { AlphaUpdate::None };
+        update.step(&mut self.alpha, self.skip_dropout.as_ref(), cx)
+    }
+
+    /// Hard pruning at the end of a stage: evaluate, and remove the least important operations.
+    fn end(&mut self, at: &At, cx: &mut Context) -> Result<(), SearchError> {
+        let Some(stage) = Self::stage(at).filter(|_| at.ends_phase()) else { return Ok(()) };
+        let table = self.importance(self.config.hard_importance).measure(cx, &self.alpha)?;
+        let removed = self.pruner.least_important(&table, self.config.pop[stage]);
+        self.alpha.remove(&removed, cx.mask());
+        cx.remove(&removed);
+        cx.record(Event::importance(at, Sweep::Hard, table))?;
+        cx.record(Event::hard_prune(at, cx.op_names(&removed), cx.ops_left()))
+    }
+
+    fn derive(&mut self, cx: &mut Context) -> Result<Genotype, SearchError> {
+        genotype(cx.space(), &cx.mask().alive().collect::<Vec<_>>())
+    }
+
+    fn alpha(&self) -> &PerOp<f64> {
+        self.alpha.values()
+    }
+
+    fn weights(&self, mask: &Mask) -> PerOp<f64> {
+        self.alpha.weights(mask)
+    }
+
+    fn state(&self) -> Value {
+        self.alpha.state()
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<(), String> {
+        self.alpha.restore(state)
+    }
+}
+
+impl Strategy for HpeDarts {
+    type Config = HpeDartsConfig;
+
+    const ABOUT: &'static str =
+        "soft pruning by importance, hard pruning by a training-free proxy; settings of the paper by default";
+
+    const SOURCE: &'static str =
+        "Lin, Kuo, Wang: HPE-DARTS: Hybrid Pruning and Proxy Evaluation in Differentiable Architecture Search";
+
+    fn brief() -> HpeDartsConfig {
+        HpeDartsConfig { warmup_epochs: 2, prune_epochs: 2, ..Default::default() }
+    }
+
+    fn check(config: &mut HpeDartsConfig, space: &dyn SearchSpace) -> Result<(), Unsuitable> {
+        let (_, ops) = alpha_shape(space);
+        let stages = config.pop.len();
+        let sum = config.pop.iter().copied().fold(0, usize::saturating_add);
+        if sum != ops - 1 {
+            return Err(Unsuitable::new(
+                format!(
+                    "pop = {:?} removes {sum} operations of each edge, expected |O| - 1 = {} (Eq. 6)",
+                    config.pop,
+                    ops - 1
+                ),
+                format!(
+                    "space `{}` has {ops} operations and one must be left; the entries of pop must sum to {}",
+                    space.name(),
+                    ops - 1
+                ),
+            ));
+        }
+        if config.pop.contains(&0) {
+            return Err(Unsuitable::new(
+                format!("pop = {:?} has a stage that removes nothing", config.pop),
+                "every entry of pop must be at least 1",
+            ));
+        }
+        if config.prune_epochs == 0 {
+            return Err(Unsuitable::new(
+                "prune_epochs = 0: no stage would ever end in its hard pruning",
+                "prune_epochs must be at least 1 (the paper uses 5)",
+            ));
+        }
+        if config.soft_importance.is_empty() {
+            config.soft_importance = (0..stages)
+                .map(|s| if s < stages / 2 { Performance::Accuracy } else { Performance::NetPerfProxy })
+                .collect();
+        }
+        if config.soft_importance.len() != stages {
+            return Err(Unsuitable::new(
+                format!(
+                    "soft_importance has {} entries, but pop = {:?} makes {stages} stages",
+                    config.soft_importance.len(),
+                    config.pop
+                ),
+                "give one performance per stage, or [] for accuracy in the first half of them and net-perf-proxy after",
+            ));
+        }
+        if !(0.0..1.0).contains(&config.skip_dropout) {
+            return Err(Unsuitable::new(
+                format!("skip_dropout = {}, expected at least 0 and less than 1", config.skip_dropout),
+                "VP-DARTS uses 0.2",
+            ));
+        }
+        let fault = config.importance.fault().map(|f| format!("importance: {f}"));
+        match fault.or_else(|| config.alpha_optimiser.fault().map(|f| format!("alpha_optimiser: {f}"))) {
+            Some(fault) => Err(Unsuitable::new(fault, "leave it out for the default")),
+            None => Ok(()),
+        }
+    }
+
+    fn new(config: &HpeDartsConfig, space: &dyn SearchSpace, rng: &mut ChaCha8Rng) -> Self {
+        let HpeDartsConfig { relaxation, removal, alpha_init, .. } = *config;
+        let shape = alpha_shape(space);
+        let probability = config.skip_dropout;
+        Self {
+            alpha: Alpha::new(alpha_init, shape, relaxation, removal, config.alpha_optimiser.clone(), rng),
+            pruner: Pruner::new(config.none_rule, column(space, OpName::NONE)),
+            skip_dropout: column(space, OpName::SKIP_CONNECT).map(|op| SkipDropout { op, probability }),
+            config: config.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::space::NasBench201;
+
+    fn refused(config: HpeDartsConfig) -> Unsuitable {
+        HpeDarts::check(&mut config.clone(), &NasBench201).unwrap_err()
+    }
+
+    #[test]
+    fn equation_6_is_checked_with_both_numbers() {
+        let error = refused(HpeDartsConfig { pop: vec![3, 2, 2], ..Default::default() });
+        assert_eq!(error.why, "pop = [3, 2, 2] removes 7 operations of each edge, expected |O| - 1 = 4 (Eq. 6)");
+        assert!(refused(HpeDartsConfig { pop: vec![4, 0], ..Default::default() }).why.contains("removes nothing"));
+        assert!(refused(HpeDartsConfig { pop: vec![], ..Default::default() }).why.contains("removes 0"));
+    }
+
+    #[test]
+    fn the_rest_is_checked_too() {
+        let one = vec![Performance::Loss];
+        assert!(refused(HpeDartsConfig { soft_importance: one, ..Default::default() }).why.contains("1 entries"));
+        assert!(refused(HpeDartsConfig { prune_epochs: 0, ..Default::default() }).why.contains("prune_epochs = 0"));
+        assert!(refused(HpeDartsConfig { skip_dropout: 1.0, ..Default::default() }).why.contains("skip_dropout = 1"));
+        let importance = ImportanceConfig { fraction: 0.0, ..Default::default() };
+        assert!(refused(HpeDartsConfig { importance, ..Default::default() }).why.contains("fraction = 0"));
+    }
+
+    #[test]
+    fn soft_importance_is_accuracy_in_the_first_half() {
+        use Performance::{Accuracy, NetPerfProxy};
+        let soft = |pop: Vec<usize>| {
+            let mut config = HpeDartsConfig { pop, ..Default::default() };
+            HpeDarts::check(&mut config, &NasBench201).unwrap();
+            config.soft_importance
+        };
+        assert_eq!(soft(vec![2, 2]), [Accuracy, NetPerfProxy]);
+        assert_eq!(soft(vec![4]), [NetPerfProxy]);
+        assert_eq!(soft(vec![1, 1, 1, 1]), [Accuracy, Accuracy, NetPerfProxy, NetPerfProxy]);
+    }
+}

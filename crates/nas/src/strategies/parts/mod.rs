@@ -1,0 +1,15 @@
+//! What strategies are composed of; each part is a value.
+
+mod adam;
+mod alpha;
+mod importance;
+mod pruner;
+mod relaxation;
+mod update;
+
+pub use adam::{Adam, AdamConfig};
+pub use alpha::{Alpha, AlphaInit};
+pub use importance::{Importance, ImportanceConfig, ImportanceTable, Kernel, Measure, Performance, RemovedRelu, Sweep};
+pub use pruner::{Decayed, NoneRule, Pruner};
+pub use relaxation::{Relaxation, Removal};
+pub use update::{AlphaUpdate, SkipDropout};

@@ -1,0 +1,123 @@
+use serde::{Deserialize, Serialize};
+
+use super::ImportanceTable;
+use crate::supernet::OpAt;
+
+/// Where `none` stands among the operations of its edge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoneRule {
+    /// It counts as the least important one: an edge that ends as `none` cuts the network.
+    #[default]
+    First,
+    /// Its importance is what it is, which with raw weights is exactly 0.
+    Scored,
+}
+
+/// Which operations soft pruning decays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decayed {
+    /// Those that hard pruning would remove (HPE-DARTS, 3.2.3).
+    #[default]
+    LeastImportant,
+    /// All but the most important one of each edge (VP-DARTS).
+    AllButBest,
+}
+
+/// Chooses operations by importance.
+#[derive(Clone, Copy, Debug)]
+pub struct Pruner {
+    /// Column of `none`, where it has a rule of its own.
+    none: Option<usize>,
+}
+
+impl Pruner {
+    /// `none`: column of the operation `none`, if the space has it.
+    pub fn new(rule: NoneRule, none: Option<usize>) -> Self {
+        Self { none: none.filter(|_| rule == NoneRule::First) }
+    }
+
+    /// The `count` least important alive operations of each edge, least important first; at least one operation of an
+    /// edge is left out. Equal importances go by column, the lower one is the less important.
+    pub fn least_important(&self, table: &ImportanceTable, count: usize) -> Vec<OpAt> {
+        self.choose(table, |alive| count.min(alive.saturating_sub(1)))
+    }
+
+    /// All alive operations but the most important one of each edge.
+    pub fn all_but_best(&self, table: &ImportanceTable) -> Vec<OpAt> {
+        self.choose(table, |alive| alive.saturating_sub(1))
+    }
+
+    /// The operations that soft pruning decays.
+    pub fn decayed(&self, rule: Decayed, table: &ImportanceTable, count: usize) -> Vec<OpAt> {
+        match rule {
+            Decayed::LeastImportant => self.least_important(table, count),
+            Decayed::AllButBest => self.all_but_best(table),
+        }
+    }
+
+    fn choose(&self, table: &ImportanceTable, count: impl Fn(usize) -> usize) -> Vec<OpAt> {
+        let mut chosen = Vec::new();
+        for (edge, row) in table.importance.rows().enumerate() {
+            let mut alive: Vec<(usize, f64)> =
+                row.iter().enumerate().filter_map(|(op, value)| Some((op, value.as_ref()?.0))).collect();
+            alive.sort_by(|(a, x), (b, y)| {
+                let scored = |op: &usize| Some(*op) != self.none;
+                scored(a).cmp(&scored(b)).then(x.total_cmp(y)).then(a.cmp(b))
+            });
+            let take = count(alive.len());
+            chosen.extend(alive.into_iter().take(take).map(|(op, _)| (edge, op)));
+        }
+        chosen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{search::numbers::Number, strategies::parts::Performance, supernet::PerOp};
+
+    fn table(rows: &[&[f64]]) -> ImportanceTable {
+        // A NaN stands for an operation that is gone.
+        let values = rows.concat().into_iter().map(|v| (!v.is_nan()).then_some(Number(v))).collect();
+        ImportanceTable {
+            by: Performance::Loss,
+            images: 1,
+            importance: PerOp::from_values(rows[0].len(), values),
+            measures: BTreeMap::new(),
+            signs: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn none_goes_first_or_by_its_score() {
+        let t = table(&[&[0.0, -1.0, 2.0, 1.0, -0.5]]);
+        assert_eq!(Pruner::new(NoneRule::First, Some(0)).least_important(&t, 2), [(0, 0), (0, 1)]);
+        assert_eq!(Pruner::new(NoneRule::Scored, Some(0)).least_important(&t, 2), [(0, 1), (0, 4)]);
+    }
+
+    #[test]
+    fn equal_importances_go_by_column_and_minus_infinity_is_least() {
+        let t = table(&[&[1.0, 1.0, f64::NEG_INFINITY, 1.0]]);
+        assert_eq!(Pruner::new(NoneRule::Scored, None).least_important(&t, 3), [(0, 2), (0, 0), (0, 1)]);
+    }
+
+    #[test]
+    fn the_dead_are_not_chosen_and_one_operation_always_stays() {
+        let t = table(&[&[f64::NAN, 0.1, 0.2], &[f64::NAN, f64::NAN, 0.3]]);
+        let pruner = Pruner::new(NoneRule::First, Some(0));
+        assert_eq!(pruner.least_important(&t, 2), [(0, 1)]);
+        assert_eq!(pruner.decayed(Decayed::AllButBest, &t, 1), [(0, 1)]);
+    }
+
+    #[test]
+    fn decay_covers_the_least_important_or_all_but_the_best() {
+        let t = table(&[&[0.4, 0.1, 0.3, 0.2]]);
+        let pruner = Pruner::new(NoneRule::Scored, None);
+        assert_eq!(pruner.decayed(Decayed::LeastImportant, &t, 1), [(0, 1)]);
+        assert_eq!(pruner.decayed(Decayed::AllButBest, &t, 1), [(0, 1), (0, 3), (0, 2)]);
+    }
+}

@@ -1,0 +1,193 @@
+//! The supernet: a network with every candidate operation on every edge, over an engine.
+
+mod per_op;
+
+use engine::{
+    Batch, CodeDistances, Codes, EngineError, Evaluation, Gradients, NetworkSpec, Normalisation, Sgd, StepOutput,
+    TensorState,
+};
+
+pub use per_op::{Mask, OpAt, PerOp};
+
+/// What a supernet needs of whatever computes it. The CPU engine's [`engine::Network`] is one; each method is
+/// documented there.
+pub trait Engine: std::fmt::Debug + Send {
+    /// The network; its `alive` mask is the current one.
+    fn spec(&self) -> &NetworkSpec;
+    /// Number of trainable parameters.
+    fn parameters(&self) -> usize;
+    /// Removes an operation for good.
+    fn remove_op(&mut self, edge: usize, op: usize);
+    /// Forward and backward pass; `w: [E, O]` row-major.
+    ///
+    /// # Errors
+    /// Input that does not fit the network.
+    fn train_step(&mut self, batch: Batch<'_>, w: &[f32], gradients: Gradients) -> Result<StepOutput, EngineError>;
+    /// Optimiser step of omega; returns the gradient norm before clipping.
+    fn sgd_step(&mut self, sgd: &Sgd, lr: f32) -> f64;
+    /// Forward pass.
+    ///
+    /// # Errors
+    /// Input that does not fit the network.
+    fn evaluate(&mut self, batch: Batch<'_>, w: &[f32], norm: Normalisation) -> Result<Evaluation, EngineError>;
+    /// Forward pass that compares the binary codes of the samples; `images: [n, H, W, C]`.
+    ///
+    /// # Errors
+    /// Input that does not fit the network.
+    fn code_distances(&mut self, images: &[f32], w: &[f32], codes: Codes) -> Result<CodeDistances, EngineError>;
+    /// Omega, running statistics and momentum; what is computed stays as it is.
+    fn state(&mut self) -> Vec<TensorState>;
+    /// Restores a saved state into a network with the same alive mask.
+    ///
+    /// # Errors
+    /// [`EngineError::State`]; the network is then unchanged.
+    fn load_state(&mut self, tensors: &[TensorState]) -> Result<(), EngineError>;
+}
+
+impl Engine for engine::Network {
+    fn spec(&self) -> &NetworkSpec {
+        self.spec()
+    }
+
+    fn parameters(&self) -> usize {
+        self.parameters()
+    }
+
+    fn remove_op(&mut self, edge: usize, op: usize) {
+        self.remove_op(edge, op);
+    }
+
+    fn train_step(&mut self, batch: Batch<'_>, w: &[f32], gradients: Gradients) -> Result<StepOutput, EngineError> {
+        self.train_step(batch, w, gradients)
+    }
+
+    fn sgd_step(&mut self, sgd: &Sgd, lr: f32) -> f64 {
+        self.sgd_step(sgd, lr)
+    }
+
+    fn evaluate(&mut self, batch: Batch<'_>, w: &[f32], norm: Normalisation) -> Result<Evaluation, EngineError> {
+        self.evaluate(batch, w, norm)
+    }
+
+    fn code_distances(&mut self, images: &[f32], w: &[f32], codes: Codes) -> Result<CodeDistances, EngineError> {
+        self.code_distances(images, w, codes)
+    }
+
+    fn state(&mut self) -> Vec<TensorState> {
+        self.state()
+    }
+
+    fn load_state(&mut self, tensors: &[TensorState]) -> Result<(), EngineError> {
+        self.load_state(tensors)
+    }
+}
+
+/// The engine together with the mask of alive operations, in the shape that strategies think in.
+#[derive(Debug)]
+pub struct Supernet {
+    engine: Box<dyn Engine>,
+    mask: Mask,
+}
+
+impl Supernet {
+    /// A supernet over `engine`; the mask is the engine's.
+    pub fn new(engine: Box<dyn Engine>) -> Self {
+        let spec = engine.spec();
+        let mask = Mask::from_values(spec.cell.ops.len(), spec.alive.clone());
+        Self { engine, mask }
+    }
+
+    /// Operations that are alive, `[E, O]`.
+    pub fn mask(&self) -> &Mask {
+        &self.mask
+    }
+
+    /// Number of trainable parameters of what is alive.
+    pub fn parameters(&self) -> usize {
+        self.engine.parameters()
+    }
+
+    /// Removes an operation from an edge in every cell. Removing it twice is the same as once.
+    pub fn remove(&mut self, (edge, op): OpAt) {
+        if std::mem::replace(&mut self.mask[(edge, op)], false) {
+            self.engine.remove_op(edge, op);
+        }
+    }
+
+    /// One step of omega on a batch with mixing weights `w: [E, O]`. `with_mixing` asks for `dL/dw` from the same pass.
+    /// Returns the step and the gradient norm before clipping.
+    ///
+    /// # Errors
+    /// A batch that does not fit the network.
+    pub fn omega_step(
+        &mut self,
+        batch: Batch<'_>,
+        w: &PerOp<f32>,
+        with_mixing: bool,
+        sgd: &Sgd,
+        lr: f32,
+    ) -> Result<(StepOutput, f64), EngineError> {
+        let gradients = if with_mixing { Gradients::Both } else { Gradients::Omega };
+        let output = self.engine.train_step(batch, w.values(), gradients)?;
+        // A loss that is no number would destroy the weights as well.
+        let norm = if output.loss.is_finite() { self.engine.sgd_step(sgd, lr) } else { f64::NAN };
+        Ok((output, norm))
+    }
+
+    /// `dL/dw` on a batch; omega stays what it is.
+    ///
+    /// # Errors
+    /// A batch that does not fit the network.
+    pub fn mixing_gradient(&mut self, batch: Batch<'_>, w: &PerOp<f32>) -> Result<StepOutput, EngineError> {
+        self.engine.train_step(batch, w.values(), Gradients::Mixing)
+    }
+
+    /// Loss and correct answers on a batch, normalised by the batch's own statistics.
+    ///
+    /// # Errors
+    /// A batch that does not fit the network.
+    pub fn evaluate(&mut self, batch: Batch<'_>, w: &PerOp<f32>) -> Result<Evaluation, EngineError> {
+        self.engine.evaluate(batch, w.values(), Normalisation::Batch)
+    }
+
+    /// Distances between the binary codes of the samples `images: [n, H, W, C]`.
+    ///
+    /// # Errors
+    /// Images that do not fit the network.
+    pub fn code_distances(
+        &mut self,
+        images: &[f32],
+        w: &PerOp<f32>,
+        codes: Codes,
+    ) -> Result<CodeDistances, EngineError> {
+        self.engine.code_distances(images, w.values(), codes)
+    }
+
+    /// Omega, running statistics and momentum, for a checkpoint.
+    pub fn state(&mut self) -> Vec<TensorState> {
+        self.engine.state()
+    }
+
+    /// Goes back to a saved mask and state.
+    ///
+    /// # Errors
+    /// A mask of another shape or with an operation that has been removed since; tensors that do not fit.
+    pub fn restore(&mut self, mask: &Mask, tensors: &[TensorState]) -> Result<(), EngineError> {
+        if (mask.edges(), mask.ops()) != (self.mask.edges(), self.mask.ops()) {
+            return Err(EngineError::State(format!(
+                "a mask of {} edges x {} operations, expected {} x {}",
+                mask.edges(),
+                mask.ops(),
+                self.mask.edges(),
+                self.mask.ops()
+            )));
+        }
+        if let Some((edge, op)) = mask.alive().find(|&at| !self.mask[at]) {
+            return Err(EngineError::State(format!("operation {op} of edge {edge} is alive, but was removed before")));
+        }
+        for at in mask.places().filter(|&at| !mask[at]) {
+            self.remove(at);
+        }
+        self.engine.load_state(tensors)
+    }
+}
