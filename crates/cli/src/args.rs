@@ -13,6 +13,11 @@ pub struct Threads {
 }
 
 impl Threads {
+    /// The number that was asked for.
+    pub fn given(self) -> Option<usize> {
+        self.threads
+    }
+
     /// The number that was asked for, else that of the cores this process may use.
     pub fn get(self) -> usize {
         self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))

@@ -145,7 +145,8 @@ fn hint_of(error: &(dyn Error + 'static)) -> Option<String> {
         return Some(hinted.hint.clone());
     }
     // A library error with a `hint()` of its own: one line each.
-    error.downcast_ref::<nas::data::DataError>().and_then(nas::data::DataError::hint)
+    let data = error.downcast_ref::<nas::data::DataError>().and_then(nas::data::DataError::hint);
+    data.or_else(|| error.downcast_ref::<nas::search::SearchError>().and_then(nas::search::SearchError::hint))
 }
 
 const REPORT: &str = "this is a bug: please report it with the command that was run and this message";

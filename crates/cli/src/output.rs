@@ -23,7 +23,7 @@ impl Display for Closed {
 impl std::error::Error for Closed {}
 
 /// Standard output and standard error of a command.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Output {}
 
 impl Output {

@@ -4,8 +4,11 @@
 
 pub mod data;
 mod list;
-pub mod query;
+pub mod outcome;
+mod query;
+mod resume;
 mod score;
+mod search;
 mod table;
 
 use crate::context::Context;
@@ -33,6 +36,8 @@ commands! {
     Data => data,
     List => list,
     Query => query,
+    Resume => resume,
     Score => score,
+    Search => search,
     Table => table,
 }

@@ -1,0 +1,191 @@
+//! What `search` and `resume` show: progress while they run, and the end.
+
+use std::path::Path;
+
+use anyhow::Result;
+use indicatif::ProgressBar;
+use nas::{
+    benchmark::{self, FILE_NAME},
+    search::{Event, Notice, Observer, Outcome, SearchError, events::EpochEnd},
+    space::{self, Arch},
+};
+use serde_json::json;
+
+use super::query;
+use crate::{
+    context::Context,
+    error::Interrupted,
+    output::Output,
+    render::{self, Align, Charset, Table},
+};
+
+/// A bar over all steps with ETA, and a line for every epoch and pruning, on standard error.
+pub struct Progress {
+    out: Output,
+    bar: ProgressBar,
+    epochs: usize,
+    steps: usize,
+}
+
+impl Progress {
+    /// Draws nothing before the search starts.
+    pub fn new(cx: &Context) -> Self {
+        Self { out: cx.out.clone(), bar: ProgressBar::hidden(), epochs: 0, steps: 0 }
+    }
+
+    fn note(&self, text: String) {
+        self.bar.suspend(|| self.out.note(text));
+    }
+
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Epoch(end) => self.note(self.epoch(end)),
+            Event::HardPrune { phase, left, .. } => {
+                let left: Vec<String> = left.iter().map(|ops| ops.join(" ")).collect();
+                self.note(format!("{phase} ends, left on the edges: {}", left.join(" | ")));
+            }
+            Event::Importance { table, .. } if !table.signs.is_empty() => self.note(format!(
+                "importance by {}: the determinant is not positive for {} of the kernel matrices (see events.jsonl)",
+                table.by,
+                table.signs.len()
+            )),
+            Event::Warning { message, .. } => self.note(format!("warning: {message}")),
+            _ => {}
+        }
+    }
+
+    fn epoch(&self, end: &EpochEnd) -> String {
+        let EpochEnd { epoch, phase, .. } = end;
+        let (loss, accuracy) = (end.supernet_train_loss.0, end.supernet_train_accuracy.0);
+        let valid = end.supernet_valid_accuracy.map(|a| format!(", validation {:.1} %", a.0)).unwrap_or_default();
+        format!("epoch {epoch}/{} {phase}: supernet loss {loss:.3}, accuracy {accuracy:.1} %{valid}", self.epochs)
+    }
+}
+
+impl Observer for Progress {
+    fn notice(&mut self, notice: Notice<'_>) {
+        match notice {
+            Notice::Started { folder, schedule, steps, epoch, step } => {
+                self.epochs = schedule.epochs();
+                self.steps = steps;
+                self.out.note(format_args!("run folder: {}", folder.display()));
+                self.bar = self.out.bar("search", (self.epochs * steps) as u64);
+                self.bar.set_position((epoch * steps + step) as u64);
+                // What an earlier process did says nothing about the speed of this one.
+                self.bar.reset_eta();
+            }
+            Notice::Step { at, done, loss, accuracy } => {
+                self.bar.set_position((at.epoch * self.steps + done) as u64);
+                self.bar.set_message(format!("{}: loss {loss:.3}, accuracy {accuracy:.1} %", at.name));
+            }
+            Notice::Sweep { what, done, of } => self.bar.set_message(format!("importance by {what} {done}/{of}")),
+            Notice::Event(event) => self.event(event),
+            Notice::Warning(text) => self.note(format!("warning: {text}")),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Shows the result, or how to go on.
+///
+/// # Errors
+/// That of the search; standard output cannot be written.
+pub fn conclude(outcome: Result<Outcome, SearchError>, folder: &Path, json: bool, cx: &Context) -> Result<()> {
+    match outcome {
+        Ok(outcome) => show(&outcome, json, cx),
+        Err(SearchError::Interrupted) => {
+            cx.out.note(format_args!(
+                "interrupted, everything is saved; to go on:\n  hpe-darts resume {}",
+                shell(folder)
+            ));
+            Err(Interrupted.into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn show(outcome: &Outcome, json: bool, cx: &Context) -> Result<()> {
+    let arch = outcome.index.and_then(|index| Arch::from_index(index).ok());
+    let table = arch.and_then(|arch| Some((open_table(cx)?, arch)));
+    if json {
+        return cx.out.json(&json!({
+            "genotype": outcome.genotype,
+            "arch": outcome.arch,
+            "index": outcome.index,
+            "seconds": outcome.total_seconds(),
+            "run_dir": outcome.folder,
+            "table": table.map(|(table, arch)| table.query(arch)),
+        }));
+    }
+    let space = space::find(&outcome.genotype.space)?;
+    let cell = render::genotype(space, &outcome.genotype, Charset::of_terminal());
+    cx.out.data(format_args!("{}\n\n{cell}", outcome.arch))?;
+    match (table, outcome.index) {
+        (Some((table, arch)), Some(index)) => {
+            cx.out.data(format_args!("index {index}\n{}", query::accuracies(&table, arch)))?;
+        }
+        (None, Some(index)) => cx.out.data(format_args!(
+            "index {index} of NAS-Bench-201; its accuracies are known once the table is imported: hpe-darts table import FILE.csv\n"
+        ))?,
+        _ => {}
+    }
+    cx.out.data(times(outcome))?;
+    let run = shell(&outcome.folder);
+    let again = format!("hpe-darts search --config {run}/config.toml --seed N");
+    let look = outcome.index.map(|index| format!("\n  hpe-darts query {index}")).unwrap_or_default();
+    cx.out.data(format_args!("the run is in {run} (config.toml, events.jsonl, genotype.json)\nnext:{look}\n  {again}"))
+}
+
+fn times(outcome: &Outcome) -> Table {
+    let mut rows = Table::new([
+        ("seconds", Align::Left),
+        ("omega", Align::Right),
+        ("alpha", Align::Right),
+        ("importance", Align::Right),
+        ("checkpoints", Align::Right),
+        ("all", Align::Right),
+    ]);
+    let mut sums = [0.0; 5];
+    for (name, s) in &outcome.seconds {
+        let row = [s.omega, s.alpha, s.importance, s.checkpoints, s.total()];
+        sums.iter_mut().zip(row).for_each(|(sum, seconds)| *sum += seconds);
+        rows.row(std::iter::once(name.clone()).chain(row.map(|s| format!("{s:.1}"))));
+    }
+    rows.row(std::iter::once("all".to_owned()).chain(sums.map(|s| format!("{s:.1}"))));
+    rows
+}
+
+/// The table, if it is there. A result is of use without it, so one that cannot be read is no more than a message.
+fn open_table(cx: &Context) -> Option<benchmark::Table> {
+    match benchmark::Table::open_if_present(&cx.home().ok()?.join(FILE_NAME)) {
+        Ok(table) => table,
+        Err(error) => {
+            cx.out.note(format_args!("note: no accuracies: {error}"));
+            None
+        }
+    }
+}
+
+/// A path as a shell takes it.
+fn shell(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_quoted_where_a_shell_needs_it() {
+        assert_eq!(shell(Path::new("runs/a-1")), "runs/a-1");
+        assert_eq!(shell(Path::new("my runs/it's")), "'my runs/it'\\''s'");
+    }
+}

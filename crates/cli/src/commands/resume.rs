@@ -1,0 +1,43 @@
+//! `resume`: go on with a search that was stopped.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use nas::search::{Executor, Resumed};
+
+use super::{outcome, search};
+use crate::context::Context;
+
+/// Go on with a search from its last checkpoint.
+///
+/// It ends as if it had never been stopped: record and weights are the same bit for bit. A search that has already
+/// ended shows its result again.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The run folder that `hpe-darts search` made.
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// Print the result as JSON, as `search --json` does (default: as text).
+    #[arg(long)]
+    json: bool,
+}
+
+/// Goes on with a search.
+///
+/// # Errors
+/// The folder holds no run, one of a newer version or no usable checkpoint; whatever stops a search.
+pub fn run(args: Args, cx: &Context) -> Result<()> {
+    let home = cx.home().ok();
+    let stop = cx.interrupt()?;
+    let observer = Box::new(outcome::Progress::new(cx));
+    let mut loading = |event| search::loading(cx, &event);
+    let resumed = Executor::resume(&args.run, home.as_deref(), &mut loading, |plan| plan.engine(), observer, stop)?;
+    let outcome = match resumed {
+        Resumed::Ready(executor) => executor.run(),
+        Resumed::Finished(outcome) => {
+            cx.out.note(format_args!("this search has already ended; its result in {}:", args.run.display()));
+            Ok(outcome)
+        }
+    };
+    outcome::conclude(outcome, &args.run, args.json, cx)
+}

@@ -1,0 +1,134 @@
+//! `search`: run a search strategy.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use nas::{
+    data::LoadEvent,
+    search::{Executor, Phase, Plan, Request, SearchError, run_folder::free_folder},
+};
+use serde_json::json;
+
+use super::outcome;
+use crate::{
+    args,
+    context::Context,
+    render::{Align, Table},
+};
+
+/// Search for an architecture.
+///
+/// Without arguments: HPE-DARTS on the built-in digits with a small NAS-Bench-201 supernet, in less than a minute.
+/// With `--dataset cifar10 --data DIR`: the settings of the paper.
+///
+/// The configuration is made of layers: a preset, then --config, then the other options, then --set. The run folder
+/// holds it in full (config.toml) with the record (events.jsonl), the checkpoints and the result. Ctrl-C saves; `hpe-darts
+/// resume RUN` goes on, and ends as if the search had never been stopped.
+///
+/// With --json, the last line of standard output is one object {"genotype", "arch", "index", "seconds", "run_dir", "table"}:
+/// wall-clock seconds, and what `query --json` says of the architecture or null without the table.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// TOML file with settings; see config.toml of any run for all of them.
+    #[arg(long, value_name = "F")]
+    config: Option<PathBuf>,
+    /// Named settings: demo or paper (also called nas-bench-201) [default: demo with built-in data, else paper].
+    #[arg(long, value_name = "P")]
+    preset: Option<String>,
+    /// Search space: see `hpe-darts list spaces` [default: nas-bench-201].
+    #[arg(long, value_name = "S")]
+    space: Option<String>,
+    /// Data set: see `hpe-darts list datasets` [default: digits].
+    #[arg(long, value_name = "D")]
+    dataset: Option<String>,
+    /// Folder or archive of the data set [default: what `data fetch` has downloaded].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Strategy: see `hpe-darts list strategies` [default: hpe-darts].
+    #[arg(long, value_name = "NAME")]
+    strategy: Option<String>,
+    /// Seed of everything random [default: 0].
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    #[command(flatten)]
+    threads: args::Threads,
+    /// Run folder, new or empty [default: runs/STRATEGY-DATASET-seedN, numbered if it exists].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// One setting by its dotted key, as often as needed; the value is TOML, a bare word is a string:
+    /// --set strategy.hpe-darts.pop=[1,1,2] --set strategy.hpe-darts.alpha_update=joint
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Print phases, epochs, steps and the whole configuration, and end.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the result as JSON (default: as text).
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs a search.
+///
+/// # Errors
+/// Whatever is wrong with configuration, data and run folder; a loss that is not a number; an interruption.
+pub fn run(args: Args, cx: &Context) -> Result<()> {
+    let request = Request {
+        preset: args.preset,
+        file: args.config,
+        space: args.space,
+        dataset: args.dataset,
+        data: args.data,
+        strategy: args.strategy,
+        seed: args.seed,
+        threads: args.threads.given(),
+        set: args.set,
+    };
+    let config = request.resolve().map_err(SearchError::from)?;
+    let home = cx.home().ok();
+    let plan = Plan::new(config, home.as_deref(), &mut |event| loading(cx, &event))?;
+    if args.dry_run {
+        return show(&plan, args.json, cx);
+    }
+    let folder = args.out.unwrap_or_else(|| {
+        let config = &plan.config;
+        let name = format!("{}-{}-seed{}", config.strategy.name(), config.dataset, config.seed);
+        free_folder(&PathBuf::from("runs").join(name))
+    });
+    let stop = cx.interrupt()?;
+    let engine = plan.engine().map_err(SearchError::from)?;
+    let observer = Box::new(outcome::Progress::new(cx));
+    let outcome = Executor::start(plan, engine, &folder, observer, stop).and_then(Executor::run);
+    outcome::conclude(outcome, &folder, args.json, cx)
+}
+
+/// Says what takes its time while the data is read.
+pub fn loading(cx: &Context, event: &LoadEvent) {
+    if let LoadEvent::Decoding { archive } = event {
+        cx.out.note(format_args!("decoding {}, which takes some seconds", archive.display()));
+    }
+}
+
+fn show(plan: &Plan, json: bool, cx: &Context) -> Result<()> {
+    let epochs = plan.schedule.epochs();
+    let steps = plan.steps_per_epoch;
+    if json {
+        return cx.out.json(&json!({
+            "phases": plan.schedule.phases,
+            "epochs": epochs,
+            "steps_per_epoch": steps,
+            "train_images": plan.train.len(),
+            "valid_images": plan.valid.len(),
+            "config": plan.config,
+        }));
+    }
+    let mut phases = Table::new([("phase", Align::Left), ("epochs", Align::Right), ("steps", Align::Right)]);
+    for Phase { name, epochs } in &plan.schedule.phases {
+        phases.row([name.clone(), epochs.to_string(), (epochs * steps).to_string()]);
+    }
+    phases.row(["all".to_owned(), epochs.to_string(), (epochs * steps).to_string()]);
+    let [train, valid] = [&plan.train, &plan.valid].map(|source| source.len());
+    cx.out.data(format_args!(
+        "{phases}\n{steps} steps an epoch; {train} images train omega, {valid} alpha and importance\n\n{}",
+        plan.config.to_toml()
+    ))
+}
