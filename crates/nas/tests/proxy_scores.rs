@@ -1,0 +1,94 @@
+//! NASWOT and NetPerfProxy on the engine's codes against PyTorch and NumPy: `pytorch/make_proxy_scores.py`.
+
+use engine::{Codes, ImageShape, Kernels, Network, NetworkSpec, Options};
+use hpe_darts_nas::{
+    proxy::{Score, naswot, net_perf_proxy},
+    space::nas_bench_201,
+};
+use serde::Deserialize;
+
+const SAMPLES: usize = 16;
+
+#[derive(Deserialize)]
+struct Case {
+    case: String,
+    channels: usize,
+    alive: Vec<bool>,
+    affine: bool,
+    w: Vec<f32>,
+    /// `e * O + o` of the operations with a path to the output.
+    live: Vec<usize>,
+    naswot_all: Expected,
+    naswot_live: Expected,
+    agreement: Expected,
+    hamming: Expected,
+}
+
+#[derive(Deserialize)]
+struct Expected {
+    sign: i8,
+    value: f64,
+}
+
+/// The fixtures' formula: FNV-1a of the key, then murmur3's finaliser; in [-1, 1).
+fn uniform(key: &str, position: usize) -> f64 {
+    let seed = key.bytes().fold(0x811C_9DC5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
+    let mut h = (position as u32).wrapping_mul(0x9E37_79B1).wrapping_add(seed);
+    h = (h ^ (h >> 16)).wrapping_mul(0x85EB_CA6B);
+    h = (h ^ (h >> 13)).wrapping_mul(0xC2B2_AE35);
+    h ^= h >> 16;
+    f64::from(h >> 8) / f64::from(1 << 23) - 1.0
+}
+
+fn network(case: &Case) -> Network {
+    let spec = NetworkSpec {
+        image: ImageShape { height: 16, width: 16, channels: 3 },
+        classes: 10,
+        channels: case.channels,
+        cells_per_stage: 1,
+        stages: 3,
+        cell: nas_bench_201::cell_spec(),
+        alive: case.alive.clone(),
+        affine: case.affine,
+    };
+    let mut network = Network::new(&spec, 0, Options { threads: 2, kernels: Kernels::Auto }).unwrap();
+    let mut state = network.state();
+    for tensor in state.iter_mut().filter(|t| !t.name.starts_with("momentum.")) {
+        let (centre, spread) = match &tensor.shape[..] {
+            [_] if tensor.name.ends_with("running_var") => (1.0, 0.5),
+            [_] if tensor.name.ends_with("weight") => (1.0, 0.25),
+            [_] => (0.0, 0.25),
+            [_, fan_in @ ..] => (0.0, 1.0 / (fan_in.iter().product::<usize>() as f64).sqrt()),
+            [] => unreachable!("no scalars"),
+        };
+        let key = format!("{}/{}", case.case, tensor.name);
+        tensor.data.iter_mut().enumerate().for_each(|(i, v)| *v = (centre + spread * uniform(&key, i)) as f32);
+    }
+    network.load_state(&state).unwrap();
+    network
+}
+
+#[test]
+fn scores_agree_with_pytorch() {
+    let cases: Vec<Case> = serde_json::from_str(include_str!("pytorch/proxy_scores.json")).unwrap();
+    assert_eq!(cases.len(), 4);
+    for case in &cases {
+        let mut network = network(case);
+        let images: Vec<f32> =
+            (0..SAMPLES * 16 * 16 * 3).map(|i| (1.5 * uniform(&format!("{}/images", case.case), i)) as f32).collect();
+        let relus = network.code_distances(&images, &case.w, Codes::ReluInputs).unwrap();
+        let outputs = network.code_distances(&images, &case.w, Codes::OpOutputs).unwrap();
+        let dead: Vec<usize> = (0..case.w.len()).filter(|place| !case.live.contains(place)).collect();
+        for (what, got, expected) in [
+            ("naswot", naswot::score(&relus, &[]), &case.naswot_all),
+            ("naswot of the live operations", naswot::score(&relus, &dead), &case.naswot_live),
+            ("agreement", net_perf_proxy::score(&outputs, &case.w, net_perf_proxy::Kernel::Agreement), &case.agreement),
+            ("hamming", net_perf_proxy::score(&outputs, &case.w, net_perf_proxy::Kernel::Hamming), &case.hamming),
+        ] {
+            let Score { value, sign } = got;
+            // The engine's f32 may turn the one or other bit near 0: each changes the score by some 1e-4.
+            let close = sign == expected.sign && (value - expected.value).abs() < 0.01;
+            assert!(close, "{}, {what}: {value} (sign {sign}), PyTorch {}", case.case, expected.value);
+        }
+    }
+}
