@@ -33,11 +33,11 @@ macro_rules! commands {
 }
 
 commands! {
-    Data => data,
-    List => list,
-    Query => query,
-    Resume => resume,
-    Score => score,
     Search => search,
+    Resume => resume,
+    Query => query,
+    Score => score,
+    List => list,
     Table => table,
+    Data => data,
 }

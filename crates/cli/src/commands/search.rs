@@ -29,7 +29,7 @@ use crate::{
 /// wall-clock seconds, and what `query --json` says of the architecture or null without the table.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// TOML file with settings; see config.toml of any run for all of them.
+    /// TOML file with settings, see config.toml of any run for all of them [default: none].
     #[arg(long, value_name = "F")]
     config: Option<PathBuf>,
     /// Named settings: demo or paper (also called nas-bench-201) [default: demo with built-in data, else paper].
@@ -55,7 +55,7 @@ pub struct Args {
     /// Run folder, new or empty [default: runs/STRATEGY-DATASET-seedN, numbered if it exists].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// One setting by its dotted key, as often as needed; the value is TOML, a bare word is a string:
+    /// One setting by its dotted key, as often as needed; the value is TOML, a bare word is a string [default: none]:
     /// --set strategy.hpe-darts.pop=[1,1,2] --set strategy.hpe-darts.alpha_update=joint
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,

@@ -38,9 +38,13 @@ fn lists_are_read_from_the_registries() {
     let ops: serde_json::Value = serde_json::from_str(&out).unwrap();
     let names: Vec<_> = ops.as_array().unwrap().iter().map(|op| op["name"].as_str().unwrap()).collect();
     assert_eq!(names[..5], ["none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"]);
-    for (what, name) in
-        [("spaces", "nas-bench-201"), ("proxies", "net-perf-proxy"), ("datasets", "cifar10"), ("ops", "none")]
-    {
+    for (what, name) in [
+        ("strategies", "hpe-darts"),
+        ("spaces", "nas-bench-201"),
+        ("proxies", "net-perf-proxy"),
+        ("datasets", "cifar10"),
+        ("ops", "none"),
+    ] {
         let (code, out, _) = run(&["list", what]);
         assert_eq!(code, 0);
         assert!(out.starts_with("name "), "{out}");
