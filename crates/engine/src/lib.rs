@@ -17,6 +17,7 @@ mod simd;
 mod spec;
 
 pub use error::EngineError;
+pub use kernels::peak::peak_gflops;
 pub use network::{
     Batch, CodeDistances, Codes, Distances, Evaluation, Gradients, Kernels, Network, Normalisation, Options,
     StepOutput, TensorState,

@@ -2,6 +2,7 @@
 //!
 //! A new command is a `mod` line and a line in the list below; its help text is the doc comment of its `Args`.
 
+mod bench;
 pub mod data;
 mod list;
 pub mod outcome;
@@ -40,4 +41,5 @@ commands! {
     List => list,
     Table => table,
     Data => data,
+    Bench => bench,
 }

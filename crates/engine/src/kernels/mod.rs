@@ -6,5 +6,6 @@
 pub(crate) mod elementwise;
 pub(crate) mod matmul;
 pub(crate) mod panel;
+pub(crate) mod peak;
 pub(crate) mod reference;
 pub(crate) mod winograd;

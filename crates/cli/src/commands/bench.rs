@@ -1,0 +1,309 @@
+//! `bench`: checks the engine's results, then times it.
+
+use std::{fs, path::PathBuf, time::Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use engine::{
+    Batch, Codes, Gradients, ImageShape, Isa, Kernels, Network, NetworkSpec, Normalisation, Options, Sgd, StepOutput,
+    TensorState,
+};
+use nas::space::{self, NetworkShape};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    args,
+    context::Context,
+    error::{HintExt, Internal},
+    render::{Align, Table},
+};
+
+/// Check the engine's results, then time it: a NAS-Bench-201 supernet on random images of 32 x 32.
+///
+/// The check compares loss and gradients of the fast kernels with plain loops, and of several threads with one; a
+/// difference beyond rounding ends the command with exit code 2. Each work is then timed over several rounds; medians
+/// are printed, with the direct convolution's count of operations a second and its share of the machine's own peak
+/// (Winograd needs fewer, so the share can exceed 100 %). Machines are noisy: compare figures of one run only.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Images of a batch, 1 to 4096.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = args::count(1, 4096))]
+    batch: usize,
+    /// Channels of the first stage, 1 to 1024.
+    #[arg(long, value_name = "C", default_value_t = 16, value_parser = args::count(1, 1024))]
+    channels: usize,
+    /// Cells of each stage, 1 to 100.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = args::count(1, 100))]
+    cells: usize,
+    /// Operations alive on each edge, 1 to 5: the last of none, skip, 1x1, 3x3 and pooling go first.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = args::count(1, 5))]
+    alive: usize,
+    /// Timed rounds of each work, after one that is not counted; 1 to 1000.
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = args::count(1, 1000))]
+    rounds: usize,
+    /// Kernels of the 3x3 convolutions.
+    #[arg(long, value_name = "K", default_value = "auto")]
+    kernels: KernelChoice,
+    #[command(flatten)]
+    threads: args::Threads,
+    /// Write the result to this file, as a baseline for later [default: not written].
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// Print ratios to a result that was saved on the same machine [default: none]. Reported, never a failure.
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum KernelChoice {
+    /// The fastest for each shape.
+    Auto,
+    /// Direct convolution.
+    Direct,
+    /// Winograd F(4x4, 3x3).
+    Winograd,
+    /// Plain loops (very slow).
+    Reference,
+}
+
+impl From<KernelChoice> for Kernels {
+    fn from(choice: KernelChoice) -> Self {
+        match choice {
+            KernelChoice::Auto => Kernels::Auto,
+            KernelChoice::Direct => Kernels::Direct,
+            KernelChoice::Winograd => Kernels::Winograd,
+            KernelChoice::Reference => Kernels::Reference,
+        }
+    }
+}
+
+/// Everything that was measured.
+#[derive(Debug, Serialize, Deserialize)]
+struct Report {
+    version: String,
+    simd: String,
+    threads: usize,
+    batch: usize,
+    channels: usize,
+    cells: usize,
+    alive: usize,
+    kernels: String,
+    rounds: usize,
+    peak_gflops: f64,
+    check: Check,
+    works: Vec<Work>,
+    /// Largest memory of the process so far; `None` where the system does not say.
+    peak_memory_mb: Option<f64>,
+}
+
+/// Relative differences (norm of the difference over norm) between the fast kernels and plain loops.
+#[derive(Debug, Serialize, Deserialize)]
+struct Check {
+    loss: f64,
+    mixing_gradient: f64,
+    weight_gradient: f64,
+    threads_agree_to_the_bit: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Work {
+    work: String,
+    milliseconds: f64,
+    fastest: f64,
+    gflops: f64,
+}
+
+/// Checks, times, prints.
+///
+/// # Errors
+/// The check failed, the threads cannot be started, or a file cannot be read or written.
+pub fn run(args: Args, cx: &Context) -> Result<()> {
+    let baseline = args.baseline.as_ref().map(read).transpose()?;
+    let threads = args.threads.get();
+    let check = check(threads, args.kernels.into()).map_err(|e| anyhow::Error::new(Internal(e)))?;
+    cx.out.note("checked: fast kernels agree with plain loops");
+    let peak_gflops = engine::peak_gflops(threads);
+    let works = time(&args, threads, cx)?;
+    let report = Report {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        simd: Isa::detect().to_string(),
+        threads,
+        batch: args.batch,
+        channels: args.channels,
+        cells: args.cells,
+        alive: args.alive,
+        kernels: format!("{:?}", args.kernels).to_lowercase(),
+        rounds: args.rounds,
+        peak_gflops,
+        check,
+        works,
+        peak_memory_mb: peak_memory(),
+    };
+    if let Some(path) = &args.save {
+        let text = serde_json::to_string_pretty(&report).context("cannot write the result as JSON")?;
+        nas::files::write_atomic(path, |w| w.write_all(text.as_bytes()))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if args.json { cx.out.json(&report) } else { cx.out.data(show(&report, baseline.as_ref())) }
+}
+
+fn read(path: &PathBuf) -> Result<Report> {
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("cannot read the baseline {}", path.display()))
+        .hint("make one with `hpe-darts bench --save FILE`")?;
+    serde_json::from_str(&text)
+        .with_context(|| format!("{} is not a saved result of bench", path.display()))
+        .hint("make one with `hpe-darts bench --save FILE`")
+}
+
+/// A supernet on images of 32 x 32 with the last `alive` operations of the space on every edge.
+fn supernet(channels: usize, cells: usize, alive: usize) -> NetworkSpec {
+    let space = space::all()[0];
+    let image = ImageShape { height: 32, width: 32, channels: 3 };
+    let mut spec = space.supernet(&NetworkShape { image, classes: 10, channels, cells_per_stage: cells });
+    let ops = spec.cell.ops.len();
+    // What a search removes first goes first: none, pooling, skip, 1x1; the 3x3 convolution stays.
+    let order = [0, 4, 1, 2, 3];
+    for &op in &order[..ops - alive] {
+        for e in 0..spec.cell.edges.len() {
+            spec.alive[e * ops + op] = false;
+        }
+    }
+    spec
+}
+
+struct Inputs {
+    images: Vec<f32>,
+    labels: Vec<u32>,
+    w: Vec<f32>,
+}
+
+fn inputs(spec: &NetworkSpec, batch: usize) -> Inputs {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut uniform = || rng.next_u32() as f32 / u32::MAX as f32;
+    Inputs {
+        images: (0..batch * spec.image.len()).map(|_| 4.0 * uniform() - 2.0).collect(),
+        labels: (0..batch as u32).map(|i| i % spec.classes as u32).collect(),
+        w: vec![1.0 / spec.cell.ops.len() as f32; spec.mixing_len()],
+    }
+}
+
+fn check(threads: usize, kernels: Kernels) -> Result<Check> {
+    let spec = supernet(16, 1, 5);
+    let Inputs { images, labels, w } = inputs(&spec, 8);
+    let step = |kernels, threads| -> Result<(StepOutput, Vec<TensorState>)> {
+        let mut network = Network::new(&spec, 1, Options { threads, kernels })?;
+        let out = network.train_step(Batch { images: &images, labels: &labels }, &w, Gradients::Both)?;
+        Ok((out, network.gradients()))
+    };
+    let (reference, fast, single) = (step(Kernels::Reference, threads)?, step(kernels, threads)?, step(kernels, 1)?);
+    let flat = |g: &[TensorState]| g.iter().flat_map(|t| t.data.iter().map(|&v| f64::from(v))).collect::<Vec<_>>();
+    let check = Check {
+        loss: (fast.0.loss - reference.0.loss).abs() / reference.0.loss,
+        mixing_gradient: difference(&fast.0.mixing_grad, &reference.0.mixing_grad),
+        weight_gradient: difference(&flat(&fast.1), &flat(&reference.1)),
+        threads_agree_to_the_bit: fast == single,
+    };
+    // A value within rounding of zero may fall on the other side of a ReLU, which moves gradients by some tenths of a
+    // percent in so small a batch; a wrong kernel moves them by far more.
+    ensure!(check.loss < 1e-5, "loss differs from plain loops by {:e} of it", check.loss);
+    let worst = check.mixing_gradient.max(check.weight_gradient);
+    ensure!(worst < 2e-2, "gradients differ from plain loops by {worst:e} of their norm");
+    if !check.threads_agree_to_the_bit {
+        bail!("{threads} threads and 1 thread do not agree to the bit");
+    }
+    Ok(check)
+}
+
+fn difference(a: &[f64], b: &[f64]) -> f64 {
+    let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
+    norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut b.iter().copied())
+}
+
+fn time(args: &Args, threads: usize, cx: &Context) -> Result<Vec<Work>> {
+    let spec = supernet(args.channels, args.cells, args.alive);
+    let Inputs { images, labels, w } = inputs(&spec, args.batch);
+    let batch = Batch { images: &images, labels: &labels };
+    let mut network = Network::new(&spec, 1, Options { threads, kernels: args.kernels.into() })?;
+    let sgd = Sgd { momentum: 0.9, nesterov: false, weight_decay: 3e-4, clip_norm: Some(5.0) };
+    let forward = 2.0 * space::cost(&spec).multiply_adds as f64 * args.batch as f64 / 1e9;
+    let works = ["training step", "step for alpha only", "evaluation", "evaluation with codes"];
+    let bar = cx.out.bar("bench", (works.len() * (args.rounds + 1)) as u64);
+    let mut report = vec![];
+    for (i, work) in works.into_iter().enumerate() {
+        let mut seconds = vec![];
+        for _ in 0..=args.rounds {
+            let start = Instant::now();
+            match i {
+                0 => {
+                    network.train_step(batch, &w, Gradients::Both)?;
+                    network.sgd_step(&sgd, 1e-4);
+                }
+                1 => drop(network.train_step(batch, &w, Gradients::Mixing)?),
+                2 => drop(network.evaluate(batch, &w, Normalisation::Batch)?),
+                _ => drop(network.code_distances(&images, &w, Codes::OpOutputs)?),
+            }
+            seconds.push(start.elapsed().as_secs_f64());
+            bar.inc(1);
+        }
+        // The first round fills memory and caches.
+        let mut seconds = seconds.split_off(1);
+        seconds.sort_by(f64::total_cmp);
+        let median = seconds[seconds.len() / 2];
+        let passes = [3.0, 2.0, 1.0, 1.0][i];
+        report.push(Work {
+            work: work.to_owned(),
+            milliseconds: median * 1e3,
+            fastest: seconds[0] * 1e3,
+            gflops: passes * forward / median,
+        });
+    }
+    bar.finish_and_clear();
+    Ok(report)
+}
+
+fn show(report: &Report, baseline: Option<&Report>) -> String {
+    let mut table = Table::new([
+        ("work", Align::Left),
+        ("ms", Align::Right),
+        ("fastest", Align::Right),
+        ("GFLOP/s", Align::Right),
+        ("of peak", Align::Right),
+        (if baseline.is_some() { "ms / baseline" } else { "" }, Align::Right),
+    ]);
+    for w in &report.works {
+        let before = baseline.and_then(|b| b.works.iter().find(|o| o.work == w.work));
+        table.row([
+            w.work.clone(),
+            format!("{:.1}", w.milliseconds),
+            format!("{:.1}", w.fastest),
+            format!("{:.0}", w.gflops),
+            format!("{:.0} %", 100.0 * w.gflops / report.peak_gflops),
+            before.map_or(String::new(), |o| format!("{:.3}", w.milliseconds / o.milliseconds)),
+        ]);
+    }
+    let memory = report.peak_memory_mb.map_or(String::new(), |mb| format!(", peak memory {mb:.0} MB"));
+    format!(
+        "NAS-Bench-201 supernet, 32 x 32, batch {}, C {}, N {}, {} operations an edge, {} kernels\n\
+         {} with {} threads, peak {:.0} GFLOP/s{memory}\n\n{table}",
+        report.batch,
+        report.channels,
+        report.cells,
+        report.alive,
+        report.kernels,
+        report.simd,
+        report.threads,
+        report.peak_gflops
+    )
+}
+
+/// Largest resident memory of this process in MB, from Linux's accounting.
+fn peak_memory() -> Option<f64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok().map(|kb| kb * 1024.0 / 1e6)
+}
