@@ -6,3 +6,4 @@ mod frame;
 mod help;
 mod query;
 mod score;
+mod search;

@@ -205,6 +205,11 @@ pub(super) fn sweep_up(run: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether the run has not come to its first checkpoint.
+pub(super) fn none_written(run: &Path) -> bool {
+    [CURRENT, PREVIOUS].iter().all(|name| !run.join(name).exists())
+}
+
 /// The folder of the newest checkpoint.
 pub(super) fn folder(run: &Path) -> PathBuf {
     run.join(CURRENT)

@@ -91,6 +91,18 @@ impl Executor {
     ) -> Result<Self, SearchError> {
         let folder = RunFolder::create(folder, &plan.config)?;
         let journals = (open(&folder, EVENTS)?, open(&folder, TIMING)?);
+        Self::begin(plan, engine, folder, journals, observer, stop)
+    }
+
+    /// From the first epoch, in a folder without a checkpoint.
+    fn begin(
+        plan: Plan,
+        engine: Box<dyn Engine>,
+        folder: RunFolder,
+        journals: (Journal, Journal),
+        observer: Box<dyn Observer>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self, SearchError> {
         let strategy = plan.strategy();
         let start = Start {
             position: Position { epoch: 0, moment: Moment::Begin },
@@ -124,7 +136,16 @@ impl Executor {
     ) -> Result<Resumed, SearchError> {
         let folder = RunFolder::open(folder)?;
         let checkpoint = folder.read_checkpoint()?;
-        let plan = Plan::new(Config::read(&folder.file(CONFIG)).map_err(SearchError::from)?, home, notify)?;
+        let config = Config::read(&folder.file(CONFIG)).map_err(SearchError::from)?;
+        let plan = Plan::new(config, home, notify)?;
+        let (mut events, mut timing) = (open(&folder, EVENTS)?, open(&folder, TIMING)?);
+        timing.close_line().map_err(SearchError::write(timing.path()))?;
+        let Some(checkpoint) = checkpoint else {
+            events.truncate(0).map_err(SearchError::write(events.path()))?;
+            let engine = engine(&plan)?;
+            let executor = Self::begin(plan, engine, folder, (events, timing), observer, stop)?;
+            return Ok(Resumed::Ready(Box::new(executor)));
+        };
         let mut state = checkpoint.state;
         if folder.file(GENOTYPE).is_file() {
             return finished(&folder, &plan, &state.seconds).map(Resumed::Finished);
@@ -142,13 +163,11 @@ impl Executor {
         }
         let mut supernet = Supernet::new(engine(&plan)?);
         supernet.restore(&state.mask, &checkpoint.tensors).map_err(|e| mismatch(e.to_string()))?;
-        let (mut events, mut timing) = (open(&folder, EVENTS)?, open(&folder, TIMING)?);
         if events.bytes() < state.events_bytes {
             let why = format!("{EVENTS} has {} bytes, the checkpoint knows of {}", events.bytes(), state.events_bytes);
             return Err(mismatch(why).into());
         }
         events.truncate(state.events_bytes).map_err(SearchError::write(events.path()))?;
-        timing.close_line().map_err(SearchError::write(timing.path()))?;
         let start = Start {
             position: state.position,
             sums: state.sums,

@@ -131,6 +131,8 @@ impl RunFolder {
             Err(e) => return Err(failed(e).into()),
         }
         let folder = Self { path: path.to_owned() };
+        // The record comes first: a folder with a configuration is one that can be resumed.
+        fs::File::create_new(folder.file(EVENTS)).map_err(failed)?;
         let toml = config.to_toml();
         write_atomic(&folder.file(CONFIG), |w| w.write_all(toml.as_bytes())).map_err(failed)?;
         let environment = environment(config);
@@ -163,9 +165,13 @@ impl RunFolder {
         self.path.join(name)
     }
 
-    pub(super) fn read_checkpoint(&self) -> Result<checkpoint::Checkpoint, SearchError> {
+    /// The newest checkpoint that is whole; `None` for a run that was killed before its first one.
+    pub(super) fn read_checkpoint(&self) -> Result<Option<checkpoint::Checkpoint>, SearchError> {
+        if checkpoint::none_written(&self.path) {
+            return Ok(None);
+        }
         let path = self.path.clone();
-        checkpoint::read(&self.path).map_err(|e| {
+        checkpoint::read(&self.path).map(Some).map_err(|e| {
             match e {
                 checkpoint::ReadError::Newer(found) => {
                     RunError::Newer { path, found, known: checkpoint::CHECKPOINT_VERSION }

@@ -24,7 +24,8 @@ fn collect(prefix: &str, table: &Table, keys: &mut Vec<String>) {
 pub(super) fn nearest_key(given: &str, known: &[String]) -> Option<String> {
     let (table, name) = split(given);
     let words = |key: &str| format!("_{}", key.replace(['.', '-'], "_"));
-    let elsewhere = known.iter().find(|k| split(k).1 == name || words(k).ends_with(&words(name)));
+    let same = known.iter().find(|k| split(k).1 == name);
+    let elsewhere = same.or_else(|| known.iter().find(|k| words(k).ends_with(&words(name))));
     let sibling = || {
         let names = known.iter().map(|k| split(k)).filter(|(t, _)| *t == table).map(|(_, n)| n);
         let name = suggest::nearest(name, names)?;
@@ -55,7 +56,8 @@ mod tests {
     #[test]
     fn what_may_have_been_meant() {
         let known =
-            ["seed", "training.batch_size", "strategy.x.pop", "strategy.x.importance.images"].map(str::to_owned);
+            ["seed", "x.proxy_batch_size", "training.batch_size", "strategy.x.pop", "strategy.x.importance.images"]
+                .map(str::to_owned);
         let nearest = |given| nearest_key(given, &known);
         assert_eq!(nearest("training.batch_sise").unwrap(), "did you mean `training.batch_size`?");
         assert_eq!(nearest("batch_size").unwrap(), "did you mean `training.batch_size`?");

@@ -210,11 +210,26 @@ fn a_truncated_checkpoint_falls_back_to_the_one_before_and_says_so() {
     assert!(warnings.borrow()[0].contains("weights.safetensors"), "{warnings:?}");
     assert!(record(&run) == record(&whole));
     assert!(fs::read_to_string(run.join(TIMING)).unwrap().contains("\"fallback\":\""));
-    fs::remove_dir_all(run.join("checkpoint")).unwrap();
-    fs::remove_dir_all(run.join("checkpoint.previous")).unwrap();
+    fs::remove_file(run.join("genotype.json")).unwrap();
+    for folder in ["checkpoint", "checkpoint.previous"] {
+        fs::write(run.join(folder).join("state.json"), "{").unwrap();
+    }
     let error = resume(&run, Box::new(Silent), go()).unwrap_err();
     assert!(error.to_string().starts_with("no usable checkpoint in"), "{error}");
     assert!(error.hint().unwrap().contains("config.toml"));
+}
+
+#[test]
+fn killed_before_the_first_checkpoint_a_search_begins_anew() {
+    let plan = plan(STRATEGIES[0].name, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, run) = (folder.path().join("whole"), folder.path().join("run"));
+    run_whole(&plan, &whole);
+    drop(Executor::start(plan.clone(), fake(&plan), &run, Box::new(Silent), go()).unwrap());
+    fs::remove_dir_all(run.join("checkpoint")).unwrap();
+    fs::write(run.join(EVENTS), "{\"event\":\"run_st").unwrap();
+    ready(resume(&run, Box::new(Silent), go()).unwrap()).run().unwrap();
+    assert!(record(&run) == record(&whole));
 }
 
 #[test]
