@@ -108,7 +108,8 @@ proptest! {
             prop_assert_eq!(got.samples, case.labels.len());
             prop_assert_eq!(got.ops.len(), codes.len());
             for (i, (got, code)) in got.ops.iter().zip(codes).enumerate() {
-                let code = (case.w[i] != 0.0).then_some(code).filter(|code| !code.bits.is_empty());
+                let is_there = which == Codes::ReluInputs || case.w[i] != 0.0;
+                let code = is_there.then_some(code).filter(|code| !code.bits.is_empty());
                 same_distances(&format!("{which:?} of operation {i}"), got.as_ref(), code)?;
             }
             let outside = (which == Codes::ReluInputs).then_some(&expected.outside);

@@ -1,7 +1,8 @@
 //! Laws that hold exactly: threads, resume, pruning, which gradients are asked for, batch sizes; and refused input.
 
 use hpe_darts_engine::{
-    Batch, Codes, EngineError, Gradients, Kernels, Network, NetworkSpec, Normalisation, Op, Options, Sgd, TensorState,
+    Batch, CodeDistances, Codes, EngineError, Gradients, Kernels, Network, NetworkSpec, Normalisation, Op, Options,
+    Sgd, TensorState,
 };
 
 use crate::cases::{self, ALL_OPS};
@@ -138,6 +139,30 @@ fn weights_of_dead_operations_are_ignored() {
     assert!(loss.is_finite());
     let codes = network.code_distances(&case.images, &case.w, Codes::OpOutputs).unwrap();
     assert!(codes.ops[3].is_none() && codes.ops[16].is_none() && codes.ops[2].is_some());
+}
+
+/// The ReLU in front of a convolution is there whether the convolution is skipped or not.
+#[test]
+fn a_convolution_without_weight_keeps_the_code_of_its_relu() {
+    let mut case = supernet_case();
+    let (edges, ops) = (&case.spec.cell.edges, case.spec.cell.ops.len());
+    let edge = edges.iter().position(|e| e.from > 0).unwrap();
+    let op = case.spec.cell.ops.iter().position(|op| op.is_conv()).unwrap();
+    let removed = edge * ops + op;
+    let mut network = case.network(ONE);
+    let before = network.code_distances(&case.images, &case.w, Codes::ReluInputs).unwrap();
+    case.w[removed] = 0.0;
+    let without = network.code_distances(&case.images, &case.w, Codes::ReluInputs).unwrap();
+    let bits = |codes: &CodeDistances| codes.ops.iter().map(|d| d.as_ref().map(|d| d.bits)).collect::<Vec<_>>();
+    assert!(without.ops[removed].is_some());
+    assert_eq!(bits(&before), bits(&without));
+    assert!(network.code_distances(&case.images, &case.w, Codes::OpOutputs).unwrap().ops[removed].is_none());
+    // With all weights 0 its input is 0 in every sample, not what an earlier pass left there.
+    case.w.fill(0.0);
+    let blind = network.code_distances(&case.images, &case.w, Codes::ReluInputs).unwrap();
+    assert!(blind.ops[removed].as_ref().unwrap().hamming.iter().all(|&d| d == 0));
+    network.remove_op(edge, op);
+    assert!(network.code_distances(&case.images, &case.w, Codes::ReluInputs).unwrap().ops[removed].is_none());
 }
 
 #[test]

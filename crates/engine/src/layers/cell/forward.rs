@@ -267,7 +267,10 @@ impl Cell {
                 out.iter().filter(|&&(_, _, op)| f(op)).map(|&(eo, _, _)| eo).collect()
             };
             match sink.kind() {
-                Codes::ReluInputs => sink.add_ops(run, x, &ones, &self.zeros, self.plane, &of(&Op::is_conv)),
+                // Also where `w = 0`: the ReLU is there, whether its convolution is skipped or not.
+                Codes::ReluInputs => {
+                    sink.add_ops(run, x, &ones, &self.zeros, self.plane, &self.convolutions_from(node));
+                }
                 Codes::OpOutputs => {
                     sink.add_ops(run, x, &ones, &self.zeros, self.plane, &of(&|op| op == Op::Skip));
                     let pools = of(&|op| op == Op::AvgPool3x3);

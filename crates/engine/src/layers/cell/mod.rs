@@ -212,6 +212,13 @@ impl Cell {
             .collect()
     }
 
+    /// `[E, O]` indices of the convolutions that are alive on the outgoing edges of a node.
+    fn convolutions_from(&self, node: usize) -> Vec<usize> {
+        let ops = self.spec.ops.len();
+        let alive = (0..self.norms.len()).filter(|&eo| self.norms[eo].is_some());
+        alive.filter(|&eo| self.spec.edges[eo / ops].from == node).collect()
+    }
+
     fn tiling(&self) -> Tiling {
         Tiling::new(self.plane.height, self.plane.width)
     }
