@@ -54,8 +54,11 @@ struct Fetch {
 #[derive(Debug, clap::Args)]
 struct Check {
     /// Data set: see `hpe-darts list datasets` [default: digits; with --data, cifar10].
-    #[arg(long, value_name = "D", value_parser = args::dataset)]
+    #[arg(value_parser = args::dataset)]
     dataset: Option<DatasetName>,
+    /// The data set once more, as other commands take it [default: DATASET].
+    #[arg(long = "dataset", value_name = "D", value_parser = args::dataset, conflicts_with = "dataset")]
+    option: Option<DatasetName>,
     /// Folder or archive of the data set [default: what `data fetch` has downloaded].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -100,7 +103,7 @@ pub fn load(name: DatasetName, options: &LoadOptions, cx: &Context) -> Result<Da
 }
 
 fn load_with(name: DatasetName, options: &LoadOptions, cx: &Context, place: &mut dyn FnMut(&Path)) -> Result<Dataset> {
-    let dataset = data::load_with(name, options, &mut |event| match event {
+    let loaded = data::load_with(name, options, &mut |event| match event {
         LoadEvent::Reading { folder } => place(&folder),
         LoadEvent::Decoding { archive } => {
             cx.out.note(format_args!("decoding {} (some seconds)", archive.display()));
@@ -109,8 +112,13 @@ fn load_with(name: DatasetName, options: &LoadOptions, cx: &Context, place: &mut
         LoadEvent::Cached { folder } => {
             cx.out.note(format_args!("decoded files kept in {} for the next time", folder.display()));
         }
-    })?;
-    Ok(dataset)
+    });
+    match loaded {
+        Err(e) if e.is_unofficial() => {
+            Err(e).hint("--no-verify accepts a set of your own (in a search: --set data.verify=false)")
+        }
+        other => Ok(other?),
+    }
 }
 
 fn fetch(args: Fetch, cx: &Context) -> Result<()> {
@@ -184,16 +192,10 @@ struct SplitReport {
 
 fn check(args: Check, cx: &Context) -> Result<()> {
     let default = if args.data.is_some() { DatasetName::Cifar10 } else { DatasetName::Digits };
-    let name = args.dataset.unwrap_or(default);
+    let name = args.dataset.or(args.option).unwrap_or(default);
     let options = LoadOptions { data: args.data, home: cx.home().ok(), verify: !args.no_verify };
     let mut location = None;
-    let loaded = load_with(name, &options, cx, &mut |path| location = Some(path.to_owned()));
-    let dataset = match loaded {
-        Err(e) if e.downcast_ref::<DataError>().is_some_and(DataError::is_unofficial) => {
-            Err(e).hint("--no-verify accepts a set of your own (in a search: --set data.verify=false)")
-        }
-        other => other,
-    }?;
+    let dataset = load_with(name, &options, cx, &mut |path| location = Some(path.to_owned()))?;
     let split = Split::choose(&args.split, dataset.name(), dataset.train().len(), args.seed)?;
     let report = report(name, &dataset, location, name.verification(options.verify), &split);
     if args.json { cx.out.json(&report) } else { cx.out.data(text(&report)) }

@@ -48,6 +48,9 @@ pub struct Args {
     /// Folder or archive of the data set [default: what `data fetch` has downloaded].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Accept files that are well-formed but not the official ones.
+    #[arg(long)]
+    no_verify: bool,
     /// Seed of the weights, the images and the sample.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -159,7 +162,7 @@ fn inputs(args: &Args, cx: &Context) -> Result<(NetworkShape, Vec<f32>)> {
     if let Some(known) = known.filter(|_| !args.proxy.needs_images()) {
         return Ok((shape(known.image_side(), known.image_side(), 3, known.classes()), Vec::new()));
     }
-    let load = data::LoadOptions { data: args.data.clone(), home: cx.home().ok(), ..Default::default() };
+    let load = data::LoadOptions { data: args.data.clone(), home: cx.home().ok(), verify: !args.no_verify };
     let dataset = Arc::new(super::data::load(name, &load, cx)?);
     let data::ImageShape { height, width, channels } = dataset.shape();
     let shape = shape(height, width, channels, dataset.classes().len());

@@ -84,6 +84,10 @@ fn missing_data_says_how_to_get_it() {
     let (code, _, err) = run(&["data", "check", "--dataset", "cifar100"]);
     assert_eq!(code, 1);
     assert!(err.contains("found neither train.bin nor cifar-100-binary.tar.gz"), "{err}");
+    let (code, _, err) = run(&["data", "check", "cifar10", "--dataset", "cifar10"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("cannot be used with"), "{err}");
+    assert_eq!(run(&["data", "check", "digits"]), run(&["data", "check"]));
     let (code, _, err) = run(&["data", "check", "--dataset", "cifar-10"]);
     assert_eq!(code, 1);
     assert!(err.contains("did you mean cifar10?"), "{err}");
