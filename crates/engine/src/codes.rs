@@ -13,12 +13,41 @@ use crate::run::Run;
 pub(crate) struct CodeSink {
     kind: Codes,
     n: usize,
-    /// `[n][words]` of the code at hand.
+    /// Codes at hand: `[slot][n][words]`.
     code: Vec<u64>,
     /// `[n][n]` distances of the code at hand, upper triangle.
     pair: Vec<u32>,
     ops: Vec<Option<Distances>>,
     outside: Option<Distances>,
+}
+
+/// Where a pass writes codes: several slots of one code per sample.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slots {
+    start: *mut u64,
+    words: usize,
+    n: usize,
+}
+
+// SAFETY: an address only; each thread writes the codes of its own images.
+unsafe impl Send for Slots {}
+// SAFETY: as above.
+unsafe impl Sync for Slots {}
+
+impl Slots {
+    /// The code of a sample in a slot.
+    ///
+    /// # Safety
+    /// Both must be within what [`CodeSink::slots`] was asked for.
+    pub(crate) unsafe fn at(self, slot: usize, sample: usize) -> *mut u16 {
+        // SAFETY: the caller's contract.
+        unsafe { self.start.add((slot * self.n + sample) * self.words).cast() }
+    }
+}
+
+/// Words of a sample's code: the padded channels and the tail are zero in every code.
+fn words(plane: Plane) -> usize {
+    plane.len().div_ceil(64)
 }
 
 impl CodeSink {
@@ -30,66 +59,51 @@ impl CodeSink {
         self.kind
     }
 
-    /// Adds the distances of the code `scale * src + shift > 0` to the operations `targets`.
-    pub(crate) fn add_ops(
-        &mut self,
-        run: Run<'_>,
-        src: Ptr,
-        scale: &[f32],
-        shift: &[f32],
-        plane: Plane,
-        targets: &[usize],
-    ) {
-        if targets.is_empty() {
-            return;
-        }
-        self.distances(run, src, scale, shift, plane);
-        for &t in targets {
-            add(&mut self.ops[t], &self.pair, self.n, plane.bits());
+    /// Room for `count` codes of a tensor of this shape, all zeros.
+    pub(crate) fn slots(&mut self, count: usize, plane: Plane) -> Slots {
+        let words = words(plane);
+        self.code.clear();
+        self.code.resize(count * self.n * words, 0);
+        Slots { start: self.code.as_mut_ptr(), words, n: self.n }
+    }
+
+    /// Adds the distances of each slot's codes to the operations in `targets`.
+    pub(crate) fn add_ops<'a>(&mut self, run: Run<'_>, plane: Plane, targets: impl IntoIterator<Item = &'a [usize]>) {
+        for (slot, targets) in targets.into_iter().enumerate() {
+            self.distances(run, slot, plane);
+            for &t in targets {
+                add(&mut self.ops[t], &self.pair, self.n, plane.bits());
+            }
         }
     }
 
-    /// Adds the distances of the code to those of the ReLUs outside the cells.
+    /// Adds the distances of the code `scale * src + shift > 0` to those of the ReLUs outside the cells.
     pub(crate) fn add_outside(&mut self, run: Run<'_>, src: Ptr, scale: &[f32], shift: &[f32], plane: Plane) {
-        self.distances(run, src, scale, shift, plane);
+        let slots = self.slots(1, plane);
+        run.each_chunk(0, |images, _| {
+            for i in images {
+                let (scale, shift) = (scale.as_ptr(), shift.as_ptr());
+                // SAFETY: image i of the source is only read; its code belongs to this thread.
+                unsafe {
+                    let (from, to) = (src.at(i * plane.len()), slots.at(0, i));
+                    elem::positive_code(run.exec.isa, from, scale, shift, plane.pixels(), plane.padded, to);
+                }
+            }
+        });
+        self.distances(run, 0, plane);
         add(&mut self.outside, &self.pair, self.n, plane.bits());
     }
 
-    fn distances(&mut self, run: Run<'_>, src: Ptr, scale: &[f32], shift: &[f32], plane: Plane) {
-        // Whole words; the padded channels and the tail are zero in every code.
-        let words = plane.len().div_ceil(64);
-        let (n, isa) = (self.n, run.exec.isa);
-        self.code.clear();
-        self.code.resize(n * words, 0);
-        self.code.par_chunks_mut(words).enumerate().for_each(|(i, code)| {
-            // SAFETY: image i of the source is only read; `code` holds 16 bits for every 16 values of it.
-            unsafe {
-                let from = src.at(i * plane.len());
-                elem::positive_code(
-                    isa,
-                    from,
-                    scale.as_ptr(),
-                    shift.as_ptr(),
-                    plane.pixels(),
-                    plane.padded,
-                    code.as_mut_ptr().cast(),
-                );
-            }
-        });
+    fn distances(&mut self, run: Run<'_>, slot: usize, plane: Plane) {
+        let (n, isa, words) = (self.n, run.exec.isa, words(plane));
         self.pair.clear();
         self.pair.resize(n * n, 0);
-        let code = &self.code;
+        let code = &self.code[slot * n * words..][..n * words];
         self.pair.par_chunks_mut(n).enumerate().for_each(|(i, row)| {
             // SAFETY: codes i.. and as many distances.
             unsafe {
-                elem::hamming(
-                    isa,
-                    code[i * words..].as_ptr(),
-                    code[i * words..].as_ptr(),
-                    words,
-                    n - i,
-                    row[i..].as_mut_ptr(),
-                );
+                let from = code[i * words..].as_ptr();
+                elem::hamming(isa, from, from, words, n - i, row[i..].as_mut_ptr());
             }
         });
     }

@@ -2,7 +2,7 @@
 //!
 //! One image is `[H, W, channels]`, channels padded to a multiple of 16.
 
-use crate::simd::{Simd, dispatch};
+use crate::simd::{Isa, Simd, dispatch};
 
 /// One summand of [`mix`]: a tensor and its scale per channel.
 #[derive(Clone, Copy, Debug)]
@@ -389,6 +389,28 @@ unsafe fn hamming_generic<S: Simd>(a: *const u64, others: *const u64, words: usi
 }
 
 dispatch! {
-    /// Adds the Hamming distances between one code and `count` others, each `words` long.
-    hamming(a: *const u64, others: *const u64, words: usize, count: usize, out: *mut u32) = hamming_generic
+    /// As [`hamming`], without the instruction that counts the bits of a whole vector.
+    hamming_by_isa(a: *const u64, others: *const u64, words: usize, count: usize, out: *mut u32) = hamming_generic
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512vpopcntdq")]
+unsafe fn hamming_vpopcnt(a: *const u64, others: *const u64, words: usize, count: usize, out: *mut u32) {
+    // SAFETY: the contract of `hamming`; the features are on.
+    unsafe { hamming_generic::<crate::simd::Avx512>(a, others, words, count, out) }
+}
+
+/// Adds the Hamming distances between one code and `count` others, each `words` long.
+///
+/// # Safety
+/// `a` holds `words` words, `others` `count` times as many, `out` `count` values; `isa` is available.
+pub(crate) unsafe fn hamming(isa: Isa, a: *const u64, others: *const u64, words: usize, count: usize, out: *mut u32) {
+    // SAFETY: the caller's contract; the instruction was detected.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        if isa == Isa::Avx512 && is_x86_feature_detected!("avx512vpopcntdq") {
+            return hamming_vpopcnt(a, others, words, count, out);
+        }
+        hamming_by_isa(isa, a, others, words, count, out);
+    }
 }

@@ -52,11 +52,6 @@ impl Cell {
         }
     }
 
-    /// Convolutions that end in `node`: the ones whose normalisation needs sums over its gradient.
-    fn normalised(&self, node: usize) -> Vec<usize> {
-        self.incoming(node).into_iter().filter(|&(_, _, op)| op.is_conv()).map(|(eo, _, _)| eo).collect()
-    }
-
     /// Turns the sums of a node into `dL/dw` of its incoming convolutions and the coefficients of their normalisations.
     #[allow(clippy::too_many_arguments)]
     fn set_grads(

@@ -2,7 +2,7 @@
 
 use super::{Cell, CellMemory};
 use crate::buffer::{Buf, Ptr};
-use crate::codes::CodeSink;
+use crate::codes::{CodeSink, Slots};
 use crate::kernels::elementwise::{self as elem, Pool, Term};
 use crate::kernels::matmul::{Moments, Output, Taps};
 use crate::kernels::panel::BLOCK;
@@ -57,12 +57,15 @@ impl Cell {
         let mut x: Vec<Ptr> = memory.nodes.iter_mut().map(Buf::ptr).collect();
         x[0] = input;
         let y: Vec<Ptr> = memory.y.iter_mut().map(Buf::ptr).collect();
+        let mut codes = codes;
         for node in 0..self.spec.nodes {
             let terms = self.mixing(node, &x, &y, w);
-            self.forward_node(run, node, &terms, &x, &y, params, mode);
-        }
-        if let Some(sink) = codes {
-            self.add_codes(run, sink, &x, &y);
+            let jobs = codes.as_ref().map_or(vec![], |sink| self.code_jobs(sink.kind(), node));
+            let slots = codes.as_mut().map(|sink| sink.slots(jobs.len(), self.plane));
+            self.forward_node(run, node, &terms, &x, &y, params, mode, slots.map(|s| (&jobs[..], s)));
+            if let Some(sink) = &mut codes {
+                sink.add_ops(run, self.plane, jobs.iter().map(|j| &j.targets[..]));
+            }
         }
     }
 
@@ -76,6 +79,7 @@ impl Cell {
         y: &[Ptr],
         params: &Params,
         mode: Mode,
+        codes: Option<(&[CodeJob], Slots)>,
     ) {
         let (p, exec) = (self.plane, run.exec);
         let (c, len) = (p.padded, p.len());
@@ -87,7 +91,8 @@ impl Cell {
         let (vstep, mstep) = (point_step(nt, c), point_step(nt, cols3));
         let winograd = self.winograd && cols3 > 0;
         let wino = |len: usize| if winograd { len } else { 0 };
-        let z_len = if pooled.is_empty() { 0 } else { len };
+        let pooled_code = codes.is_some_and(|(jobs, _)| jobs.iter().any(|j| j.code == Code::Pooled));
+        let z_len = if pooled.is_empty() && !pooled_code { 0 } else { len };
         let scratch =
             [hp * wp * c, (p.width + 2) * c, 2 * (cols1 + cols3), wino(POINTS * vstep), wino(POINTS * mstep), z_len];
         let interior = (wp + 1) * c;
@@ -121,6 +126,21 @@ impl Cell {
                                 let (z, row) = (z.as_ptr(), row.as_mut_ptr());
                                 elem::box_sum(exec.isa, z, xi, p.height, p.width, c, Pool::AddAverage, row);
                             }
+                        }
+                        for (slot, job) in codes.iter().flat_map(|(jobs, _)| jobs.iter().enumerate()) {
+                            let (src, norm) = match job.code {
+                                Code::Conv(eo) => (y[eo].at(o).cast_const(), this.norms[eo].as_ref()),
+                                Code::Node => (xi.cast_const(), None),
+                                Code::Pooled => {
+                                    let (z, row) = (z.as_mut_ptr(), row.as_mut_ptr());
+                                    elem::box_sum(exec.isa, xi, z, p.height, p.width, c, Pool::Average, row);
+                                    (z.cast_const(), None)
+                                }
+                            };
+                            let (scale, shift) =
+                                norm.map_or((&this.ones[..], &this.zeros[..]), |n| (&n.scale[..], &n.shift[..]));
+                            let code = codes.expect("there are jobs").1.at(slot, first + q);
+                            elem::positive_code(exec.isa, src, scale.as_ptr(), shift.as_ptr(), p.pixels(), c, code);
                         }
                         let Some(fan) = fan else { continue };
                         if cols1 + cols3 > 0 {
@@ -255,57 +275,44 @@ impl Cell {
         pivot
     }
 
-    fn add_codes(&self, run: Run<'_>, sink: &mut CodeSink, x: &[Ptr], y: &[Ptr]) {
-        let ones = vec![1.0; self.plane.padded];
-        let mut pooled = Buf::default();
-        for (node, &x) in x.iter().enumerate() {
-            let out: Vec<_> = (node + 1..self.spec.nodes)
-                .flat_map(|to| self.incoming(to))
-                .filter(|&(_, from, _)| from == node)
-                .collect();
-            let of = |f: &dyn Fn(Op) -> bool| -> Vec<usize> {
-                out.iter().filter(|&&(_, _, op)| f(op)).map(|&(eo, _, _)| eo).collect()
-            };
-            match sink.kind() {
-                // Also where `w = 0`: the ReLU is there, whether its convolution is skipped or not.
-                Codes::ReluInputs => {
-                    sink.add_ops(run, x, &ones, &self.zeros, self.plane, &self.convolutions_from(node));
-                }
-                Codes::OpOutputs => {
-                    sink.add_ops(run, x, &ones, &self.zeros, self.plane, &of(&|op| op == Op::Skip));
-                    let pools = of(&|op| op == Op::AvgPool3x3);
-                    if !pools.is_empty() {
-                        let pool = self.pool_all(run, x, &mut pooled);
-                        sink.add_ops(run, pool, &ones, &self.zeros, self.plane, &pools);
-                    }
-                    for eo in of(&Op::is_conv) {
-                        let norm = self.norms[eo].as_ref().expect("a convolution has a norm");
-                        sink.add_ops(run, y[eo], &norm.scale, &norm.shift, self.plane, &[eo]);
-                    }
-                }
+    /// Codes that the pass of `node` can take while their values are in cache: of the convolutions that end there, and
+    /// of the node itself, which outgoing operations share.
+    fn code_jobs(&self, kind: Codes, node: usize) -> Vec<CodeJob> {
+        let outgoing = |wanted: &dyn Fn(Op) -> bool| -> Vec<usize> {
+            let to = (node + 1..self.spec.nodes).flat_map(|to| self.incoming(to));
+            to.filter(|&(_, from, op)| from == node && wanted(op)).map(|(eo, _, _)| eo).collect()
+        };
+        let mut jobs = vec![];
+        match kind {
+            // Also where `w = 0`: the ReLU is there, whether its convolution is skipped or not.
+            Codes::ReluInputs => jobs.push(CodeJob { code: Code::Node, targets: self.convolutions_from(node) }),
+            Codes::OpOutputs => {
+                jobs.extend(
+                    self.normalised(node).into_iter().map(|eo| CodeJob { code: Code::Conv(eo), targets: vec![eo] }),
+                );
+                jobs.push(CodeJob { code: Code::Node, targets: outgoing(&|op| op == Op::Skip) });
+                jobs.push(CodeJob { code: Code::Pooled, targets: outgoing(&|op| op == Op::AvgPool3x3) });
             }
         }
+        jobs.retain(|j| !j.targets.is_empty());
+        jobs
     }
+}
 
-    /// The 3x3 averages of a node, for their codes.
-    fn pool_all(&self, run: Run<'_>, x: Ptr, pooled: &mut Buf) -> Ptr {
-        let p = self.plane;
-        pooled.ensure(run.n * p.len());
-        let to = pooled.ptr();
-        let row_len = (p.width + 2) * p.padded;
-        run.each_chunk(Arena::room(row_len), |images, arena| {
-            let row = arena.zeros(row_len);
-            for i in images {
-                let o = i * p.len();
-                // SAFETY: image i of the result belongs to this thread; that of x is only read.
-                unsafe {
-                    let (src, dst) = (x.at(o), to.at(o));
-                    elem::box_sum(run.exec.isa, src, dst, p.height, p.width, p.padded, Pool::Average, row.as_mut_ptr());
-                }
-            }
-        });
-        to
-    }
+/// A binary code that the pass of a node takes, and the `[E, O]` indices it counts for.
+struct CodeJob {
+    code: Code,
+    targets: Vec<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Code {
+    /// Output of a convolution that ends in the node, after normalisation.
+    Conv(usize),
+    /// The node.
+    Node,
+    /// The node's 3x3 average.
+    Pooled,
 }
 
 /// Addresses of the column blocks of operations `ops` at offset `o`.

@@ -93,6 +93,7 @@ pub(crate) struct Cell {
     scales: Vec<Buf>,
     shift: Buf,
     zeros: Buf,
+    ones: Vec<f32>,
 }
 
 impl Cell {
@@ -136,6 +137,7 @@ impl Cell {
             scales: vec![Buf::zeros(plane.padded); alive.len()],
             shift: Buf::zeros(plane.padded),
             zeros: Buf::zeros(plane.padded),
+            ones: vec![1.0; plane.padded],
         }
     }
 
@@ -160,7 +162,15 @@ impl Cell {
     pub(crate) fn prepare(&mut self, isa: Isa, active: &[bool], params: &Params, backward: bool) {
         if self.active != active {
             self.active = active.to_vec();
-            self.fans = (0..self.spec.nodes - 1).map(|node| self.fan(isa, node)).collect();
+            let old = std::mem::take(&mut self.fans);
+            let mut old = old.into_iter();
+            // Nodes whose convolutions are the same keep their packed weights: a sweep changes one operation at a time.
+            self.fans = (0..self.spec.nodes - 1)
+                .map(|node| {
+                    let fan = self.fan(isa, node);
+                    old.next().filter(|o| (&o.ops3, &o.ops1) == (&fan.ops3, &fan.ops1)).unwrap_or(fan)
+                })
+                .collect();
         }
         for f in &mut self.fans {
             for group in [&mut f.group3, &mut f.group1] {
@@ -217,6 +227,11 @@ impl Cell {
         let ops = self.spec.ops.len();
         let alive = (0..self.norms.len()).filter(|&eo| self.norms[eo].is_some());
         alive.filter(|&eo| self.spec.edges[eo / ops].from == node).collect()
+    }
+
+    /// Convolutions among the incoming operations that take part, `[E, O]` indices.
+    fn normalised(&self, node: usize) -> Vec<usize> {
+        self.incoming(node).into_iter().filter(|&(_, _, op)| op.is_conv()).map(|(eo, _, _)| eo).collect()
     }
 
     fn tiling(&self) -> Tiling {
