@@ -31,14 +31,11 @@ MODES = {
 }
 # |nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|
 DISCRETE = ("conv3x3", "conv3x3", "conv3x3", "skip", "conv3x3", "conv3x3")
-# Largest relative differences of the results that are compared before anything is timed. Without a ReLU input that
-# rounding moves across zero, gradients differ by about 1e-6; one such input in the last stage of a batch of 64 makes it
-# some 1e-3, in a smaller batch more. PyTorch's own memory layouts differ as much from each other.
-LOSS_TOLERANCE = 1e-4
-
-
-def gradient_tolerance(batch):
-    return 1e-2 * max(1.0, (64 / batch) ** 0.5)
+# Largest relative differences of the results that are compared before anything is timed. f32 gradients of a deep ReLU
+# network agree to 1e-6 only until rounding moves some ReLU's input across zero, which in fifteen cells it always does
+# somewhere: PyTorch's own two memory layouts then differ by 2e-2. The loss has no such steps.
+LOSS_TOLERANCE = 1e-5
+GRADIENT_TOLERANCE = 5e-2
 
 
 class Worker:
@@ -128,7 +125,7 @@ def write_work(path, spec, options):
     tensor_file.write(path, tensors, spec=asdict(spec))
 
 
-def check(workers, folder, tolerance):
+def check(workers, folder):
     """Ends the program unless all agree with the first on loss, dL/dw and every weight gradient."""
     results = {}
     for worker in workers:
@@ -155,7 +152,7 @@ def check(workers, folder, tolerance):
             f"weight gradients {statistics.median(errors.values()):.1e}, worst {errors[worst]:.1e} ({worst})",
             file=sys.stderr,
         )
-        if not (loss < LOSS_TOLERANCE and max(mixing_error, errors[worst]) < tolerance):
+        if not (loss < LOSS_TOLERANCE and max(mixing_error, errors[worst]) < GRADIENT_TOLERANCE):
             sys.exit(f"error: {label} does not compute what {first} computes")
         results[label] = {"loss": loss, "mixing_grad": mixing_error, "worst_gradient": errors[worst]}
     del results[first]
@@ -202,7 +199,16 @@ def machine():
     except OSError:
         pass
     simd = [flag for flag in ("avx2", "fma", "avx512f") if flag in flags.split()]
-    return {"cpu": name, "cores": os.cpu_count(), "simd": simd, "system": platform.system()}
+    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+    return {"cpu": name, "cores": os.cpu_count(), "simd": simd, "system": platform.system(), "load_before": load}
+
+
+# PyTorch's threads wait for each other in busy loops: on a crowded machine it becomes many times slower.
+BUSY = "other programs were running (load {}); these ratios are no measurement"
+
+
+def busy(host):
+    return (host["load_before"] or 0) > 0.5
 
 
 def revision():
@@ -224,6 +230,8 @@ def markdown(record):
         f"engine {record['revision']}.  ",
         f"Medians of {options['rounds']} rounds; ratios are medians of the ratios within a round (smallest to largest).",
     ]
+    if busy(host):
+        lines += ["", f"**Warning: {BUSY.format(host['load_before'])}.**"]
     for key, title in (("step", "Training step (forward, backward, SGD)"), ("evaluation", "Evaluation (forward only)")):
         lines += ["", f"## {title}", "", "| | ms | time / engine's | peak MB | memory / engine's |", "|---|---|---|---|---|"]
         ours = record[key][OURS]["peak_mb"]
@@ -254,6 +262,9 @@ def free_folder(options, date):
 
 def main():
     options = arguments()
+    host = machine()
+    if busy(host):
+        print(f"warning: {BUSY.format(host['load_before'])}", file=sys.stderr)
     binary = options.worker or build_worker()
     spec = network_spec(options)
     with tempfile.TemporaryDirectory() as folder:
@@ -267,7 +278,7 @@ def main():
             for mode in options.against.split(",")
         ]
         workers.append(Worker(OURS, [str(binary), work, threads, options.kernels], threads))
-        agreement = check(workers, folder, gradient_tolerance(options.batch))
+        agreement = check(workers, folder)
         step = summary(*measure(workers, "step", options.rounds))
         evaluation = summary(*measure(workers, "eval", options.rounds))
         for worker in workers:
@@ -277,7 +288,7 @@ def main():
     record = {
         "date": date,
         "options": shown,
-        "machine": machine(),
+        "machine": host,
         "pytorch": torch.__version__,
         "revision": revision(),
         "agreement": agreement,
