@@ -10,7 +10,7 @@ use std::{
 use crate::common::{program, run};
 
 /// A search that takes a moment on any machine: a tiny supernet, a few steps.
-const TINY: [&str; 13] = [
+const TINY: [&str; 17] = [
     "search",
     "--threads",
     "2",
@@ -20,6 +20,10 @@ const TINY: [&str; 13] = [
     "training.max_steps_per_epoch=4",
     "--set",
     "training.batch_size=16",
+    "--set",
+    "strategy.hpe-darts.warmup_epochs=2",
+    "--set",
+    "strategy.hpe-darts.prune_epochs=2",
     "--set",
     "strategy.hpe-darts.importance.images=64",
     "--set",
@@ -96,6 +100,11 @@ fn without_data_or_table_a_search_ends_with_a_cell() {
     assert_eq!(code, 0, "{stderr}");
     assert_eq!(fs::read(&config).unwrap(), fs::read(again.join("config.toml")).unwrap());
     assert!(record(&out) == record(&again));
+    // And the number of threads does not matter.
+    let single = folder.path().join("single");
+    let (code, _, stderr) = output(tiny(folder.path(), &single).args(["--set", "threads=1"]));
+    assert_eq!(code, 0, "{stderr}");
+    assert!(record(&out) == record(&single));
 }
 
 #[test]
@@ -210,7 +219,7 @@ fn the_other_strategy_runs_by_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let args =
-        ["search", "--strategy", "darts", "--set", "supernet.channels=4", "--set", "training.max_steps_per_epoch=2"];
+        ["search", "--strategy", "darts", "--set", "supernet.channels=4", "--set", "training.max_steps_per_epoch=1"];
     let (code, _, stderr) = output(program(folder.path()).args(args).arg("--out").arg(&out));
     assert_eq!(code, 0, "{stderr}");
     assert!(events(&out).iter().any(|e| e["event"] == "derive"));
@@ -270,12 +279,12 @@ fn settings_that_make_no_search_are_refused_with_their_values() {
     );
     refused(
         &set("strategy.hpe-darts.warmup_epochs=1000"),
-        "the schedule has 1004 epochs (warm-up 1000, stage 1 2, stage 2 2), more than training.max_epochs = 500 allows",
+        "the schedule has 1010 epochs (warm-up 1000, stage 1 5, stage 2 5), more than training.max_epochs = 500 allows",
         "shorten the phases",
     );
     refused(
-        &["search", "--strategy", "darts", "--set", "strategy.darts.warmup_epochs=6"],
-        "warmup_epochs = 6 leave no epoch of 6",
+        &["search", "--strategy", "darts", "--set", "strategy.darts.warmup_epochs=50"],
+        "warmup_epochs = 50 leave no epoch of 50",
         "warmup_epochs must be less",
     );
     refused(&set("training.batch_size=1000"), "batch 1000 does not fit", "a batch of at most 718 fits");

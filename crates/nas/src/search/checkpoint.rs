@@ -205,6 +205,17 @@ pub(super) fn sweep_up(run: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Puts the previous checkpoint in the place of a newest one that cannot be used, so that the next one that is written
+/// does not push the only good one out.
+pub(super) fn discard_newest(run: &Path) -> io::Result<()> {
+    let current = run.join(CURRENT);
+    if current.exists() {
+        fs::remove_dir_all(&current)?;
+    }
+    fs::rename(run.join(PREVIOUS), &current)?;
+    sync_folder(run)
+}
+
 /// Whether the run has not come to its first checkpoint.
 pub(super) fn none_written(run: &Path) -> bool {
     [CURRENT, PREVIOUS].iter().all(|name| !run.join(name).exists())
@@ -276,6 +287,9 @@ mod tests {
             let read = read(run.path()).unwrap();
             assert_eq!(read.state.position.epoch, 2);
             assert!(read.fallback.unwrap().contains(file));
+            discard_newest(run.path()).unwrap();
+            let read = super::read(run.path()).unwrap();
+            assert_eq!((read.state.position.epoch, read.fallback), (2, None));
         }
     }
 

@@ -146,7 +146,7 @@ impl Default for Config {
             supernet: SupernetConfig::default(),
             training: TrainingConfig::default(),
             run: RunConfig::default(),
-            strategy: (STRATEGIES[0].config)(false),
+            strategy: (STRATEGIES[0].config)(),
         }
     }
 }

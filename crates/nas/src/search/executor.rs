@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{
     At, Config, Context, Event, Notice, Observer, PhaseSeconds, Plan, RunError, SearchError,
-    checkpoint::{EpochSums, Moment, Position},
+    checkpoint::{self, EpochSums, Moment, Position},
     clock::Clock,
     context::Start,
     events::{EVENTS_VERSION, EpochEnd, RunStart},
@@ -135,18 +135,18 @@ impl Executor {
         stop: Arc<AtomicBool>,
     ) -> Result<Resumed, SearchError> {
         let folder = RunFolder::open(folder)?;
-        let checkpoint = folder.read_checkpoint()?;
+        let saved = folder.read_checkpoint()?;
         let config = Config::read(&folder.file(CONFIG)).map_err(SearchError::from)?;
         let plan = Plan::new(config, home, notify)?;
         let (mut events, mut timing) = (open(&folder, EVENTS)?, open(&folder, TIMING)?);
         timing.close_line().map_err(SearchError::write(timing.path()))?;
-        let Some(checkpoint) = checkpoint else {
+        let Some(saved) = saved else {
             events.truncate(0).map_err(SearchError::write(events.path()))?;
             let engine = engine(&plan)?;
             let executor = Self::begin(plan, engine, folder, (events, timing), observer, stop)?;
             return Ok(Resumed::Ready(Box::new(executor)));
         };
-        let mut state = checkpoint.state;
+        let mut state = saved.state;
         if folder.file(GENOTYPE).is_file() {
             return finished(&folder, &plan, &state.seconds).map(Resumed::Finished);
         }
@@ -162,7 +162,7 @@ impl Executor {
             return Err(mismatch(format!("it stands at {:?}", state.position)).into());
         }
         let mut supernet = Supernet::new(engine(&plan)?);
-        supernet.restore(&state.mask, &checkpoint.tensors).map_err(|e| mismatch(e.to_string()))?;
+        supernet.restore(&state.mask, &saved.tensors).map_err(|e| mismatch(e.to_string()))?;
         if events.bytes() < state.events_bytes {
             let why = format!("{EVENTS} has {} bytes, the checkpoint knows of {}", events.bytes(), state.events_bytes);
             return Err(mismatch(why).into());
@@ -176,8 +176,10 @@ impl Executor {
             clock: Clock::new(state.seconds),
         };
         let mut cx = Context::new(plan, supernet, folder, (events, timing), observer, stop, start);
-        cx.log("resume", json!({ "step": steps + 1, "fallback": checkpoint.fallback }))?;
-        if let Some(why) = checkpoint.fallback {
+        cx.log("resume", json!({ "step": steps + 1, "fallback": saved.fallback }))?;
+        if let Some(why) = saved.fallback {
+            let path = cx.folder.path().to_owned();
+            checkpoint::discard_newest(&path).map_err(SearchError::write(&path))?;
             let warning = format!("the newest checkpoint cannot be used ({why}); going on from the one before it");
             cx.observer.notice(Notice::Warning(&warning));
         }

@@ -74,8 +74,7 @@ impl OneShot for Darts {
 
     /// The operation of the largest alpha of each edge; of equal ones the first.
     fn derive(&mut self, cx: &mut Context) -> Result<Genotype, SearchError> {
-        let best = |row: &[f64]| (1..row.len()).fold(0, |best, op| if row[op] > row[best] { op } else { best });
-        let chosen: Vec<OpAt> = self.alpha.values().rows().map(best).enumerate().collect();
+        let chosen: Vec<OpAt> = self.alpha.values().rows().map(largest).enumerate().collect();
         genotype(cx.space(), &chosen)
     }
 
@@ -103,10 +102,6 @@ impl Strategy for Darts {
 
     const SOURCE: &'static str = "Liu, Simonyan, Yang: DARTS: Differentiable Architecture Search, arXiv 1806.09055";
 
-    fn brief() -> DartsConfig {
-        DartsConfig { epochs: 6, ..Default::default() }
-    }
-
     fn check(config: &mut DartsConfig, _space: &dyn SearchSpace) -> Result<(), Unsuitable> {
         if config.epochs <= config.warmup_epochs {
             return Err(Unsuitable::new(
@@ -130,5 +125,30 @@ impl Strategy for Darts {
             warmup_epochs: config.warmup_epochs,
             alpha: Alpha::new(config.alpha_init, shape, Relaxation::Softmax, Removal::Zero, adam, rng),
         }
+    }
+}
+
+fn largest(row: &[f64]) -> usize {
+    (1..row.len()).fold(0, |best, op| if row[op] > row[best] { op } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::space::NasBench201;
+
+    #[test]
+    fn the_first_of_equal_values_wins() {
+        assert_eq!(largest(&[0.1, 0.3, -0.2, 0.3]), 1);
+        assert_eq!(largest(&[-1.0]), 0);
+    }
+
+    #[test]
+    fn a_warm_up_without_a_search_is_refused() {
+        let check = |epochs, warmup_epochs| {
+            Darts::check(&mut DartsConfig { epochs, warmup_epochs, ..Default::default() }, &NasBench201)
+        };
+        assert_eq!(check(50, 49), Ok(()));
+        assert_eq!(check(50, 50).unwrap_err().why, "warmup_epochs = 50 leave no epoch of 50 to train alpha in");
     }
 }

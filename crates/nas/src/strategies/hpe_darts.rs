@@ -173,10 +173,6 @@ impl Strategy for HpeDarts {
     const SOURCE: &'static str =
         "Lin, Kuo, Wang: HPE-DARTS: Hybrid Pruning and Proxy Evaluation in Differentiable Architecture Search";
 
-    fn brief() -> HpeDartsConfig {
-        HpeDartsConfig { warmup_epochs: 2, prune_epochs: 2, ..Default::default() }
-    }
-
     fn check(config: &mut HpeDartsConfig, space: &dyn SearchSpace) -> Result<(), Unsuitable> {
         let (_, ops) = alpha_shape(space);
         let stages = config.pop.len();

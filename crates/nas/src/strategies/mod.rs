@@ -82,9 +82,6 @@ pub trait Strategy: OneShot + Sized + 'static {
     /// Where it is from.
     const SOURCE: &'static str;
 
-    /// A configuration for a search of seconds, for demonstrations and tests.
-    fn brief() -> Self::Config;
-
     /// Writes out what the defaults leave to the space, and checks the rest.
     ///
     /// # Errors
@@ -148,8 +145,8 @@ pub struct Entry {
     pub about: &'static str,
     /// Where it is from.
     pub source: &'static str,
-    /// Its configuration, for a search of seconds or with the settings of its source.
-    pub config: fn(brief: bool) -> StrategyConfig,
+    /// Its configuration with the settings of its source.
+    pub config: fn() -> StrategyConfig,
 }
 
 macro_rules! strategies {
@@ -170,11 +167,7 @@ macro_rules! strategies {
                 name: $name,
                 about: <$strategy as Strategy>::ABOUT,
                 source: <$strategy as Strategy>::SOURCE,
-                config: |brief| StrategyConfig::$variant(if brief {
-                    <$strategy as Strategy>::brief()
-                } else {
-                    Default::default()
-                }),
+                config: || StrategyConfig::$variant(Default::default()),
             },)+
         ];
 

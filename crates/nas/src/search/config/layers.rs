@@ -25,8 +25,6 @@ pub struct Preset {
     pub about: &'static str,
     /// Its settings.
     pub toml: &'static str,
-    /// Whether strategies take their settings for a search of seconds.
-    pub brief: bool,
 }
 
 /// All presets.
@@ -36,14 +34,12 @@ pub const PRESETS: [Preset; 2] = [
         alias: None,
         about: "digits, a small supernet, seconds; the default with a built-in data set",
         toml: include_str!("../presets/demo.toml"),
-        brief: true,
     },
     Preset {
         name: "paper",
         alias: Some("nas-bench-201"),
         about: "CIFAR-10, the benchmark's supernet, the settings of the paper; the default with any other data set",
         toml: include_str!("../presets/paper.toml"),
-        brief: false,
     },
 ];
 
@@ -78,11 +74,17 @@ impl Request {
     pub fn resolve(&self) -> Result<Config, ConfigError> {
         let file = self.file.as_deref().map(read_table).transpose()?.unwrap_or_default();
         let sets = self.set.iter().map(|given| Setting::parse(given)).collect::<Result<Vec<_>, _>>()?;
-        let preset = self.preset(&file, &sets)?;
+        let dataset = self.dataset(&file, &sets);
+        let preset = self.preset(dataset)?;
         let strategy = self.strategy(&file)?;
 
-        let mut table = as_table(&Config { strategy: (strategy.config)(preset.brief), ..Config::default() })?;
+        let mut table = as_table(&Config { strategy: (strategy.config)(), ..Config::default() })?;
         merge(&mut table, preset.toml.parse().map_err(|e: toml::de::Error| ConfigError::Whole(one_line(&e)))?);
+        // A file or `--set` may change a part of the augmentation; the rest is then as usual for the data set.
+        let dataset = dataset.or_else(|| named_dataset(table.get("dataset")?)).unwrap_or(DatasetName::Digits);
+        let augmentation = Table::try_from(dataset.default_augmentation());
+        let augmentation = augmentation.map_err(|e| ConfigError::Whole(e.to_string()))?;
+        merge(&mut table, nested("data", "augmentation", augmentation.into()));
         merge(&mut table, keep_strategy(file, strategy.name));
         self.flags(&mut table)?;
         let known = known_keys(strategy)?;
@@ -94,7 +96,14 @@ impl Request {
         Ok(config)
     }
 
-    fn preset(&self, file: &Table, sets: &[Setting]) -> Result<&'static Preset, ConfigError> {
+    /// The data set that one of the layers names, if it is known.
+    fn dataset(&self, file: &Table, sets: &[Setting]) -> Option<DatasetName> {
+        let set = sets.iter().rev().find(|s| s.path == ["dataset"]).map(|s| &s.value);
+        let flag = self.dataset.clone().map(Value::String);
+        named_dataset(set.or(flag.as_ref()).or(file.get("dataset"))?)
+    }
+
+    fn preset(&self, dataset: Option<DatasetName>) -> Result<&'static Preset, ConfigError> {
         if let Some(given) = &self.preset {
             let names = PRESETS.iter().flat_map(|p| std::iter::once(p.name).chain(p.alias));
             return PRESETS
@@ -102,9 +111,6 @@ impl Request {
                 .find(|p| p.name == given || p.alias == Some(given))
                 .ok_or_else(|| ConfigError::unknown("preset", given, names));
         }
-        let set = sets.iter().rev().find(|s| s.path == ["dataset"]).map(|s| &s.value);
-        let named = set.or(self.dataset.clone().map(Value::String).as_ref()).or(file.get("dataset")).cloned();
-        let dataset = named.as_ref().and_then(Value::as_str).and_then(|name| name.parse::<DatasetName>().ok());
         Ok(&PRESETS[usize::from(!dataset.is_none_or(DatasetName::is_built_in))])
     }
 
@@ -126,8 +132,7 @@ impl Request {
         }
         if let Some(dir) = &self.data {
             let dir = dir.to_str().ok_or_else(|| ConfigError::range("--data", dir.display(), "a path in UTF-8"))?;
-            let data = Table::from_iter([("dir".to_owned(), Value::from(dir))]);
-            merge(table, Table::from_iter([("data".to_owned(), Value::Table(data))]));
+            merge(table, nested("data", "dir", dir.into()));
         }
         let threads = self.threads.map(|t| t as u64);
         for (key, number) in [("seed", self.seed), ("threads", threads)] {
@@ -182,6 +187,16 @@ fn unknown_in(file: &Table) -> Option<String> {
     nearest_key(&unknown, &known)
 }
 
+fn named_dataset(value: &Value) -> Option<DatasetName> {
+    value.as_str()?.parse().ok()
+}
+
+/// `[table] key = value`
+fn nested(table: &str, key: &str, value: Value) -> Table {
+    let inner = Table::from_iter([(key.to_owned(), value)]);
+    Table::from_iter([(table.to_owned(), Value::Table(inner))])
+}
+
 fn strategy_of(file: &Table) -> Option<&str> {
     Some(file.get("strategy")?.as_table()?.keys().next()?.as_str())
 }
@@ -189,7 +204,7 @@ fn strategy_of(file: &Table) -> Option<&str> {
 /// Every dotted key of a configuration with this strategy, those included that a default leaves out.
 fn known_keys(strategy: &Entry) -> Result<Vec<String>, ConfigError> {
     let data = DataConfig { dir: Some(".".into()), augmentation: Some(Augmentation::NONE), ..Default::default() };
-    let all = Config { threads: Some(1), data, strategy: (strategy.config)(false), ..Config::default() };
+    let all = Config { threads: Some(1), data, strategy: (strategy.config)(), ..Config::default() };
     Ok(keys::of(&as_table(&all)?))
 }
 
@@ -223,5 +238,85 @@ pub(super) fn one_line(error: &toml::de::Error) -> String {
     match whole.lines().find(|l| l.starts_with("in `")) {
         Some(place) => format!("{} {place}", error.message()),
         None => error.message().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(request: &Request) -> Config {
+        request.resolve().unwrap()
+    }
+
+    #[test]
+    fn the_data_set_chooses_the_preset() {
+        let demo = resolve(&Request::default());
+        assert_eq!((demo.dataset, demo.supernet.cells_per_stage), (DatasetName::Digits, 1));
+        for request in [
+            Request { dataset: Some("cifar10".to_owned()), ..Default::default() },
+            Request { set: vec!["dataset=cifar10".to_owned()], ..Default::default() },
+            Request { preset: Some("nas-bench-201".to_owned()), ..Default::default() },
+        ] {
+            let paper = resolve(&request);
+            assert_eq!((paper.dataset, paper.supernet.cells_per_stage), (DatasetName::Cifar10, 5));
+            assert_eq!(paper.data.augmentation, Some(DatasetName::Cifar10.default_augmentation()));
+        }
+        let both = Request { preset: Some("demo".into()), dataset: Some("cifar10".into()), ..Default::default() };
+        assert_eq!(resolve(&both).supernet.cells_per_stage, 1);
+    }
+
+    #[test]
+    fn a_resolved_configuration_is_read_as_it_was_written() {
+        for strategy in STRATEGIES {
+            let config = resolve(&Request { strategy: Some(strategy.name.to_owned()), ..Default::default() });
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("config.toml");
+            std::fs::write(&path, config.to_toml()).unwrap();
+            assert_eq!(Config::read(&path).unwrap(), config);
+            assert_eq!(resolve(&Request { file: Some(path), ..Default::default() }), config);
+        }
+    }
+
+    #[test]
+    fn a_strategy_on_the_command_line_puts_the_files_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.toml");
+        std::fs::write(&path, "[strategy.darts]\nepochs = 7\n").unwrap();
+        let file = Request { file: Some(path), ..Default::default() };
+        assert_eq!(resolve(&file).strategy.name(), "darts");
+        let other = resolve(&Request { strategy: Some("hpe-darts".to_owned()), ..file });
+        assert_eq!(other.strategy, (STRATEGIES[0].config)());
+    }
+
+    #[test]
+    fn every_key_is_documented() {
+        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+        let docs = std::fs::read_to_string(docs).unwrap();
+        for strategy in STRATEGIES {
+            let table = format!("[strategy.{}]", strategy.name);
+            assert!(docs.contains(&table), "{table}");
+            for key in known_keys(strategy).unwrap() {
+                let name = key.strip_prefix(&format!("strategy.{}.", strategy.name)).unwrap_or(&key);
+                assert!(docs.contains(&format!("`{name}`")), "{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_set_value_is_toml_or_a_bare_word() {
+        let set = |set: &str| Request { set: vec![set.to_owned()], ..Default::default() }.resolve();
+        assert_eq!(set("training.learning_rate=1").unwrap().training.learning_rate, 1.0);
+        assert_eq!(set("data.split=first-half").unwrap().data.split, crate::data::SplitChoice::FirstHalf);
+        assert!(set("training.nesterov=true").unwrap().training.nesterov);
+        for part in ["data.augmentation={flip=true}", "data.augmentation.flip=true"] {
+            let expected = Augmentation { flip: true, ..DatasetName::Digits.default_augmentation() };
+            assert_eq!(set(part).unwrap().data.augmentation, Some(expected));
+        }
+        let error = set("data.augmentation.flop=true").unwrap_err();
+        assert_eq!(error.to_string(), "--set data.augmentation.flop=true: unknown key `data.augmentation.flop`");
+        assert_eq!(error.hint().unwrap(), "did you mean `data.augmentation.flip`?");
+        assert!(set("strategy=darts").unwrap_err().to_string().contains("--strategy NAME"));
+        assert!(set("seed=-1").unwrap_err().to_string().starts_with("--set seed=-1: "));
     }
 }

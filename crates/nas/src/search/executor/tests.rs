@@ -42,11 +42,16 @@ impl Observer for Warnings {
 fn plan(strategy: &str, set: &[&str]) -> Plan {
     let mut set: Vec<String> = set.iter().map(|s| (*s).to_owned()).collect();
     set.push("training.max_steps_per_epoch=3".to_owned());
-    if strategy == STRATEGIES[0].name {
-        // Accuracy and proxy sweeps, few images.
-        set.push(format!("strategy.{strategy}.importance.images=128"));
-        set.push(format!("strategy.{strategy}.importance.proxy_batch_size=8"));
-    }
+    let short = match strategy {
+        // Sweeps by accuracy and by proxy on few images.
+        "hpe-darts" => {
+            &["warmup_epochs=2", "prune_epochs=2", "importance.images=128", "importance.proxy_batch_size=8"][..]
+        }
+        "darts" => &["epochs=6", "warmup_epochs=1"],
+        _ => &[],
+    };
+    // What the test itself sets comes last.
+    set.splice(0..0, short.iter().map(|s| format!("strategy.{strategy}.{s}")));
     let request = Request { strategy: Some(strategy.to_owned()), threads: Some(1), set, ..Default::default() };
     Plan::new(request.resolve().unwrap(), None, &mut |_| {}).unwrap()
 }
@@ -304,6 +309,97 @@ fn a_configuration_that_was_changed_is_noticed() {
     let error = resume(&run, Box::new(Silent), go()).unwrap_err();
     assert!(error.to_string().contains("unknown variant `hpe-dart`"), "{error}");
     assert_eq!(error.hint().unwrap(), "did you mean `hpe-darts`?");
+}
+
+#[test]
+fn on_the_real_engine_every_strategy_resumes_bit_identically() {
+    for strategy in STRATEGIES {
+        let plan = plan(strategy.name, &["supernet.channels=4", "training.batch_size=16"]);
+        let folder = tempfile::tempdir().unwrap();
+        let whole = folder.path().join("whole");
+        let start = |folder: &Path, observer, stop| {
+            Executor::start(plan.clone(), plan.engine().unwrap(), folder, observer, stop).unwrap()
+        };
+        start(&whole, Box::new(Silent), go()).run().unwrap();
+        // Inside epochs with and without alpha, inside sweeps, between epochs.
+        for at in [1, 3, 5, 12, 20] {
+            let run = folder.path().join(format!("stopped-{at}"));
+            let stop = go();
+            let flag = Arc::clone(&stop);
+            let observer = AtNotice { left: at, action: Box::new(move || flag.store(true, Ordering::Relaxed)) };
+            assert!(matches!(start(&run, Box::new(observer), stop).run(), Err(SearchError::Interrupted)));
+            let resumed = Executor::resume(&run, None, &mut |_| {}, |plan| plan.engine(), Box::new(Silent), go());
+            ready(resumed.unwrap()).run().unwrap();
+            assert!(record(&run) == record(&whole), "{} stopped at notice {at} differs", strategy.name);
+        }
+    }
+}
+
+/// The events of a search by HPE-DARTS with the fake engine.
+fn hpe_darts_events(set: &[&str]) -> Vec<Event> {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    run_whole(&plan("hpe-darts", set), &run);
+    let text = fs::read_to_string(run.join(EVENTS)).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn importance_is_what_taking_an_operation_out_costs() {
+    let set = ["strategy.hpe-darts.soft_importance=[\"loss\", \"naswot\"]"];
+    let mut sweeps = 0;
+    for event in hpe_darts_events(&set) {
+        let Event::Importance { table, .. } = event else { continue };
+        sweeps += 1;
+        let name = table.by.to_string();
+        let sign = if name == "loss" { -1.0 } else { 1.0 };
+        let measure = &table.measures[&name];
+        for at in table.importance.places() {
+            let cost = measure.without[at].map(|without| sign * (measure.supernet.0 - without.0));
+            assert_eq!(table.importance[at].map(|i| i.0), cost, "{name} at {at:?}");
+        }
+        let expected = if name == "loss" { 128 } else { 8 };
+        assert_eq!(table.images, expected, "{name}");
+    }
+    // Two soft ones and a hard one in each of two stages.
+    assert_eq!(sweeps, 6);
+}
+
+#[test]
+fn algorithm_1_is_followed_step_by_step() {
+    let set = ["strategy.hpe-darts.prune_epochs=5", "strategy.hpe-darts.alpha_update=none"];
+    let events = hpe_darts_events(&set);
+    let factors: Vec<f64> = events
+        .iter()
+        .filter_map(|e| if let Event::SoftPrune { factor, .. } = e { Some(*factor) } else { None })
+        .collect();
+    let expected = [1.0, 0.8, 0.6, 0.4, 0.2];
+    assert!(factors.iter().zip(expected.iter().cycle()).all(|(f, e)| (f - e).abs() < 1e-15) && factors.len() == 10);
+    // With alpha untrained, what is decayed follows from the record alone.
+    let mut alpha = crate::supernet::PerOp::filled(6, 5, 0.2);
+    let mut stage_ends = 0;
+    let names = crate::space::nas_bench_201::OPS.map(|op| op.to_string());
+    for event in &events {
+        match event {
+            Event::SoftPrune { factor, decayed, .. } => {
+                for (edge, ops) in decayed.iter().enumerate() {
+                    assert_eq!(ops.len(), 2);
+                    for op in ops {
+                        alpha[(edge, names.iter().position(|n| n == op).unwrap())] *= factor;
+                    }
+                }
+            }
+            Event::HardPrune { removed, left, .. } => {
+                stage_ends += 1;
+                assert!(removed.iter().all(|ops| ops.len() == 2));
+                assert!(left.iter().all(|ops| ops.len() == 5 - 2 * stage_ends));
+                assert!(left.iter().flatten().all(|op| op != "none"));
+            }
+            Event::Epoch(end) => assert_eq!(end.alpha, alpha, "epoch {}", end.epoch),
+            _ => {}
+        }
+    }
+    assert_eq!(stage_ends, 2);
 }
 
 #[test]

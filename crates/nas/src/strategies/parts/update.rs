@@ -26,7 +26,8 @@ impl AlphaUpdate {
     /// # Errors
     /// A loss that is not a number; whatever the engine refuses.
     pub fn step(self, alpha: &mut Alpha, dropout: Option<&SkipDropout>, cx: &mut Context) -> Result<(), SearchError> {
-        let keep = dropout.and_then(|d| d.draw(cx));
+        let shape = (cx.mask().edges(), cx.mask().ops());
+        let keep = dropout.and_then(|d| d.draw(shape, &mut cx.step_rng()));
         let keep = |i: usize| keep.as_ref().map_or(1.0, |k| k.values()[i]);
         let weights = |alpha: &Alpha, cx: &Context| {
             let mut w = alpha.weights(cx.mask());
@@ -66,18 +67,44 @@ pub struct SkipDropout {
 }
 
 impl SkipDropout {
-    /// The factors on `w: [E, O]` in the current step; `None` where nothing is dropped at all.
-    pub fn draw(&self, cx: &Context) -> Option<PerOp<f64>> {
+    /// Factors on `w: [E, O]` for one step; `None` where nothing is ever dropped.
+    pub fn draw(&self, (edges, ops): (usize, usize), rng: &mut impl Rng) -> Option<PerOp<f64>> {
         if self.probability == 0.0 {
             return None;
         }
-        let (edges, ops) = (cx.mask().edges(), cx.mask().ops());
-        let mut rng = cx.step_rng();
         let mut factors = PerOp::filled(edges, ops, 1.0);
         for edge in 0..edges {
             let uniform = (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
             factors[(edge, self.op)] = if uniform < self.probability { 0.0 } else { 1.0 / (1.0 - self.probability) };
         }
         Some(factors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::ChaCha8Rng;
+    use rand_core::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn skip_connect_alone_is_dropped_and_keeps_its_mean() {
+        let dropout = SkipDropout { op: 1, probability: 0.2 };
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let mut sum = 0.0;
+        for _ in 0..2000 {
+            let factors = dropout.draw((6, 5), &mut rng).unwrap();
+            for at in factors.places() {
+                match at.1 {
+                    1 => assert!(factors[at] == 0.0 || factors[at] == 1.25),
+                    _ => assert_eq!(factors[at], 1.0),
+                }
+            }
+            sum += (0..6).map(|edge| factors[(edge, 1)]).sum::<f64>();
+        }
+        // 12,000 draws of variance 0.25: five standard errors.
+        assert!((sum / 12_000.0 - 1.0).abs() < 0.023, "{sum}");
+        assert_eq!(SkipDropout { op: 1, probability: 0.0 }.draw((6, 5), &mut rng), None);
     }
 }
