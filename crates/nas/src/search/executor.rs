@@ -112,6 +112,9 @@ impl Executor {
             clock: Clock::new(BTreeMap::new()),
         };
         let mut cx = Context::new(plan, Supernet::new(engine), folder, journals, observer, stop, start);
+        if let Some(first) = cx.plan.schedule.at(0) {
+            cx.clock.enter(&first.name);
+        }
         cx.log("start", json!({}))?;
         let start = run_start(&cx);
         cx.record(Event::RunStart(Box::new(start)))?;

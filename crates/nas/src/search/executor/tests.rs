@@ -425,6 +425,18 @@ fn every_strategy_keeps_to_its_schedule_and_derives_a_genotype_of_the_space() {
         let outcome = run_whole(&plan, &folder.path().join("run"));
         outcome.genotype.check(plan.space).unwrap();
         assert_eq!(plan.space.parse(&outcome.arch).unwrap(), outcome.genotype);
+        let timed: Vec<&str> = outcome.seconds.iter().map(|(name, _)| name.as_str()).collect();
+        let phases: Vec<&str> = plan.schedule.phases.iter().map(|p| p.name.as_str()).collect();
+        assert!(timed.iter().all(|name| phases.contains(name)) && outcome.total_seconds() > 0.0);
+        let timing = fs::read_to_string(folder.path().join("run").join(TIMING)).unwrap();
+        let last: serde_json::Value = serde_json::from_str(timing.lines().last().unwrap()).unwrap();
+        let booked: f64 = last["seconds"]
+            .as_object()
+            .unwrap()
+            .values()
+            .map(|s| s.as_object().unwrap().values().map(|v| v.as_f64().unwrap()).sum::<f64>())
+            .sum();
+        assert!((booked - outcome.total_seconds()).abs() < 1e-9, "{timing}");
         let text = fs::read_to_string(folder.path().join("run").join(EVENTS)).unwrap();
         let events: Vec<Event> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
         let epochs: Vec<&EpochEnd> =
