@@ -392,7 +392,7 @@ impl Network {
         StepOutput { loss, correct, mixing_grad }
     }
 
-    /// One optimiser step with the gradients of the last [`Network::train_step`]. Returns the gradient norm before clipping.
+    /// One optimiser step with the gradients of omega of the last [`Network::train_step`] that computed them. Returns the gradient norm before clipping.
     pub fn sgd_step(&mut self, sgd: &Sgd, lr: f32) -> f64 {
         let pool = Arc::clone(&self.pool);
         let norm = pool.install(|| optim::step(&mut self.params, sgd, lr));

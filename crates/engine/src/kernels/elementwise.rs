@@ -266,12 +266,14 @@ dispatch! {
     correlate(g: *const f32, terms: &[Term], pixels: usize, channels: usize, sums: *mut f32) = correlate_generic
 }
 
-/// Coefficients of the backward pass of batch normalisation, `[channels]` each: `dy = a * g + b * y + d`.
+/// Coefficients of the backward pass of batch normalisation, `[channels]` each: `dy = a * g + b * (y - mean) + d`.
+/// Centred, so that a mean much larger than the deviation does not cancel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NormGrad {
     pub(crate) a: *const f32,
     pub(crate) b: *const f32,
     pub(crate) d: *const f32,
+    pub(crate) mean: *const f32,
 }
 
 #[inline(always)]
@@ -291,13 +293,15 @@ unsafe fn norm_grad_generic<S: Simd>(
     unsafe {
         let mut c = 0;
         while c < channels {
-            let (a, b, d) =
-                (S::load(coefficients.a.add(c)), S::load(coefficients.b.add(c)), S::load(coefficients.d.add(c)));
+            let load = |p: *const f32| S::load(p.add(c));
+            let NormGrad { a, b, d, mean } = coefficients;
+            let (a, b, d, mean) = (load(a), load(b), load(d), load(mean));
             for h in 0..height {
                 let o = h * width * channels + c;
                 let (g, y, dst) = (g.add(o), y.add(o), dst.add(h * dst_row + c));
                 for x in 0..width {
-                    let v = S::fma(S::load(g.add(x * channels)), a, S::fma(S::load(y.add(x * channels)), b, d));
+                    let centred = S::sub(S::load(y.add(x * channels)), mean);
+                    let v = S::fma(S::load(g.add(x * channels)), a, S::fma(centred, b, d));
                     S::store(dst.add(x * dst_column), v);
                 }
             }
@@ -307,7 +311,7 @@ unsafe fn norm_grad_generic<S: Simd>(
 }
 
 dispatch! {
-    /// `dst = a * g + b * y + d` per channel, to a padded image whose pixels are `dst_column` apart.
+    /// `dst = a * g + b * (y - mean) + d` per channel, to a padded image whose pixels are `dst_column` apart.
     norm_grad(g: *const f32, y: *const f32, coefficients: NormGrad, height: usize, width: usize, channels: usize, dst: *mut f32, dst_row: usize, dst_column: usize) = norm_grad_generic
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct Norm {
     /// Mean of the last forward pass.
     pub(crate) mean: Buf,
     invstd: Vec<f64>,
-    /// Of the last backward pass: `dy = a * g + b * y + d`.
+    /// Of the last backward pass, see [`NormGrad`].
     grad: [Buf; 3],
 }
 
@@ -142,13 +142,14 @@ impl Norm {
             let b = -a * self.invstd[c] * normalised / count;
             self.grad[0][c] = a as f32;
             self.grad[1][c] = b as f32;
-            self.grad[2][c] = (-a * g[c] / count - b * f64::from(self.mean[c])) as f32;
+            self.grad[2][c] = (-a * g[c] / count) as f32;
         }
         dweight
     }
 
     /// Coefficients of the last [`Norm::backward`].
     pub(crate) fn grad(&self) -> NormGrad {
-        NormGrad { a: self.grad[0].as_ptr(), b: self.grad[1].as_ptr(), d: self.grad[2].as_ptr() }
+        let [a, b, d] = &self.grad;
+        NormGrad { a: a.as_ptr(), b: b.as_ptr(), d: d.as_ptr(), mean: self.mean.as_ptr() }
     }
 }
