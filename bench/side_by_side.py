@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -199,16 +200,32 @@ def machine():
     except OSError:
         pass
     simd = [flag for flag in ("avx2", "fma", "avx512f") if flag in flags.split()]
-    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
-    return {"cpu": name, "cores": os.cpu_count(), "simd": simd, "system": platform.system(), "load_before": load}
+    return {"cpu": name, "cores": os.cpu_count(), "simd": simd, "system": platform.system(), "cores_in_use": cores_in_use()}
+
+
+def cores_in_use(seconds=2):
+    """Cores that others keep busy while this process sleeps; None where the system does not say (not Linux)."""
+
+    def times():
+        fields = [int(t) for t in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        return sum(fields), fields[3] + fields[4]  # all, idle and waiting for a disk
+
+    try:
+        before = times()
+        time.sleep(seconds)
+        after = times()
+    except OSError:
+        return None
+    total, idle = (b - a for a, b in zip(before, after))
+    return round(os.cpu_count() * (1 - idle / max(total, 1)), 2)
 
 
 # PyTorch's threads wait for each other in busy loops: on a crowded machine it becomes many times slower.
-BUSY = "other programs were running (load {}); these ratios are no measurement"
+BUSY = "other programs kept {} cores busy; these ratios are no measurement"
 
 
 def busy(host):
-    return (host["load_before"] or 0) > 0.5
+    return (host["cores_in_use"] or 0) > 0.2
 
 
 def revision():
@@ -231,7 +248,7 @@ def markdown(record):
         f"Medians of {options['rounds']} rounds; ratios are medians of the ratios within a round (smallest to largest).",
     ]
     if busy(host):
-        lines += ["", f"**Warning: {BUSY.format(host['load_before'])}.**"]
+        lines += ["", f"**Warning: {BUSY.format(host['cores_in_use'])}.**"]
     for key, title in (("step", "Training step (forward, backward, SGD)"), ("evaluation", "Evaluation (forward only)")):
         lines += ["", f"## {title}", "", "| | ms | time / engine's | peak MB | memory / engine's |", "|---|---|---|---|---|"]
         ours = record[key][OURS]["peak_mb"]
@@ -264,7 +281,7 @@ def main():
     options = arguments()
     host = machine()
     if busy(host):
-        print(f"warning: {BUSY.format(host['load_before'])}", file=sys.stderr)
+        print(f"warning: {BUSY.format(host['cores_in_use'])}", file=sys.stderr)
     binary = options.worker or build_worker()
     spec = network_spec(options)
     with tempfile.TemporaryDirectory() as folder:

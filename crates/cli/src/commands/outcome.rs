@@ -125,17 +125,18 @@ fn show(outcome: &Outcome, json: bool, cx: &Context) -> Result<()> {
     }
     let space = space::find(&outcome.genotype.space)?;
     let cell = render::genotype(space, &outcome.genotype, Charset::of_terminal());
-    cx.out.data(format_args!("{}\n\n{cell}", outcome.arch))?;
+    cx.out.data(format_args!("{}\n\n{}\n\n", outcome.arch, cell.to_string().trim_end()))?;
     match (table, outcome.index) {
         (Some((table, arch)), Some(index)) => {
-            cx.out.data(format_args!("index {index}\n{}", query::accuracies(&table, arch)))?;
+            let accuracies = query::accuracies(&table, arch).to_string();
+            cx.out.data(format_args!("index {index}\n{}\n\n", accuracies.trim_end()))?;
         }
         (None, Some(index)) => cx.out.data(format_args!(
-            "index {index} of NAS-Bench-201; its accuracies are known once the table is imported: hpe-darts table import FILE.csv\n"
+            "index {index} of NAS-Bench-201; its accuracies are known once the table is imported: hpe-darts table import FILE.csv\n\n"
         ))?,
         _ => {}
     }
-    cx.out.data(times(outcome))?;
+    cx.out.data(format_args!("{}\n", times(outcome)))?;
     let run = shell(&outcome.folder);
     let again = format!("hpe-darts search --config {run}/config.toml --seed N");
     let look = outcome.index.map(|index| format!("\n  hpe-darts query {index}")).unwrap_or_default();

@@ -119,7 +119,8 @@ impl OneShot for HpeDarts {
     /// Soft pruning: evaluate, and decay the alpha of the least important operations (Eq. 7).
     fn begin(&mut self, at: &At, cx: &mut Context) -> Result<(), SearchError> {
         let Some(stage) = Self::stage(at) else { return Ok(()) };
-        let table = self.importance(self.config.soft_importance[stage]).measure(cx, &self.alpha)?;
+        let cut = self.pruner.cut(self.config.decayed, self.config.pop[stage]);
+        let table = self.importance(self.config.soft_importance[stage]).measure(cx, &self.alpha, cut)?;
         let decayed = self.pruner.decayed(self.config.decayed, &table, self.config.pop[stage]);
         let factor = 1.0 - at.within as f64 / self.config.prune_epochs as f64;
         self.alpha.scale(&decayed, factor);
@@ -135,7 +136,8 @@ impl OneShot for HpeDarts {
     /// Hard pruning at the end of a stage: evaluate, and remove the least important operations.
     fn end(&mut self, at: &At, cx: &mut Context) -> Result<(), SearchError> {
         let Some(stage) = Self::stage(at).filter(|_| at.ends_phase()) else { return Ok(()) };
-        let table = self.importance(self.config.hard_importance).measure(cx, &self.alpha)?;
+        let cut = self.pruner.cut(Decayed::LeastImportant, self.config.pop[stage]);
+        let table = self.importance(self.config.hard_importance).measure(cx, &self.alpha, cut)?;
         let removed = self.pruner.least_important(&table, self.config.pop[stage]);
         self.alpha.remove(&removed, cx.mask());
         cx.remove(&removed);

@@ -8,7 +8,7 @@ use std::{
 use super::*;
 use crate::{
     search::{Request, Silent, fake_engine::FakeEngine},
-    strategies::STRATEGIES,
+    strategies::{STRATEGIES, parts::Sweep},
 };
 
 /// Does something at the n-th notice of a step, sweep or checkpoint.
@@ -116,10 +116,52 @@ fn notices(plan: &Plan, folder: &Path) -> usize {
     *count.borrow()
 }
 
+/// Settings that make sweeps race: a loss that differs from image to image alike for all operations is settled early.
+const RACING: [&str; 4] = [
+    "strategy.hpe-darts.soft_importance=[\"loss\", \"loss\"]",
+    "strategy.hpe-darts.importance.sweep=racing",
+    "strategy.hpe-darts.importance.fraction=1.0",
+    "strategy.hpe-darts.importance.images=0",
+];
+
+#[test]
+fn a_race_settles_what_the_exact_sweep_finds_on_fewer_images() {
+    let events = |sweep: &str| {
+        let sweep = format!("strategy.hpe-darts.importance.sweep={sweep}");
+        hpe_darts_events(&[&RACING[..], &[&sweep]].concat())
+    };
+    let (exact, racing) = (events("exact"), events("racing"));
+    let decayed = |events: &[Event]| -> Vec<Vec<Vec<String>>> {
+        let sorted = |ops: &Vec<String>| {
+            let mut ops = ops.clone();
+            ops.sort();
+            ops
+        };
+        let of = |e: &Event| match e {
+            Event::SoftPrune { decayed, .. } => Some(decayed.iter().map(sorted).collect()),
+            _ => None,
+        };
+        events.iter().filter_map(of).collect()
+    };
+    assert_eq!(decayed(&exact), decayed(&racing));
+    assert_eq!(decayed(&exact).len(), 4);
+    let images = |events: &[Event]| -> Vec<(usize, Option<Vec<usize>>)> {
+        let soft = |e: &Event| match e {
+            Event::Importance { table, sweep: Sweep::Soft, .. } => Some((table.images, table.images_by_edge.clone())),
+            _ => None,
+        };
+        events.iter().filter_map(soft).collect()
+    };
+    // 718 digits validate: 11 batches of 64, the first look is after 8.
+    assert!(images(&exact).iter().all(|(images, by_edge)| *images == 704 && by_edge.is_none()));
+    assert!(images(&racing).iter().all(|(images, by_edge)| *images == 512 && *by_edge == Some(vec![512; 6])));
+}
+
 #[test]
 fn stopped_anywhere_and_resumed_a_search_is_bit_identical() {
-    for strategy in STRATEGIES {
-        let plan = plan(strategy.name, &[]);
+    let racing = STRATEGIES.iter().filter(|s| s.name == "hpe-darts").map(|s| (s, &RACING[..]));
+    for (strategy, set) in STRATEGIES.iter().map(|s| (s, &[][..])).chain(racing) {
+        let plan = plan(strategy.name, set);
         let folder = tempfile::tempdir().unwrap();
         let whole = folder.path().join("whole");
         let all = notices(&plan, &whole);

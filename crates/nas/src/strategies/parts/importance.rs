@@ -1,13 +1,15 @@
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, ops::Range};
 
 use engine::Codes;
 use serde::{Deserialize, Serialize};
 
-use super::Alpha;
+use super::{Alpha, Cut, race::EdgeRace};
 use crate::{
     data::{Loader, LoaderOptions, Order},
     proxy::{Score, naswot, net_perf_proxy},
     search::{Context, SearchError, numbers::Number},
+    space::OpName,
+    strategies::column,
     supernet::{OpAt, PerOp, Supernet},
 };
 
@@ -49,12 +51,25 @@ pub enum RemovedRelu {
     Kept,
 }
 
+/// How long accuracy and loss are measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SweepLength {
+    /// Every operation on all images of the sweep.
+    #[default]
+    Exact,
+    /// The operations of an edge until it is settled which ones go, see [`Cut`]; at most all images of the sweep.
+    Racing,
+}
+
 /// How an importance is measured.
 ///
 /// | name | default | range | source |
 /// |---|---|---|---|
 /// | `fraction` | 0.5 | (0, 1], part of `D_val` that accuracy and loss are measured on, drawn anew for each sweep | VP-DARTS |
 /// | `images` | 0 | bound on the images of such a sweep; 0: no bound | bounds the time |
+/// | `sweep` | `exact` | `racing`: accuracy and loss stop early where it is settled which operations go | performance of this program |
+/// | `confidence` | 0.95 | (0.5, 1), of a racing sweep, for each edge | |
 /// | `proxy_batch_size` | 64 | >= 2 samples of a proxy's mini-batch, `N` | HPE-DARTS, 3.3 |
 /// | `kernel` | `agreement` | `hamming`: Eqs. 8-9 to the letter | see [`Kernel`] |
 /// | `removed_relu` | `dropped` | `kept` | see [`RemovedRelu`] |
@@ -65,6 +80,10 @@ pub struct ImportanceConfig {
     pub fraction: f64,
     /// Bound on the images used by accuracy and loss; 0: none.
     pub images: usize,
+    /// How long accuracy and loss are measured.
+    pub sweep: SweepLength,
+    /// Confidence of a racing sweep.
+    pub confidence: f64,
     /// `N`: samples of the proxies' mini-batch.
     pub proxy_batch_size: usize,
     /// Kernel of NetPerfProxy.
@@ -78,6 +97,8 @@ impl Default for ImportanceConfig {
         Self {
             fraction: 0.5,
             images: 0,
+            sweep: SweepLength::default(),
+            confidence: 0.95,
             proxy_batch_size: 64,
             kernel: Kernel::default(),
             removed_relu: RemovedRelu::default(),
@@ -90,6 +111,9 @@ impl ImportanceConfig {
     pub fn fault(&self) -> Option<String> {
         if !(self.fraction > 0.0 && self.fraction <= 1.0) {
             return Some(format!("fraction = {}, expected more than 0 and at most 1", self.fraction));
+        }
+        if !(self.confidence > 0.5 && self.confidence < 1.0) {
+            return Some(format!("confidence = {}, expected more than 0.5 and less than 1", self.confidence));
         }
         (self.proxy_batch_size < 2)
             .then(|| format!("proxy_batch_size = {}, expected at least 2 samples to compare", self.proxy_batch_size))
@@ -120,8 +144,11 @@ pub struct Measure {
 pub struct ImportanceTable {
     /// What the supernet was judged by.
     pub by: Performance,
-    /// Images that each performance was measured on.
+    /// Images that each performance was measured on; of a racing sweep, the most that an edge needed.
     pub images: usize,
+    /// Of a racing sweep: images that the operations of each edge were measured on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images_by_edge: Option<Vec<usize>>,
     /// `performance(supernet) - performance(supernet without the operation)`, `[E, O]`; `None` where it is not alive.
     pub importance: PerOp<Option<Number>>,
     /// The performances themselves by name: `accuracy` (percent) and `loss` (nats), or the proxy's score.
@@ -145,27 +172,20 @@ impl Importance {
     }
 
     /// Takes every alive operation out in turn and measures what that costs. The whole supernet is measured once;
-    /// all measurements of a sweep use the same images.
+    /// all measurements of a sweep use the same images. `cut` is what the importances are for: what a racing sweep settles.
     ///
     /// # Errors
     /// A loss that is not a number; an interruption; whatever the engine refuses.
-    pub fn measure(&self, cx: &mut Context, alpha: &Alpha) -> Result<ImportanceTable, SearchError> {
-        let alive: Vec<OpAt> = cx.mask().alive().collect();
-        let variants = Variants {
-            weights: std::iter::once(alpha.weights(cx.mask()))
-                .chain(alive.iter().map(|&at| alpha.weights_without(cx.mask(), at)))
-                .map(|w| w.map(|&w| w as f32))
-                .collect(),
-            alive,
-        };
+    pub fn measure(&self, cx: &mut Context, alpha: &Alpha, cut: Cut) -> Result<ImportanceTable, SearchError> {
+        let variants = Variants::new(cx, alpha);
         match self.by {
-            Performance::Accuracy | Performance::Loss => self.by_labels(cx, &variants),
+            Performance::Accuracy | Performance::Loss => self.by_labels(cx, &variants, cut),
             Performance::NetPerfProxy | Performance::Naswot => self.by_codes(cx, &variants),
         }
     }
 
     /// Batch by batch, and on each batch variant by variant, so that every image is read once.
-    fn by_labels(&self, cx: &mut Context, variants: &Variants) -> Result<ImportanceTable, SearchError> {
+    fn by_labels(&self, cx: &mut Context, variants: &Variants, cut: Cut) -> Result<ImportanceTable, SearchError> {
         let valid = cx.valid_source();
         let wanted = (valid.len() as f64 * self.config.fraction).round() as usize;
         let bound = if self.config.images == 0 { usize::MAX } else { self.config.images };
@@ -176,8 +196,13 @@ impl Importance {
         let mut loader: Option<Loader> = None;
         let mut current = None;
         let epoch = cx.epoch_index();
-        let sums = cx.sweep(self.by.to_string(), steps * count, 2 * count, |supernet, i, sums| {
+        let racing = self.config.sweep == SweepLength::Racing;
+        let layout = Layout::new(variants);
+        let sums = cx.sweep(self.by.to_string(), steps * count, layout.len(), |supernet, i, sums| {
             let (step, variant) = (i / count, i % count);
+            if racing && layout.is_settled(sums, variant) {
+                return Ok(());
+            }
             if variant == 0 || current.is_none() {
                 let loader = match &mut loader {
                     Some(loader) => loader,
@@ -186,26 +211,43 @@ impl Importance {
                 current = loader.next();
             }
             let batch = current.as_ref().ok_or(SearchError::DataEnded)?;
-            let result = supernet.evaluate(batch.as_batch(), &variants.weights[variant])?;
-            sums[2 * variant] += result.correct as f64;
-            sums[2 * variant + 1] += result.loss * batch.len() as f64;
+            let now = if variants.like_whole(variant) {
+                [sums[layout.now(0)], sums[layout.now(0) + 1]]
+            } else {
+                let result = supernet.evaluate(batch.as_batch(), &variants.weights[variant])?;
+                [result.correct as f64, result.loss * batch.len() as f64]
+            };
+            for (at, now) in now.into_iter().enumerate() {
+                sums[layout.now(variant) + at] = now;
+                sums[layout.total(variant) + at] += now;
+            }
+            if racing {
+                layout.race(sums, variant, self.by, cut, self.config.confidence);
+            }
             Ok(())
         })?;
-        let images = steps * batch;
-        let mean = |at: usize| sums.iter().skip(at).step_by(2).map(|s| s / images as f64).collect::<Vec<f64>>();
+        let batches = |variant: usize| if racing { layout.batches(&sums, variant, steps) } else { steps };
+        let shape = variants.shape();
+        let mean = |at: usize| -> Vec<f64> {
+            (0..count).map(|v| sums[layout.total(v) + at] / (batches(v) * batch) as f64).collect()
+        };
         let accuracy: Vec<f64> = mean(0).iter().map(|a| 100.0 * a).collect();
         let loss = mean(1);
         if loss.iter().any(|l| l.is_nan()) {
             return Err(cx.not_finite("the loss of an importance sweep", f64::NAN));
         }
-        let shape = variants.shape();
-        let performance: Vec<f64> =
-            if self.by == Performance::Accuracy { accuracy.clone() } else { loss.iter().map(|l| -l).collect() };
-        let cost = |without: f64| difference(performance[0], without);
+        let exact = || -> Vec<f64> {
+            let performance = |v: usize| if self.by == Performance::Accuracy { accuracy[v] } else { -loss[v] };
+            (1..count).map(|v| difference(performance(0), performance(v))).collect()
+        };
+        // Of a race: the mean of the differences on the edge's own batches.
+        let importance = if racing { layout.importances(&sums, batch, self.by) } else { exact() };
+        let by_edge = racing.then(|| layout.edge_batches(&sums).into_iter().map(|b| b * batch).collect::<Vec<_>>());
         Ok(ImportanceTable {
             by: self.by,
-            images,
-            importance: variants.table(shape, performance[1..].iter().map(|&p| cost(p))),
+            images: by_edge.as_ref().map_or(steps * batch, |e| e.iter().copied().max().unwrap_or(0)),
+            images_by_edge: by_edge,
+            importance: variants.table(shape, importance.into_iter()),
             measures: BTreeMap::from([
                 ("accuracy".to_owned(), variants.measure(shape, &accuracy)),
                 ("loss".to_owned(), variants.measure(shape, &loss)),
@@ -222,6 +264,10 @@ impl Importance {
         let count = variants.weights.len();
         let sums = cx.sweep(self.by.to_string(), count, 2 * count, |supernet, variant, sums| {
             let removed = variant.checked_sub(1).map(|i| variants.alive[i]);
+            if variants.like_whole(variant) {
+                sums.copy_within(0..2, 2 * variant);
+                return Ok(());
+            }
             let score = self.score(supernet, batch.images(), &variants.weights[variant], removed)?;
             sums[2 * variant] = score.value;
             sums[2 * variant + 1] = f64::from(score.sign);
@@ -233,6 +279,7 @@ impl Importance {
         Ok(ImportanceTable {
             by: self.by,
             images: source.len(),
+            images_by_edge: None,
             importance: variants.table(shape, scores[1..].iter().map(|&s| difference(scores[0], s))),
             measures: BTreeMap::from([(self.by.to_string(), variants.measure(shape, &scores))]),
             signs: signs.map(|(i, &sign)| (i.checked_sub(1).map(|i| variants.alive[i]), sign as i8)).collect(),
@@ -261,9 +308,28 @@ impl Importance {
 struct Variants {
     weights: Vec<PerOp<f32>>,
     alive: Vec<OpAt>,
+    /// Column of `none`.
+    none: Option<usize>,
 }
 
 impl Variants {
+    fn new(cx: &Context, alpha: &Alpha) -> Self {
+        let alive: Vec<OpAt> = cx.mask().alive().collect();
+        let weights = std::iter::once(alpha.weights(cx.mask()))
+            .chain(alive.iter().map(|&at| alpha.weights_without(cx.mask(), at)))
+            .map(|w| w.map(|&w| w as f32))
+            .collect();
+        Self { weights, alive, none: column(cx.space(), OpName::NONE) }
+    }
+
+    /// Whether a variant computes what the whole supernet does: `none` outputs zeros, so that without it nothing
+    /// changes unless the other weights do.
+    fn like_whole(&self, variant: usize) -> bool {
+        let same = |(at, w): (OpAt, &f32)| Some(at.1) == self.none || *w == self.weights[0][at];
+        let of = &self.weights[variant];
+        variant > 0 && of.places().zip(of.values()).all(same)
+    }
+
     fn shape(&self) -> (usize, usize) {
         (self.weights[0].edges(), self.weights[0].ops())
     }
@@ -283,4 +349,101 @@ impl Variants {
 /// `a - b`, and 0 where both are the same infinity.
 fn difference(a: f64, b: f64) -> f64 {
     if a == b { 0.0 } else { a - b }
+}
+
+/// Where a sweep by labels keeps its numbers: per variant correct answers and summed loss, of the current batch and of all
+/// batches; per edge the state of its race.
+struct Layout<'a> {
+    variants: &'a Variants,
+    /// Per edge: its alive operations, which are the variants `first + 1..`.
+    edges: Vec<(usize, &'a [OpAt])>,
+}
+
+impl<'a> Layout<'a> {
+    fn new(variants: &'a Variants) -> Self {
+        let mut edges = vec![];
+        let mut first = 0;
+        for alive in variants.alive.chunk_by(|a, b| a.0 == b.0) {
+            edges.push((first, alive));
+            first += alive.len();
+        }
+        Self { variants, edges }
+    }
+
+    fn now(&self, variant: usize) -> usize {
+        4 * variant
+    }
+
+    fn total(&self, variant: usize) -> usize {
+        4 * variant + 2
+    }
+
+    fn state(&self, edge: usize) -> Range<usize> {
+        let before: usize = self.edges[..edge].iter().map(|(_, alive)| EdgeRace::len(alive.len())).sum();
+        let start = 4 * self.variants.weights.len() + before;
+        start..start + EdgeRace::len(self.edges[edge].1.len())
+    }
+
+    fn len(&self) -> usize {
+        self.state(self.edges.len() - 1).end
+    }
+
+    /// Batches of a race, negative once it is settled.
+    fn raced(&self, sums: &[f64], edge: usize) -> f64 {
+        sums[self.state(edge).start]
+    }
+
+    fn edge_of(&self, variant: usize) -> Option<usize> {
+        self.edges.iter().position(|&(first, alive)| (first + 1..=first + alive.len()).contains(&variant))
+    }
+
+    /// Whether a variant need not be measured any more; the whole supernet as long as any other is.
+    fn is_settled(&self, sums: &[f64], variant: usize) -> bool {
+        match self.edge_of(variant) {
+            Some(edge) => self.raced(sums, edge) < 0.0,
+            None => (0..self.edges.len()).all(|edge| self.raced(sums, edge) < 0.0),
+        }
+    }
+
+    /// Gives the current batch to the race of an edge when the last of its operations has been measured.
+    fn race(&self, sums: &mut [f64], variant: usize, by: Performance, cut: Cut, confidence: f64) {
+        let Some(edge) = self.edge_of(variant) else { return };
+        let (first, alive) = self.edges[edge];
+        if variant != first + alive.len() {
+            return;
+        }
+        let whole = performance(by, &sums[self.now(0)..]);
+        let importances: Vec<f64> =
+            (first + 1..=variant).map(|v| whole - performance(by, &sums[self.now(v)..])).collect();
+        EdgeRace::new(&mut sums[self.state(edge)], alive.len()).add(&importances, alive, cut, confidence);
+    }
+
+    /// Batches that the operations of each edge were measured on.
+    fn edge_batches(&self, sums: &[f64]) -> Vec<usize> {
+        (0..self.edges.len()).map(|edge| self.raced(sums, edge).abs() as usize).collect()
+    }
+
+    /// Batches that a variant was measured on.
+    fn batches(&self, sums: &[f64], variant: usize, steps: usize) -> usize {
+        let batches = self.edge_batches(sums);
+        self.edge_of(variant).map_or(batches.iter().copied().max().unwrap_or(steps), |edge| batches[edge])
+    }
+
+    /// Mean importance of every variant but the first, on the batches of its edge.
+    fn importances(&self, sums: &[f64], batch: usize, by: Performance) -> Vec<f64> {
+        let unit = if by == Performance::Accuracy { 100.0 } else { 1.0 };
+        let edges = (0..self.edges.len()).zip(self.edge_batches(sums));
+        edges
+            .flat_map(|(edge, batches)| {
+                let start = self.state(edge).start + 1;
+                let sums = &sums[start..start + self.edges[edge].1.len()];
+                sums.iter().map(move |s| unit * s / (batches * batch) as f64)
+            })
+            .collect()
+    }
+}
+
+/// Performance on one batch, from its correct answers and summed loss.
+fn performance(by: Performance, batch: &[f64]) -> f64 {
+    if by == Performance::Accuracy { batch[0] } else { -batch[1] }
 }

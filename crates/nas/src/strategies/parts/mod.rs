@@ -4,12 +4,16 @@ mod adam;
 mod alpha;
 mod importance;
 mod pruner;
+mod race;
 mod relaxation;
 mod update;
 
 pub use adam::{Adam, AdamConfig};
 pub use alpha::{Alpha, AlphaInit};
-pub use importance::{Importance, ImportanceConfig, ImportanceTable, Kernel, Measure, Performance, RemovedRelu, Sweep};
+pub use importance::{
+    Importance, ImportanceConfig, ImportanceTable, Kernel, Measure, Performance, RemovedRelu, Sweep, SweepLength,
+};
 pub use pruner::{Decayed, NoneRule, Pruner};
+pub use race::Cut;
 pub use relaxation::{Relaxation, Removal};
 pub use update::{AlphaUpdate, SkipDropout};

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::ImportanceTable;
+use super::{Cut, ImportanceTable};
 use crate::supernet::OpAt;
 
 /// Where `none` stands among the operations of its edge.
@@ -49,6 +49,11 @@ impl Pruner {
         self.choose(table, |alive| alive.saturating_sub(1))
     }
 
+    /// What a sweep for [`Pruner::decayed`] has to settle.
+    pub fn cut(self, rule: Decayed, count: usize) -> Cut {
+        Cut { pruner: self, count: if rule == Decayed::AllButBest { usize::MAX } else { count } }
+    }
+
     /// The operations that soft pruning decays.
     pub fn decayed(&self, rule: Decayed, table: &ImportanceTable, count: usize) -> Vec<OpAt> {
         match rule {
@@ -57,17 +62,29 @@ impl Pruner {
         }
     }
 
+    /// Whether an operation goes first whatever its importance.
+    pub(super) fn by_rule(self, (_, op): OpAt) -> bool {
+        self.none == Some(op)
+    }
+
+    /// Positions in `scored` (operations of one edge with their importances), least important first.
+    pub(super) fn ranked(self, scored: &[(OpAt, f64)]) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..scored.len()).collect();
+        order.sort_by(|&i, &j| {
+            let ((a, x), (b, y)) = (scored[i], scored[j]);
+            let scored = |at: OpAt| !self.by_rule(at);
+            scored(a).cmp(&scored(b)).then(x.total_cmp(&y)).then(a.cmp(&b))
+        });
+        order
+    }
+
     fn choose(&self, table: &ImportanceTable, count: impl Fn(usize) -> usize) -> Vec<OpAt> {
         let mut chosen = Vec::new();
         for (edge, row) in table.importance.rows().enumerate() {
-            let mut alive: Vec<(usize, f64)> =
-                row.iter().enumerate().filter_map(|(op, value)| Some((op, value.as_ref()?.0))).collect();
-            alive.sort_by(|(a, x), (b, y)| {
-                let scored = |op: &usize| Some(*op) != self.none;
-                scored(a).cmp(&scored(b)).then(x.total_cmp(y)).then(a.cmp(b))
-            });
+            let alive: Vec<(OpAt, f64)> =
+                row.iter().enumerate().filter_map(|(op, value)| Some(((edge, op), value.as_ref()?.0))).collect();
             let take = count(alive.len());
-            chosen.extend(alive.into_iter().take(take).map(|(op, _)| (edge, op)));
+            chosen.extend(self.ranked(&alive).into_iter().take(take).map(|i| alive[i].0));
         }
         chosen
     }
@@ -86,6 +103,7 @@ mod tests {
         ImportanceTable {
             by: Performance::Loss,
             images: 1,
+            images_by_edge: None,
             importance: PerOp::from_values(rows[0].len(), values),
             measures: BTreeMap::new(),
             signs: Vec::new(),
