@@ -176,7 +176,7 @@ mod tests {
     fn reference(a: &Augmentation, d: Draw, pixels: &[u8], shape: ImageShape, convert: &Converter) -> Vec<f32> {
         let ImageShape { height, width, channels } = shape;
         let p = a.crop_padding as isize;
-        let mut out = vec![0.0; shape.values()];
+        let mut out = vec![0.0; shape.len()];
         for y in 0..height {
             for x in 0..width {
                 let unflipped = if d.flip { width - 1 - x } else { x };
@@ -209,12 +209,12 @@ mod tests {
             a.check(shape).unwrap();
             let mean: Vec<f32> = (0..channels).map(|c| 0.3 + 0.1 * c as f32).collect();
             let convert = Converter::new(255, &mean, &vec![0.25; channels]);
-            let pixels: Vec<u8> = (0..shape.values()).map(|i| (i * 37 % 255 + 1) as u8).collect();
+            let pixels: Vec<u8> = (0..shape.len()).map(|i| (i * 37 % 255 + 1) as u8).collect();
             let mut rng = Augmentation::generator(seed, 0, 0, 0);
             for _ in 0..4 {
                 let draw = a.draw(&mut rng, shape);
                 prop_assert!(draw.top <= 2 * a.crop_padding && draw.left <= 2 * a.crop_padding);
-                let mut out = vec![f32::NAN; shape.values()];
+                let mut out = vec![f32::NAN; shape.len()];
                 a.apply(draw, &pixels, shape, &convert, &mut out);
                 prop_assert_eq!(out, reference(&a, draw, &pixels, shape, &convert));
             }

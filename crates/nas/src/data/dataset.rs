@@ -1,24 +1,8 @@
 use std::fmt;
 
+use engine::ImageShape;
+
 use super::DataError;
-
-/// Height, width and channels of every image of a data set, in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ImageShape {
-    /// `H`
-    pub height: usize,
-    /// `W`
-    pub width: usize,
-    /// `C`
-    pub channels: usize,
-}
-
-impl ImageShape {
-    /// Values of one image, `H * W * C`.
-    pub fn values(&self) -> usize {
-        self.height * self.width * self.channels
-    }
-}
 
 /// Per-channel shift and scale of pixels in `[0, 1]`: `(pixel - mean) / std`.
 #[derive(Clone, Debug, PartialEq)]
@@ -207,7 +191,7 @@ fn check(
     train: &Part,
     test: &Part,
 ) -> Result<(), String> {
-    if shape.values() == 0 {
+    if shape.is_empty() {
         let ImageShape { height, width, channels } = shape;
         return Err(format!("images of {height}x{width} with {channels} channels have no values"));
     }
@@ -228,8 +212,8 @@ fn check(
         return Err(format!("cannot normalise with {bad}: means must be finite, deviations positive"));
     }
     for (part, name) in [(train, "train"), (test, "test")] {
-        if part.images.len() != part.len() * shape.values() {
-            let expected = part.len() * shape.values();
+        if part.images.len() != part.len() * shape.len() {
+            let expected = part.len() * shape.len();
             return Err(format!("{name}: {} pixel values, expected {expected}", part.images.len()));
         }
         if let Some(record) = part.labels.iter().position(|&label| label as usize >= classes.len()) {
@@ -247,7 +231,7 @@ pub(super) mod tests {
     /// `train` and `test` samples of 2 classes, each pixel telling where it came from.
     pub(in super::super) fn counting(shape: ImageShape, train: usize, test: usize) -> Dataset {
         let part = |n: usize| Part {
-            images: (0..n * shape.values()).map(|i| (i % 251) as u8).collect(),
+            images: (0..n * shape.len()).map(|i| (i % 251) as u8).collect(),
             labels: (0..n as u32).map(|i| i % 2).collect(),
         };
         let normalisation = Normalisation { mean: vec![0.25; shape.channels], std: vec![0.5; shape.channels] };

@@ -27,7 +27,7 @@ pub(super) fn load() -> Result<Dataset, DataError> {
     }
     let first_test = all.len().checked_sub(TEST).ok_or_else(|| broken("too few images"))?;
     let test =
-        Part { images: all.images.split_off(first_test * SHAPE.values()), labels: all.labels.split_off(first_test) };
+        Part { images: all.images.split_off(first_test * SHAPE.len()), labels: all.labels.split_off(first_test) };
     let statistics = all.channel_statistics(SHAPE.channels, PIXEL_MAX);
     let normalisation = Normalisation {
         mean: statistics.mean.iter().map(|&m| m as f32).collect(),

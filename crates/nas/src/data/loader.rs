@@ -238,10 +238,10 @@ impl Maker {
         let shape = self.source.shape();
         out.epoch = epoch;
         out.step = step;
-        out.images.resize(places.len() * shape.values(), 0.0);
+        out.images.resize(places.len() * shape.len(), 0.0);
         out.labels.clear();
         let mut rng = Augmentation::generator(seed, stream, epoch, first);
-        for (&place, image) in places.iter().zip(out.images.chunks_exact_mut(shape.values())) {
+        for (&place, image) in places.iter().zip(out.images.chunks_exact_mut(shape.len())) {
             let (pixels, label) = self.source.sample(place);
             let draw = augmentation.draw(&mut rng, shape);
             augmentation.apply(draw, pixels, shape, self.source.converter(), image);

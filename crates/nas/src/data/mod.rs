@@ -23,7 +23,9 @@ mod source;
 mod split;
 
 pub use augmentation::Augmentation;
-pub use dataset::{ChannelStatistics, Dataset, ImageShape, Normalisation, Part, PartName};
+pub use engine::ImageShape;
+
+pub use dataset::{ChannelStatistics, Dataset, Normalisation, Part, PartName};
 pub use download::Progress;
 pub use error::DataError;
 pub use fetch::{FetchOptions, FetchOutcome, Fetched, fetch};

@@ -81,7 +81,7 @@ impl Source {
     pub(super) fn sample(&self, place: u32) -> (&[u8], u32) {
         let index = self.indices[place as usize] as usize;
         let part = self.dataset.part(self.part);
-        let values = self.shape().values();
+        let values = self.shape().len();
         (&part.images[index * values..][..values], part.labels[index])
     }
 }

@@ -133,9 +133,8 @@ impl Plan {
 }
 
 fn shape(dataset: &Dataset, config: &Config) -> NetworkShape {
-    let data::ImageShape { height, width, channels } = dataset.shape();
     NetworkShape {
-        image: engine::ImageShape { height, width, channels },
+        image: dataset.shape(),
         classes: dataset.classes().len(),
         channels: config.supernet.channels,
         cells_per_stage: config.supernet.cells_per_stage,
