@@ -4,7 +4,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use rand_chacha::ChaCha8Rng;
@@ -315,7 +315,7 @@ impl Context {
 
     /// Whether a checkpoint inside the epoch is due.
     pub(super) fn due(&self) -> bool {
-        self.last_save.elapsed() >= Duration::from_secs_f64(60.0 * self.plan.config.run.checkpoint_minutes)
+        self.last_save.elapsed().as_secs_f64() >= 60.0 * self.plan.config.run.checkpoint_minutes
     }
 
     /// Writes a checkpoint of the current position with this state of the strategy and this length of `events.jsonl`.

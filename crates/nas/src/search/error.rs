@@ -51,7 +51,7 @@ pub enum SearchError {
         source: io::Error,
     },
     /// Training has left the numbers.
-    #[error("{what} is {value} in epoch {epoch}, step {step} (both counted from 1)")]
+    #[error("{what} is {value} in epoch {epoch}{} (counted from 1)", in_step(*.step))]
     NotFinite {
         /// Which quantity.
         what: String,
@@ -68,6 +68,11 @@ pub enum SearchError {
     /// The stop flag was set; the state is saved.
     #[error("interrupted")]
     Interrupted,
+}
+
+/// The step of an epoch as a part of a message; nothing outside of steps.
+fn in_step(step: usize) -> String {
+    if step == 0 { String::new() } else { format!(", step {step}") }
 }
 
 impl SearchError {

@@ -167,8 +167,8 @@ impl Executor {
         let mut supernet = Supernet::new(engine(&plan)?);
         supernet.restore(&state.mask, &saved.tensors).map_err(|e| mismatch(e.to_string()))?;
         if events.bytes() < state.events_bytes {
-            let why = format!("{EVENTS} has {} bytes, the checkpoint knows of {}", events.bytes(), state.events_bytes);
-            return Err(mismatch(why).into());
+            let path = folder.path().to_owned();
+            return Err(RunError::Record { path, found: events.bytes(), expected: state.events_bytes }.into());
         }
         events.truncate(state.events_bytes).map_err(SearchError::write(events.path()))?;
         let start = Start {

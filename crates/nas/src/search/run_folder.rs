@@ -79,6 +79,16 @@ pub enum RunError {
         /// What differs.
         why: String,
     },
+    /// A record that has lost lines which the checkpoint knows of.
+    #[error("{EVENTS} in {} is cut short: it has {found} bytes, the checkpoint goes with the first {expected}", .path.display())]
+    Record {
+        /// The folder.
+        path: PathBuf,
+        /// Its length in bytes.
+        found: u64,
+        /// Length in bytes that belongs to the checkpoint.
+        expected: u64,
+    },
     /// A file of the run cannot be opened.
     #[error("cannot open {}: {source}", .path.display())]
     Open {
@@ -101,14 +111,17 @@ impl RunError {
                 Some(format!("give the folder that `hpe-darts search` made, the one with {CONFIG} and {EVENTS}"))
             }
             Self::Newer { .. } => Some("resume it with the version that wrote it, or a newer one".to_owned()),
-            Self::NoCheckpoint { path, .. } => Some(format!(
-                "start again with the same settings: `hpe-darts search --config {} --out NEW_FOLDER`",
-                path.join(CONFIG).display()
-            )),
+            Self::Record { path, .. } => Some(format!("put the whole {EVENTS} back, or {}", begin_anew(path))),
+            Self::NoCheckpoint { path, .. } => Some(begin_anew(path)),
             Self::Mismatch { .. } => Some(format!("{CONFIG} must be as the search wrote it")),
             Self::Create { .. } | Self::Open { .. } => None,
         }
     }
+}
+
+fn begin_anew(run: &Path) -> String {
+    let config = run.join(CONFIG);
+    format!("start again with the same settings: `hpe-darts search --config {} --out NEW_FOLDER`", config.display())
 }
 
 /// A run folder that is being worked on.

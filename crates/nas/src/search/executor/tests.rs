@@ -236,6 +236,11 @@ fn checkpoints_inside_epochs_and_sweeps_change_nothing() {
     assert!(record(&run) == record(&folder.path().join("whole")));
     ready(resume(&killed, Box::new(Silent), go()).unwrap()).run().unwrap();
     assert!(record(&killed) == record(&folder.path().join("whole")));
+    // No time is too long.
+    let never = plan(name, &["run.checkpoint_minutes=1e300"]);
+    let run = folder.path().join("never");
+    run_whole(&never, &run);
+    assert!(record(&run) == record(&folder.path().join("whole")));
 }
 
 #[test]
@@ -267,6 +272,25 @@ fn a_truncated_checkpoint_falls_back_to_the_one_before_and_says_so() {
 }
 
 #[test]
+fn a_record_that_is_cut_short_is_named_and_left_alone() {
+    let plan = plan(STRATEGIES[0].name, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    run_whole(&plan, &run);
+    fs::remove_file(run.join(GENOTYPE)).unwrap();
+    let whole = fs::read(run.join(EVENTS)).unwrap();
+    fs::write(run.join(EVENTS), &whole[..100]).unwrap();
+    let error = resume(&run, Box::new(Silent), go()).unwrap_err();
+    let message = error.to_string();
+    assert!(message.starts_with("events.jsonl in ") && message.contains("cut short: it has 100 bytes"), "{message}");
+    assert!(error.hint().unwrap().starts_with("put the whole events.jsonl back, or start again"));
+    assert_eq!(fs::read(run.join(EVENTS)).unwrap(), whole[..100]);
+    fs::write(run.join(EVENTS), &whole).unwrap();
+    ready(resume(&run, Box::new(Silent), go()).unwrap()).run().unwrap();
+    assert!(fs::read(run.join(EVENTS)).unwrap() == whole);
+}
+
+#[test]
 fn killed_before_the_first_checkpoint_a_search_begins_anew() {
     let plan = plan(STRATEGIES[0].name, &[]);
     let folder = tempfile::tempdir().unwrap();
@@ -288,10 +312,10 @@ fn a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint() {
     engine.nan_after = Some(4);
     let started = Executor::start(plan, Box::new(engine), &run, Box::new(Silent), go()).unwrap();
     let error = started.run().unwrap_err();
-    assert_eq!(error.to_string(), "the training loss is NaN in epoch 2, step 2 (both counted from 1)");
+    assert_eq!(error.to_string(), "the training loss is NaN in epoch 2, step 2 (counted from 1)");
     assert!(error.hint().unwrap().contains("last good checkpoint"));
     let events = fs::read_to_string(run.join(EVENTS)).unwrap();
-    assert!(events.ends_with("NaN in epoch 2, step 2 (both counted from 1)\"}\n"), "{events}");
+    assert!(events.ends_with("NaN in epoch 2, step 2 (counted from 1)\"}\n"), "{events}");
     // With a sound engine it goes on from the end of epoch 1, and the failure is gone from the record.
     ready(resume(&run, Box::new(Silent), go()).unwrap()).run().unwrap();
     assert!(!fs::read_to_string(run.join(EVENTS)).unwrap().contains("failed"));
