@@ -259,6 +259,7 @@ fn unknown_names_get_the_nearest_one() {
     let set = |setting| ["search", "--set", setting];
     refused(&set("training.batch_sise=3"), "unknown key `training.batch_sise`", "did you mean `training.batch_size`?");
     refused(&set("batch_size=3"), "unknown key `batch_size`", "did you mean `training.batch_size`?");
+    refused(&set("learning_rate=1"), "unknown key `learning_rate`", "did you mean `training.learning_rate`?");
     refused(
         &set("strategy.hpe-darts.importance_images=3"),
         "unknown key `strategy.hpe-darts.importance_images`",
@@ -289,6 +290,12 @@ fn settings_that_make_no_search_are_refused_with_their_values() {
     );
     refused(&set("training.batch_size=1000"), "batch 1000 does not fit", "a batch of at most 718 fits");
     refused(&set("training.batch_size=0"), "training.batch_size = 0, expected at least 1", "");
+    refused(
+        &set("supernet.channels=9000000000000000000"),
+        "supernet.channels = 9000000000000000000, expected at most",
+        "",
+    );
+    refused(&set("supernet.cells_per_stage=1000000"), "supernet.cells_per_stage = 1000000, expected at most 100", "");
     refused(&set("training.learning_rate=-1"), "training.learning_rate = -1, expected more than 0", "");
     refused(&set("threads=0"), "threads = 0, expected at least 1", "");
     refused(&set("strategy.hpe-darts.relaxation=softmix"), "unknown variant `softmix`", "");

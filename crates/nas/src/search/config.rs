@@ -24,7 +24,7 @@ pub use layers::{PRESETS, Preset, Request};
 /// | `space` | `nas-bench-201` | a name of `hpe-darts list spaces` | |
 /// | `dataset` | `digits` | a name of `hpe-darts list datasets` | |
 /// | `seed` | 0 | | of everything random: initial weights, order, augmentation, samples |
-/// | `threads` | all cores | >= 1 | results do not depend on it |
+/// | `threads` | all cores | 1 to 1024 | results do not depend on it |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -76,8 +76,8 @@ pub struct DataConfig {
 ///
 /// | name | default | range | source |
 /// |---|---|---|---|
-/// | `channels` | 16 | `C`, >= 1, of the first stage | NAS-Bench-201 |
-/// | `cells_per_stage` | 5 | `N`, >= 1 | NAS-Bench-201 |
+/// | `channels` | 16 | `C`, 1 to 1024, of the first stage | NAS-Bench-201 |
+/// | `cells_per_stage` | 5 | `N`, 1 to 100 | NAS-Bench-201 |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SupernetConfig {
@@ -221,9 +221,14 @@ impl Config {
         if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return Err(ConfigError::range(key, 0, "at least 1"));
         }
-        const MOST_THREADS: usize = 1024;
-        if threads > MOST_THREADS {
-            return Err(ConfigError::range("threads", threads, &format!("at most {MOST_THREADS}")));
+        // Beyond these a slip of the keyboard would end in a failed allocation, not in a message.
+        let limits = [
+            ("threads", threads, 1024),
+            ("supernet.channels", self.supernet.channels, 1024),
+            ("supernet.cells_per_stage", self.supernet.cells_per_stage, 100),
+        ];
+        if let Some((key, count, most)) = limits.iter().find(|(_, count, most)| count > most) {
+            return Err(ConfigError::range(key, count, &format!("at most {most}")));
         }
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let checks = [

@@ -19,12 +19,14 @@ fn collect(prefix: &str, table: &Table, keys: &mut Vec<String>) {
     }
 }
 
-/// What may have been meant by an unknown key: one of the same name in another table, a sibling spelled nearly like it,
-/// or any key spelled nearly like it.
+/// What may have been meant by an unknown key: one of the same name in another table (of several the least deep one), a
+/// sibling spelled nearly like it, any key or, for a bare name, any name spelled nearly like it.
 pub(super) fn nearest_key(given: &str, known: &[String]) -> Option<String> {
     let (table, name) = split(given);
     let words = |key: &str| format!("_{}", key.replace(['.', '-'], "_"));
-    let same = known.iter().find(|k| split(k).1 == name);
+    let depth = |key: &&String| key.matches('.').count();
+    let named = |name: &str| known.iter().filter(|k| split(k).1 == name).min_by_key(depth);
+    let same = named(name);
     let elsewhere = same.or_else(|| known.iter().find(|k| words(k).ends_with(&words(name))));
     let sibling = || {
         let names = known.iter().map(|k| split(k)).filter(|(t, _)| *t == table).map(|(_, n)| n);
@@ -32,7 +34,11 @@ pub(super) fn nearest_key(given: &str, known: &[String]) -> Option<String> {
         Some(if table.is_empty() { name.to_owned() } else { format!("{table}.{name}") })
     };
     let anywhere = || suggest::nearest(given, known.iter().map(String::as_str)).map(str::to_owned);
-    elsewhere.cloned().or_else(sibling).or_else(anywhere).map(|k| did_you_mean(&k))
+    let bare = || {
+        let names = known.iter().map(|k| split(k).1).filter(|_| table.is_empty());
+        named(suggest::nearest(name, names)?).cloned()
+    };
+    elsewhere.cloned().or_else(sibling).or_else(anywhere).or_else(bare).map(|k| did_you_mean(&k))
 }
 
 fn split(key: &str) -> (&str, &str) {
@@ -56,12 +62,17 @@ mod tests {
     #[test]
     fn what_may_have_been_meant() {
         let known =
-            ["seed", "x.proxy_batch_size", "training.batch_size", "strategy.x.pop", "strategy.x.importance.images"]
-                .map(str::to_owned);
+            ["seed", "x.proxy_batch_size", "strategy.x.pop", "strategy.x.importance.images", "strategy.x.adam.rate"]
+                .into_iter()
+                .chain(["training.batch_size", "training.rate", "training.momentum"])
+                .map(str::to_owned)
+                .collect::<Vec<_>>();
         let nearest = |given| nearest_key(given, &known);
         assert_eq!(nearest("training.batch_sise").unwrap(), "did you mean `training.batch_size`?");
         assert_eq!(nearest("batch_size").unwrap(), "did you mean `training.batch_size`?");
         assert_eq!(nearest("strategy.x.importance_images").unwrap(), "did you mean `strategy.x.importance.images`?");
+        assert_eq!(nearest("rate").unwrap(), "did you mean `training.rate`?");
+        assert_eq!(nearest("momentums").unwrap(), "did you mean `training.momentum`?");
         assert_eq!(nearest("sead").unwrap(), "did you mean `seed`?");
         assert_eq!(nearest("weather"), None);
     }
