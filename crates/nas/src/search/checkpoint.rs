@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{clock::PhaseSeconds, numbers::Number};
-use crate::supernet::Mask;
+use crate::{files::sync_folder, supernet::Mask};
 
 /// Version of the checkpoint's format.
 pub(super) const CHECKPOINT_VERSION: u32 = 1;
@@ -224,16 +224,6 @@ pub(super) fn none_written(run: &Path) -> bool {
 /// The folder of the newest checkpoint.
 pub(super) fn folder(run: &Path) -> PathBuf {
     run.join(CURRENT)
-}
-
-#[cfg(unix)]
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_folder(_folder: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]

@@ -84,11 +84,6 @@ impl Mask {
     pub fn alive(&self) -> impl Iterator<Item = OpAt> {
         self.places().filter(|&at| self[at])
     }
-
-    /// The alive operations of one edge.
-    pub fn alive_on(&self, edge: usize) -> impl Iterator<Item = usize> {
-        self.row(edge).iter().enumerate().filter_map(|(op, &alive)| alive.then_some(op))
-    }
 }
 
 impl<T> Index<OpAt> for PerOp<T> {
@@ -131,7 +126,6 @@ mod tests {
         let mut mask = Mask::filled(2, 3, true);
         mask[(1, 0)] = false;
         assert_eq!(mask.alive().collect::<Vec<_>>(), [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2)]);
-        assert_eq!(mask.alive_on(1).collect::<Vec<_>>(), [1, 2]);
         let json = serde_json::to_string(&mask).unwrap();
         assert_eq!(json, "[[true,true,true],[false,true,true]]");
         assert_eq!(serde_json::from_str::<Mask>(&json).unwrap(), mask);
