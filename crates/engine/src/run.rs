@@ -9,7 +9,7 @@ use crate::buffer::Buf;
 use crate::kernels::matmul::{self, Output, Taps};
 use crate::kernels::panel::Panels;
 use crate::kernels::reference;
-use crate::simd::Isa;
+use crate::simd::{Isa, fence};
 
 /// Chunks that a batch is cut into, whatever the number of threads: sums are taken per chunk and added in order, so
 /// results do not depend on it.
@@ -44,6 +44,7 @@ impl Exec {
     ///
     /// # Safety
     /// As there.
+    #[allow(clippy::too_many_arguments)]
     pub(crate) unsafe fn weight_grad(
         self,
         taps: &Taps,
@@ -52,14 +53,15 @@ impl Exec {
         dy_step: (usize, usize),
         panels: &Panels,
         dw: *mut f32,
+        accumulate: bool,
     ) {
         debug_assert_eq!(taps.len(), panels.k);
         // SAFETY: the caller's contract; `isa` was detected.
         unsafe {
             if self.reference {
-                reference::weight_grad(taps, src, dy, dy_step.0, dy_step.1, panels, dw);
+                reference::weight_grad(taps, src, dy, dy_step.0, dy_step.1, panels, dw, accumulate);
             } else {
-                matmul::weight_grad(self.isa, taps, src, dy, dy_step.0, dy_step.1, panels, dw);
+                matmul::weight_grad(self.isa, taps, src, dy, dy_step.0, dy_step.1, panels, dw, accumulate);
             }
         }
     }
@@ -109,7 +111,7 @@ impl Run<'_> {
         self.each_chunk_sum(scratch, 0, |images, arena, _| f(images, arena))
     }
 
-    /// As [`Run::each_chunk`]; `f` also adds to `partial` zeros of its chunk's own, summed later by [`Run::sum_partials`].
+    /// As [`Run::each_chunk`]; `f` also writes `partial` values of its chunk's own, summed later by [`Run::sum_partials`].
     pub(crate) fn each_chunk_sum<T: Send>(
         &self,
         scratch: usize,
@@ -127,9 +129,10 @@ impl Run<'_> {
                 let mut sums = lock(&self.memory.partials[c]);
                 if partial > 0 {
                     sums.ensure(partial);
-                    sums.fill(0.0);
                 }
-                f(images, &mut Arena { rest: &mut buf }, if partial > 0 { &mut sums } else { &mut [] })
+                let result = f(images, &mut Arena { rest: &mut buf }, if partial > 0 { &mut sums } else { &mut [] });
+                fence();
+                result
             })
             .collect()
     }
@@ -148,6 +151,11 @@ impl Run<'_> {
         });
         f(&first[..len])
     }
+}
+
+/// A chunk's images in blocks of at most `per`.
+pub(crate) fn blocks(images: Range<usize>, per: usize) -> impl Iterator<Item = Range<usize>> {
+    images.clone().step_by(per).map(move |first| first..images.end.min(first + per))
 }
 
 /// Hands out pieces of a thread's scratch buffer.

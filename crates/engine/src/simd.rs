@@ -49,14 +49,6 @@ impl Isa {
         }
         &[Isa::Portable]
     }
-
-    /// Blocks of 16 output channels that one weight panel holds.
-    pub(crate) fn panel_blocks(self) -> usize {
-        match self {
-            Isa::Avx512 => 2,
-            Isa::Avx2 | Isa::Portable => 1,
-        }
-    }
 }
 
 impl fmt::Display for Isa {
@@ -86,6 +78,8 @@ pub(crate) trait Simd: Copy {
     const LANES: usize;
     unsafe fn load(p: *const f32) -> Self::V;
     unsafe fn store(p: *mut f32, v: Self::V);
+    /// As `store`, past the caches; `p` is aligned to a vector. [`fence`] follows the last one.
+    unsafe fn stream(p: *mut f32, v: Self::V);
     unsafe fn splat(x: f32) -> Self::V;
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
@@ -98,6 +92,15 @@ pub(crate) trait Simd: Copy {
     unsafe fn where_positive(x: Self::V, v: Self::V) -> Self::V;
     /// Bit `i` set where lane `i` is greater than 0.
     unsafe fn positive_bits(x: Self::V) -> u32;
+}
+
+/// Orders what was streamed before what this thread writes next: threads that synchronise with it then see it.
+pub(crate) fn fence() {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: SSE is part of x86-64.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
 }
 
 /// `[f32; 8]`, left to the compiler.
@@ -126,6 +129,11 @@ impl Simd for Portable {
     unsafe fn store(p: *mut f32, v: [f32; 8]) {
         // SAFETY: valid for 8 values by contract.
         unsafe { p.cast::<[f32; 8]>().write_unaligned(v) }
+    }
+    #[inline(always)]
+    unsafe fn stream(p: *mut f32, v: [f32; 8]) {
+        // SAFETY: valid for 8 values by contract.
+        unsafe { Self::store(p, v) }
     }
     #[inline(always)]
     unsafe fn splat(x: f32) -> [f32; 8] {
@@ -180,7 +188,7 @@ mod x86 {
 
     // SAFETY of every block below: the trait's contract, features present and pointers valid for LANES values.
     macro_rules! simd {
-        ($t:ty, $v:ty, $lanes:literal, $load:ident, $store:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident, $fma:ident,
+        ($t:ty, $v:ty, $lanes:literal, $load:ident, $store:ident, $stream:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident, $fma:ident,
          relu: |$ra:ident| $relu:expr, positive: |$px:ident, $pv:ident| $pos:expr, bits: |$bx:ident| $bits:expr) => {
             impl Simd for $t {
                 type V = $v;
@@ -194,6 +202,11 @@ mod x86 {
                 unsafe fn store(p: *mut f32, v: $v) {
                     // SAFETY: see above.
                     unsafe { $store(p, v) }
+                }
+                #[inline(always)]
+                unsafe fn stream(p: *mut f32, v: $v) {
+                    // SAFETY: see above; aligned by contract.
+                    unsafe { $stream(p, v) }
                 }
                 #[inline(always)]
                 unsafe fn splat(x: f32) -> $v {
@@ -239,12 +252,12 @@ mod x86 {
         };
     }
     // The second operand of max is returned where one of them is NaN, so the value comes second.
-    simd!(Avx2, __m256, 8, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps, _mm256_add_ps, _mm256_sub_ps,
+    simd!(Avx2, __m256, 8, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_stream_ps, _mm256_set1_ps, _mm256_add_ps, _mm256_sub_ps,
         _mm256_mul_ps, _mm256_fmadd_ps,
         relu: |a| _mm256_max_ps(_mm256_setzero_ps(), a),
         positive: |x, v| _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x, _mm256_setzero_ps()), v),
         bits: |x| _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x, _mm256_setzero_ps())) as u32);
-    simd!(Avx512, __m512, 16, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps, _mm512_add_ps, _mm512_sub_ps,
+    simd!(Avx512, __m512, 16, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_stream_ps, _mm512_set1_ps, _mm512_add_ps, _mm512_sub_ps,
         _mm512_mul_ps, _mm512_fmadd_ps,
         relu: |a| _mm512_max_ps(_mm512_setzero_ps(), a),
         positive: |x, v| _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, _mm512_setzero_ps()), v),

@@ -354,21 +354,19 @@ unsafe fn positive_code_generic<S: Simd>(
 ) {
     // SAFETY: the contract of `positive_code`.
     unsafe {
-        let mut o = 0;
-        for _ in 0..pixels {
-            let mut c = 0;
-            while c < channels {
+        for c in (0..channels).step_by(16) {
+            let mut coefficients = [(S::splat(0.0), S::splat(0.0)); 2];
+            for (i, (a, b)) in coefficients[..16 / S::LANES].iter_mut().enumerate() {
+                (*a, *b) = (S::load(scale.add(c + i * S::LANES)), S::load(shift.add(c + i * S::LANES)));
+            }
+            for px in 0..pixels {
+                let o = px * channels + c;
                 let mut bits = 0;
-                let mut lane = 0;
-                while lane < 16 {
-                    let v =
-                        S::fma(S::load(src.add(o + lane)), S::load(scale.add(c + lane)), S::load(shift.add(c + lane)));
-                    bits |= S::positive_bits(v) << lane;
-                    lane += S::LANES;
+                for (i, &(a, b)) in coefficients[..16 / S::LANES].iter().enumerate() {
+                    let v = S::fma(S::load(src.add(o + i * S::LANES)), a, b);
+                    bits |= S::positive_bits(v) << (i * S::LANES);
                 }
                 *code.add(o / 16) = bits as u16;
-                o += 16;
-                c += 16;
             }
         }
     }

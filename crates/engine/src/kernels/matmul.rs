@@ -73,7 +73,17 @@ pub(crate) struct Output<'a> {
     pub(crate) step: usize,
     /// Add to what is there.
     pub(crate) accumulate: bool,
+    /// Write past the caches, where nobody reads it soon; blocks then start at multiples of 64 bytes, and a
+    /// [`crate::simd::fence`] must follow.
+    pub(crate) stream: bool,
     pub(crate) moments: Option<Moments>,
+}
+
+impl<'a> Output<'a> {
+    /// One position, overwritten; other fields by `..`.
+    pub(crate) fn to(blocks: &'a [*mut f32]) -> Self {
+        Output { blocks, step: 0, accumulate: false, stream: false, moments: None }
+    }
 }
 
 /// Pointers to the first tap of `M` consecutive positions; advances the cursor.
@@ -135,8 +145,7 @@ unsafe fn conv_panel<S: Simd, const N: usize>(
     src: *const f32,
     weights: *const f32,
     out: &[*mut f32; N],
-    step: usize,
-    add: bool,
+    Output { step, accumulate: add, stream, .. }: Output<'_>,
     moments: Option<([*const f32; N], [*mut f32; N], usize)>,
 ) {
     // SAFETY: the contract of `conv`.
@@ -165,7 +174,12 @@ unsafe fn conv_panel<S: Simd, const N: usize>(
                 accumulate::<S, $m, N>(taps, &p, weights, &mut acc);
                 for m in 0..$m {
                     for n in 0..N {
-                        S::store(out[n].add((done + m) * step), acc[m][n]);
+                        let to = out[n].add((done + m) * step);
+                        if stream {
+                            S::stream(to, acc[m][n]);
+                        } else {
+                            S::store(to, acc[m][n]);
+                        }
                     }
                 }
                 if moments.is_some() {
@@ -181,7 +195,7 @@ unsafe fn conv_panel<S: Simd, const N: usize>(
             }};
         }
         if S::LANES == 16 {
-            while done + 12 <= total {
+            while N < 3 && done + 12 <= total && done + 16 != total {
                 block!(12);
             }
             while done + 8 <= total {
@@ -223,20 +237,28 @@ pub(crate) unsafe fn conv_generic<S: Simd>(
         while b < blocks {
             let w = weights.add(panels.block(b).0);
             let moment = |c: usize| out.moments.map(|m| (m.pivot.add(c), m.sums.add(c)));
-            if S::LANES == BLOCK && panels.blocks == 2 && b + 2 <= blocks {
+            if S::LANES == BLOCK && panels.blocks == 3 {
+                let m = out.moments.map(|m| {
+                    let at = [0, 1, 2].map(|i| (b + i) * BLOCK);
+                    (at.map(|c| m.pivot.add(c)), at.map(|c| m.sums.add(c)), panels.columns)
+                });
+                let o = [out.blocks[b], out.blocks[b + 1], out.blocks[b + 2]];
+                conv_panel::<S, 3>(taps, src, w, &o, *out, m);
+                b += 3;
+            } else if S::LANES == BLOCK && panels.blocks == 2 && b + 2 <= blocks {
                 let m = moment(b * BLOCK).zip(moment((b + 1) * BLOCK));
                 let m = m.map(|(x, y)| ([x.0, y.0], [x.1, y.1], panels.columns));
-                conv_panel::<S, 2>(taps, src, w, &[out.blocks[b], out.blocks[b + 1]], out.step, out.accumulate, m);
+                conv_panel::<S, 2>(taps, src, w, &[out.blocks[b], out.blocks[b + 1]], *out, m);
                 b += 2;
             } else if S::LANES == BLOCK {
                 let m = moment(b * BLOCK).map(|x| ([x.0], [x.1], panels.columns));
-                conv_panel::<S, 1>(taps, src, w, &[out.blocks[b]], out.step, out.accumulate, m);
+                conv_panel::<S, 1>(taps, src, w, &[out.blocks[b]], *out, m);
                 b += 1;
             } else {
                 let m = moment(b * BLOCK).zip(moment(b * BLOCK + S::LANES));
                 let m = m.map(|(x, y)| ([x.0, y.0], [x.1, y.1], panels.columns));
                 let o = out.blocks[b];
-                conv_panel::<S, 2>(taps, src, w, &[o, o.add(S::LANES)], out.step, out.accumulate, m);
+                conv_panel::<S, 2>(taps, src, w, &[o, o.add(S::LANES)], *out, m);
                 b += 1;
             }
         }
@@ -259,13 +281,16 @@ unsafe fn grad_block<S: Simd, const M: usize, const N: usize>(
     dy_column: usize,
     rows: usize,
     dw: *mut f32,
+    add: bool,
 ) {
     // SAFETY: the contract of `weight_grad`.
     unsafe {
         let mut acc = [[S::splat(0.0); N]; M];
-        for m in 0..M {
-            for n in 0..N {
-                acc[m][n] = S::load(dw.add((m * N + n) * S::LANES));
+        if add {
+            for m in 0..M {
+                for n in 0..N {
+                    acc[m][n] = S::load(dw.add((m * N + n) * S::LANES));
+                }
             }
         }
         for y in 0..rows {
@@ -302,6 +327,7 @@ unsafe fn grad_panel<S: Simd, const N: usize>(
     dy_column: usize,
     rows: usize,
     dw: *mut f32,
+    add: bool,
 ) {
     let width = N * S::LANES;
     for segment in 0..taps.segments {
@@ -318,13 +344,14 @@ unsafe fn grad_panel<S: Simd, const N: usize>(
                         dy_column,
                         rows,
                         dw.add((segment * taps.segment_len + k) * width),
+                        add,
                     );
                 }
                 k += $m;
             }};
         }
         if S::LANES == 16 {
-            while k + 12 <= taps.segment_len {
+            while N < 3 && k + 12 <= taps.segment_len && k + 16 != taps.segment_len {
                 block!(12);
             }
             while k + 8 <= taps.segment_len {
@@ -353,6 +380,7 @@ pub(crate) unsafe fn weight_grad_generic<S: Simd>(
     dy_column: usize,
     panels: &Panels,
     dw: *mut f32,
+    accumulate: bool,
 ) {
     // A few rows at a time: source and dy then stay in the first-level cache for all taps and columns.
     let per = (16 * 1024 / 4 / (taps.width * (taps.column + dy_column)).max(1)).clamp(1, taps.height.max(1));
@@ -367,14 +395,17 @@ pub(crate) unsafe fn weight_grad_generic<S: Simd>(
             while b < blocks {
                 let w = dw.add(panels.block(b).0);
                 let g = g.add(b * BLOCK);
-                if S::LANES == BLOCK && panels.blocks == 2 && b + 2 <= blocks {
-                    grad_panel::<S, 2>(taps, s, g, dy_row, dy_column, rows, w);
+                if S::LANES == BLOCK && panels.blocks == 3 {
+                    grad_panel::<S, 3>(taps, s, g, dy_row, dy_column, rows, w, accumulate || row > 0);
+                    b += 3;
+                } else if S::LANES == BLOCK && panels.blocks == 2 && b + 2 <= blocks {
+                    grad_panel::<S, 2>(taps, s, g, dy_row, dy_column, rows, w, accumulate || row > 0);
                     b += 2;
                 } else if S::LANES == BLOCK {
-                    grad_panel::<S, 1>(taps, s, g, dy_row, dy_column, rows, w);
+                    grad_panel::<S, 1>(taps, s, g, dy_row, dy_column, rows, w, accumulate || row > 0);
                     b += 1;
                 } else {
-                    grad_panel::<S, 2>(taps, s, g, dy_row, dy_column, rows, w);
+                    grad_panel::<S, 2>(taps, s, g, dy_row, dy_column, rows, w, accumulate || row > 0);
                     b += 1;
                 }
             }
@@ -384,6 +415,6 @@ pub(crate) unsafe fn weight_grad_generic<S: Simd>(
 }
 
 dispatch! {
-    /// `dw += taps(src)^T * dy`; `dw` packed as `panels` says, `dy` `[columns]` per position with the given distances.
-    weight_grad(taps: &Taps, src: *const f32, dy: *const f32, dy_row: usize, dy_column: usize, panels: &Panels, dw: *mut f32) = weight_grad_generic
+    /// `dw (+)= taps(src)^T * dy`; `dw` packed as `panels` says, `dy` `[columns]` per position with the given distances.
+    weight_grad(taps: &Taps, src: *const f32, dy: *const f32, dy_row: usize, dy_column: usize, panels: &Panels, dw: *mut f32, accumulate: bool) = weight_grad_generic
 }

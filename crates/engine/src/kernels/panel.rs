@@ -1,7 +1,7 @@
 //! Packed weights: the layout that the matrix kernels read and write.
 //!
-//! A `[K, columns]` matrix, columns a multiple of [`BLOCK`], is stored as panels of one or two blocks of 16 columns
-//! (`Isa::panel_blocks`), each panel `[K][width]` contiguous; the last panel may be narrower.
+//! A `[K, columns]` matrix, columns a multiple of [`BLOCK`], is stored as panels of one to three blocks of 16 columns,
+//! as many as the registers hold well, each panel `[K][width]` contiguous; the last panel may be narrower.
 
 use crate::simd::Isa;
 
@@ -27,7 +27,12 @@ pub(crate) struct Panels {
 impl Panels {
     pub(crate) fn new(isa: Isa, k: usize, columns: usize) -> Self {
         debug_assert_eq!(columns % BLOCK, 0);
-        Panels { k, columns, blocks: isa.panel_blocks() }
+        let blocks = match isa {
+            Isa::Avx512 if (columns / BLOCK).is_multiple_of(3) => 3,
+            Isa::Avx512 => 2,
+            Isa::Avx2 | Isa::Portable => 1,
+        };
+        Panels { k, columns, blocks }
     }
 
     /// Values of the whole matrix.

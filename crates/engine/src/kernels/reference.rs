@@ -46,6 +46,7 @@ pub(crate) unsafe fn weight_grad(
     dy_column: usize,
     panels: &Panels,
     dw: *mut f32,
+    accumulate: bool,
 ) {
     for k in 0..taps.len() {
         let (segment, at) = (k / taps.segment_len, k % taps.segment_len);
@@ -54,7 +55,7 @@ pub(crate) unsafe fn weight_grad(
             // SAFETY: taps, gradients and weights are valid by contract.
             unsafe {
                 let d = dw.add(start + k * step + column % BLOCK);
-                let mut sum = f64::from(*d);
+                let mut sum = if accumulate { f64::from(*d) } else { 0.0 };
                 for y in 0..taps.height {
                     for x in 0..taps.width {
                         let s = src.add(y * taps.row + x * taps.column + segment * taps.segment_step + at);

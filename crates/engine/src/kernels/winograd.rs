@@ -4,6 +4,7 @@
 //! Networks", arXiv:1509.09308). A transformed tensor is `[36 points][tiles][channels]`; a point is `point_step` values,
 //! padded so that points do not fall into the same cache sets.
 
+use super::elementwise::NormGrad;
 use super::matmul::{Moments, Output, Taps, conv_generic, weight_grad_generic};
 use super::panel::{BLOCK, Panels};
 use crate::simd::{Simd, dispatch};
@@ -28,10 +29,31 @@ impl Tiling {
     pub(crate) fn tiles(&self) -> usize {
         self.down * self.across
     }
+    /// Every tile and every vector of its channels.
+    #[inline(always)]
+    fn each<S: Simd>(&self, channels: usize) -> impl Iterator<Item = Tile> {
+        let (across, vectors) = (self.across, channels / S::LANES);
+        (0..self.tiles() * vectors).map(move |k| {
+            let index = k / vectors;
+            Tile { index, y: index / across * 4, x: index % across * 4, channel: k % vectors * S::LANES }
+        })
+    }
     /// Rows and columns of the padded image: border 1 above and left, enough below and right for the last tile.
     pub(crate) fn padded(&self) -> (usize, usize) {
         (4 * self.down + 2, 4 * self.across + 2)
     }
+}
+
+/// One vector of channels of one tile.
+#[derive(Clone, Copy)]
+struct Tile {
+    /// Of the image's tiles.
+    index: usize,
+    /// Top left output pixel.
+    y: usize,
+    x: usize,
+    /// First channel.
+    channel: usize,
 }
 
 /// Distance between the points of a transformed tensor.
@@ -146,6 +168,29 @@ unsafe fn weight_adjoint_1d<S: Simd>(x: [S::V; 6]) -> [S::V; 3] {
     }
 }
 
+/// `L x L^T` of a square `x` of `$from` rows, `$to` rows in the result: `$at` are its entries, `$one` maps a column by `L`.
+/// A macro, because a closure would not be compiled for the instruction set of the kernel around it.
+macro_rules! both_ways {
+    ($s:ident, $from:literal to $to:literal, $one:ident, |$i:ident, $j:ident| $at:expr) => {{
+        let mut rows = [[$s::splat(0.0); $from]; $to];
+        for $j in 0..$from {
+            let mut column = [$s::splat(0.0); $from];
+            for $i in 0..$from {
+                column[$i] = $at;
+            }
+            let column = $one::<$s>(column);
+            for i in 0..$to {
+                rows[i][$j] = column[i];
+            }
+        }
+        let mut out = [[$s::splat(0.0); $to]; $to];
+        for i in 0..$to {
+            out[i] = $one::<$s>(rows[i]);
+        }
+        out
+    }};
+}
+
 #[inline(always)]
 unsafe fn weights_generic<S: Simd>(w: *const f32, from: &Panels, u: *mut f32, to: &Panels) {
     let inputs = to.k;
@@ -154,23 +199,13 @@ unsafe fn weights_generic<S: Simd>(w: *const f32, from: &Panels, u: *mut f32, to
         for b in 0..to.columns / BLOCK {
             let ((f, fstep), (t, tstep)) = (from.block(b), to.block(b));
             for a in 0..inputs {
-                let mut lane = 0;
-                while lane < BLOCK {
-                    let tap = |i: usize| S::load(w.add(f + (i * inputs + a) * fstep + lane));
-                    let mut rows = [[S::splat(0.0); 3]; 6];
-                    for j in 0..3 {
-                        let column = weight_1d::<S>([tap(j), tap(3 + j), tap(6 + j)]);
-                        for i in 0..6 {
-                            rows[i][j] = column[i];
-                        }
+                for lane in (0..BLOCK).step_by(S::LANES) {
+                    let tap = w.add(f + a * fstep + lane);
+                    let points =
+                        both_ways!(S, 3 to 6, weight_1d, |i, j| S::load(tap.add((3 * i + j) * inputs * fstep)));
+                    for (p, &v) in points.as_flattened().iter().enumerate() {
+                        S::store(u.add(p * to.len() + t + a * tstep + lane), v);
                     }
-                    for (i, row) in rows.into_iter().enumerate() {
-                        let r = weight_1d::<S>(row);
-                        for (j, r) in r.into_iter().enumerate() {
-                            S::store(u.add((i * 6 + j) * to.len() + t + a * tstep + lane), r);
-                        }
-                    }
-                    lane += S::LANES;
                 }
             }
         }
@@ -190,30 +225,13 @@ unsafe fn weights_adjoint_generic<S: Simd>(du: *const f32, from: &Panels, dw: *m
         for b in 0..from.columns / BLOCK {
             let ((f, fstep), (t, tstep)) = (from.block(b), to.block(b));
             for a in 0..inputs {
-                let mut lane = 0;
-                while lane < BLOCK {
-                    let point = |p: usize| S::load(du.add(p * from.len() + f + a * fstep + lane));
-                    let mut rows = [[S::splat(0.0); 6]; 3];
-                    for j in 0..6 {
-                        let c = weight_adjoint_1d::<S>([
-                            point(j),
-                            point(6 + j),
-                            point(12 + j),
-                            point(18 + j),
-                            point(24 + j),
-                            point(30 + j),
-                        ]);
-                        for i in 0..3 {
-                            rows[i][j] = c[i];
-                        }
+                for lane in (0..BLOCK).step_by(S::LANES) {
+                    let du = du.add(f + a * fstep + lane);
+                    let taps =
+                        both_ways!(S, 6 to 3, weight_adjoint_1d, |i, j| S::load(du.add((6 * i + j) * from.len())));
+                    for (i, &v) in taps.as_flattened().iter().enumerate() {
+                        S::store(dw.add(t + (i * inputs + a) * tstep + lane), v);
                     }
-                    for (i, row) in rows.into_iter().enumerate() {
-                        let r = weight_adjoint_1d::<S>(row);
-                        for (j, r) in r.into_iter().enumerate() {
-                            S::store(dw.add(t + ((i * 3 + j) * inputs + a) * tstep + lane), r);
-                        }
-                    }
-                    lane += S::LANES;
                 }
             }
         }
@@ -237,28 +255,12 @@ unsafe fn input_generic<S: Simd>(
     let row = tiling.padded().1 * channels;
     // SAFETY: the contract of `input`.
     unsafe {
-        for ty in 0..tiling.down {
-            for tx in 0..tiling.across {
-                let t = first + ty * tiling.across + tx;
-                let mut c = 0;
-                while c < channels {
-                    let d = src.add(ty * 4 * row + tx * 4 * channels + c);
-                    let mut m = [[S::splat(0.0); 6]; 6];
-                    for j in 0..6 {
-                        let at = |i: usize| S::load(d.add(i * row + j * channels));
-                        let q = input_1d::<S>([at(0), at(1), at(2), at(3), at(4), at(5)]);
-                        for i in 0..6 {
-                            m[i][j] = q[i];
-                        }
-                    }
-                    for (i, m) in m.into_iter().enumerate() {
-                        let q = input_1d::<S>(m);
-                        for (j, q) in q.into_iter().enumerate() {
-                            S::store(v.add((i * 6 + j) * step + t * channels + c), q);
-                        }
-                    }
-                    c += S::LANES;
-                }
+        for tile in tiling.each::<S>(channels) {
+            let d = src.add(tile.y * row + tile.x * channels + tile.channel);
+            let points = both_ways!(S, 6 to 6, input_1d, |i, j| S::load(d.add(i * row + j * channels)));
+            let v = v.add((first + tile.index) * channels + tile.channel);
+            for (p, &q) in points.as_flattened().iter().enumerate() {
+                S::store(v.add(p * step), q);
             }
         }
     }
@@ -279,31 +281,21 @@ unsafe fn input_adjoint_generic<S: Simd>(
     first: usize,
     step: usize,
 ) {
-    let row = tiling.padded().1 * channels;
-    // SAFETY: the contract of `input_adjoint`.
+    let row = tiling.width * channels;
+    // SAFETY: the contract of `input_adjoint`; only pixels of the image are touched.
     unsafe {
-        for ty in 0..tiling.down {
-            for tx in 0..tiling.across {
-                let t = first + ty * tiling.across + tx;
-                let mut c = 0;
-                while c < channels {
-                    let d = dst.add(ty * 4 * row + tx * 4 * channels + c);
-                    let mut m = [[S::splat(0.0); 6]; 6];
-                    for j in 0..6 {
-                        let at = |i: usize| S::load(x.add((i * 6 + j) * step + t * channels + c));
-                        let q = input_adjoint_1d::<S>([at(0), at(1), at(2), at(3), at(4), at(5)]);
-                        for i in 0..6 {
-                            m[i][j] = q[i];
-                        }
+        for tile in tiling.each::<S>(channels) {
+            let x = x.add((first + tile.index) * channels + tile.channel);
+            let pixels = both_ways!(S, 6 to 6, input_adjoint_1d, |i, j| S::load(x.add((6 * i + j) * step)));
+            // Pixel (0, 0) of the result is one above and left of the tile's outputs: a border that the image lacks.
+            let d = dst.wrapping_add(tile.y * row + tile.x * channels + tile.channel);
+            for (i, pixels) in pixels.into_iter().enumerate() {
+                for (j, q) in pixels.into_iter().enumerate() {
+                    let (y, x) = (tile.y + i, tile.x + j);
+                    if y >= 1 && y <= tiling.height && x >= 1 && x <= tiling.width {
+                        let d = d.wrapping_add(i * row + j * channels).wrapping_sub(row + channels);
+                        S::store(d, S::add(S::load(d), q));
                     }
-                    for (i, m) in m.into_iter().enumerate() {
-                        let q = input_adjoint_1d::<S>(m);
-                        for (j, q) in q.into_iter().enumerate() {
-                            let d = d.add(i * row + j * channels);
-                            S::store(d, S::add(S::load(d), q));
-                        }
-                    }
-                    c += S::LANES;
                 }
             }
         }
@@ -311,53 +303,59 @@ unsafe fn input_adjoint_generic<S: Simd>(
 }
 
 dispatch! {
-    /// Adds `B x B^T` of every tile into a padded image: the adjoint of [`input`]. The image must start as zeros.
+    /// Adds `B x B^T` of every tile to `dst: [H, W, channels]`: the adjoint of [`input`] after padding.
     input_adjoint(x: *const f32, tiling: &Tiling, channels: usize, dst: *mut f32, first: usize, step: usize) = input_adjoint_generic
 }
 
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 unsafe fn output_adjoint_generic<S: Simd>(
-    dy: *const f32,
+    g: *const f32,
+    y: *const f32,
+    coefficients: NormGrad,
     tiling: &Tiling,
     channels: usize,
     z: *mut f32,
+    columns: usize,
     first: usize,
     step: usize,
 ) {
-    let row = tiling.padded().1 * channels;
-    // SAFETY: the contract of `output_adjoint`.
+    let row = tiling.width * channels;
+    // SAFETY: the contract of `output_adjoint`; only pixels of the image are read.
     unsafe {
-        for ty in 0..tiling.down {
-            for tx in 0..tiling.across {
-                let t = first + ty * tiling.across + tx;
-                let mut c = 0;
-                while c < channels {
-                    // The border of 1 is skipped: outputs start at padded position (1, 1).
-                    let d = dy.add((ty * 4 + 1) * row + (tx * 4 + 1) * channels + c);
-                    let mut m = [[S::splat(0.0); 4]; 6];
-                    for j in 0..4 {
-                        let at = |i: usize| S::load(d.add(i * row + j * channels));
-                        let q = output_adjoint_1d::<S>([at(0), at(1), at(2), at(3)]);
-                        for i in 0..6 {
-                            m[i][j] = q[i];
+        for tile in tiling.each::<S>(channels) {
+            let load = |p: *const f32| S::load(p.add(tile.channel));
+            let NormGrad { a, b, d, mean } = coefficients;
+            let (a, b, d, mean) = (load(a), load(b), load(d), load(mean));
+            let o = tile.y * row + tile.x * channels + tile.channel;
+            let (g, y) = (g.add(o), y.add(o));
+            let (rows, cols) = (tiling.height - tile.y, tiling.width - tile.x);
+            macro_rules! transformed {
+                ($inside:expr) => {
+                    both_ways!(S, 4 to 6, output_adjoint_1d, |i, j| {
+                        if $inside(i, j) {
+                            let at = i * row + j * channels;
+                            S::fma(S::load(g.add(at)), a, S::fma(S::sub(S::load(y.add(at)), mean), b, d))
+                        } else {
+                            S::splat(0.0)
                         }
-                    }
-                    for (i, m) in m.into_iter().enumerate() {
-                        let q = output_adjoint_1d::<S>(m);
-                        for (j, q) in q.into_iter().enumerate() {
-                            S::store(z.add((i * 6 + j) * step + t * channels + c), q);
-                        }
-                    }
-                    c += S::LANES;
-                }
+                    })
+                };
+            }
+            let whole = rows >= 4 && cols >= 4;
+            let points = if whole { transformed!(|_, _| true) } else { transformed!(|i, j| i < rows && j < cols) };
+            let z = z.add((first + tile.index) * columns + tile.channel);
+            for (p, &q) in points.as_flattened().iter().enumerate() {
+                S::store(z.add(p * step), q);
             }
         }
     }
 }
 
 dispatch! {
-    /// `Z = A dy A^T` of every tile of a padded gradient image (zeros outside the image): the adjoint of [`output`].
-    output_adjoint(dy: *const f32, tiling: &Tiling, channels: usize, z: *mut f32, first: usize, step: usize) = output_adjoint_generic
+    /// `Z = A dy A^T` of every tile, `dy = a * g + b * (y - mean) + d` per channel (see [`NormGrad`]): the adjoint of
+    /// [`output`] after that of the normalisation. `g, y: [H, W, channels]`; `z` as `m` in [`output`].
+    output_adjoint(g: *const f32, y: *const f32, coefficients: NormGrad, tiling: &Tiling, channels: usize, z: *mut f32, columns: usize, first: usize, step: usize) = output_adjoint_generic
 }
 
 #[inline(always)]
@@ -368,58 +366,51 @@ unsafe fn output_generic<S: Simd>(
     tiling: &Tiling,
     channels: usize,
     y: *mut f32,
+    stream: bool,
     first: usize,
     step: usize,
-    moments: Option<(Moments, usize)>,
+    moments: Moments,
+    squares: usize,
 ) {
     let row = tiling.width * channels;
-    let mut c = 0;
-    // SAFETY: the contract of `output`.
+    // Past the caches in whole cache lines only.
+    let stream = stream && S::LANES == BLOCK;
+    // SAFETY: the contract of `output`; only pixels of the image are written.
     unsafe {
-        while c < channels {
-            let (mut s1, mut s2) = (S::splat(0.0), S::splat(0.0));
-            let pivot = moments.map_or(S::splat(0.0), |(p, _)| S::load(p.pivot.add(c)));
-            for ty in 0..tiling.down {
-                for tx in 0..tiling.across {
-                    let t = first + ty * tiling.across + tx;
-                    let mut q = [[S::splat(0.0); 6]; 4];
-                    for j in 0..6 {
-                        let at = |i: usize| S::load(m.add((i * 6 + j) * step + t * columns + c));
-                        let r = output_1d::<S>([at(0), at(1), at(2), at(3), at(4), at(5)]);
-                        for i in 0..4 {
-                            q[i][j] = r[i];
+        for tile in tiling.each::<S>(channels) {
+            let m = m.add((first + tile.index) * columns + tile.channel);
+            let pixels = both_ways!(S, 6 to 4, output_1d, |i, j| S::load(m.add((6 * i + j) * step)));
+            let (rows, cols) = (tiling.height - tile.y, tiling.width - tile.x);
+            let y = y.add(tile.y * row + tile.x * channels + tile.channel);
+            let pivot = S::load(moments.pivot.add(tile.channel));
+            let (sum, square) = (moments.sums.add(tile.channel), moments.sums.add(squares + tile.channel));
+            let (mut s1, mut s2) = (S::load(sum), S::load(square));
+            for (i, pixels) in pixels.into_iter().enumerate() {
+                for (j, q) in pixels.into_iter().enumerate() {
+                    if i < rows && j < cols {
+                        let to = y.add(i * row + j * channels);
+                        if stream {
+                            S::stream(to, q);
+                        } else {
+                            S::store(to, q);
                         }
-                    }
-                    let rows = 4.min(tiling.height - ty * 4);
-                    let cols = 4.min(tiling.width - tx * 4);
-                    for (i, q) in q.into_iter().enumerate() {
-                        let r = output_1d::<S>(q);
-                        for (j, r) in r.into_iter().enumerate() {
-                            if i < rows && j < cols {
-                                S::store(y.add((ty * 4 + i) * row + (tx * 4 + j) * channels + c), r);
-                                let d = S::sub(r, pivot);
-                                s1 = S::add(s1, d);
-                                s2 = S::fma(d, d, s2);
-                            }
-                        }
+                        let d = S::sub(q, pivot);
+                        s1 = S::add(s1, d);
+                        s2 = S::fma(d, d, s2);
                     }
                 }
             }
-            if let Some((p, stride)) = moments {
-                let a = p.sums.add(c);
-                S::store(a, S::add(S::load(a), s1));
-                let b = a.add(stride);
-                S::store(b, S::add(S::load(b), s2));
-            }
-            c += S::LANES;
+            S::store(sum, s1);
+            S::store(square, s2);
         }
     }
 }
 
 dispatch! {
-    /// `y = A^T m A` for one image: tiles `first..` of `m: [36][tiles][columns]`, `channels` of the columns, to `y: [H, W, channels]`.
-    /// `moments`: where to add the sums, and the distance from the sums to the sums of squares.
-    output(m: *const f32, columns: usize, tiling: &Tiling, channels: usize, y: *mut f32, first: usize, step: usize, moments: Option<(Moments, usize)>) = output_generic
+    /// `y = A^T m A` for one image: tiles `first..` of `m: [36][tiles][columns]`, `channels` of the columns, to
+    /// `y: [H, W, channels]`. `stream`: past the caches (`y` then aligned to 64 bytes; a `fence` must follow). `squares`: distance from the sums
+    /// of `moments` to the sums of squares.
+    output(m: *const f32, columns: usize, tiling: &Tiling, channels: usize, y: *mut f32, stream: bool, first: usize, step: usize, moments: Moments, squares: usize) = output_generic
 }
 
 #[inline(always)]
@@ -442,7 +433,7 @@ unsafe fn multiply_generic<S: Simd>(
             for (b, o) in blocks[..n].iter_mut().enumerate() {
                 *o = m.add(p * mstep + b * BLOCK);
             }
-            let out = Output { blocks: &blocks[..n], step: panels.columns, accumulate: false, moments: None };
+            let out = Output { step: panels.columns, ..Output::to(&blocks[..n]) };
             conv_generic::<S>(&taps, v.add(p * vstep), u.add(p * panels.len()), panels, &out);
         }
     }
@@ -466,6 +457,7 @@ unsafe fn multiply_grad_generic<S: Simd>(
     panels: &Panels,
     du: *mut f32,
     tiles: usize,
+    accumulate: bool,
 ) {
     let taps = Taps::rows(tiles, panels.k, panels.k);
     for p in 0..POINTS {
@@ -479,12 +471,13 @@ unsafe fn multiply_grad_generic<S: Simd>(
                 panels.columns,
                 panels,
                 du.add(p * panels.len()),
+                accumulate,
             );
         }
     }
 }
 
 dispatch! {
-    /// `dU[p] += V[p]^T * Z[p]` for the 36 points.
-    multiply_grad(v: *const f32, vstep: usize, z: *const f32, zstep: usize, panels: &Panels, du: *mut f32, tiles: usize) = multiply_grad_generic
+    /// `dU[p] (+)= V[p]^T * Z[p]` for the 36 points.
+    multiply_grad(v: *const f32, vstep: usize, z: *const f32, zstep: usize, panels: &Panels, du: *mut f32, tiles: usize, accumulate: bool) = multiply_grad_generic
 }

@@ -170,7 +170,7 @@ impl Residual {
         let pivot = |group: &ConvGroup, taps: Taps, r: &[f32]| {
             let mut pivot = vec![0f32; t.padded];
             let blocks: Vec<*mut f32> = pivot.chunks_mut(BLOCK).map(<[f32]>::as_mut_ptr).collect();
-            let o = Output { blocks: &blocks, step: 0, accumulate: false, moments: None };
+            let o = Output::to(&blocks);
             let at = middle.0 * taps.row + middle.1 * taps.column;
             // SAFETY: one position inside the padded image.
             unsafe {
@@ -198,11 +198,11 @@ impl Residual {
                     this.pad_from(exec.isa, xi, r);
                     let moments = Moments { pivot: pivot_a.as_ptr(), sums: part.as_mut_ptr() };
                     let (b, s) = (blocks(ya, i), blocks(ys, i));
-                    let o = Output { blocks: &b, step: t.padded, accumulate: false, moments: Some(moments) };
+                    let o = Output { step: t.padded, moments: Some(moments), ..Output::to(&b) };
                     exec.conv(&this.taps_a(), r.as_ptr(), &this.conv_a.forward, &this.conv_a.panels, &o);
                     halve(std::slice::from_raw_parts(xi, f.len()), f, t, half);
                     let taps = Taps::rows(t.pixels(), f.padded, f.padded);
-                    let o = Output { blocks: &s, step: t.padded, accumulate: false, moments: None };
+                    let o = Output { step: t.padded, ..Output::to(&s) };
                     exec.conv(&taps, half.as_ptr(), &this.shortcut.forward, &this.shortcut.panels, &o);
                 }
                 add_f64(&mut sums, part);
@@ -227,7 +227,7 @@ impl Residual {
                     this.pad_middle(exec.isa, ya.at(i * t.len()), r);
                     let moments = Moments { pivot: pivot_b.as_ptr(), sums: part.as_mut_ptr() };
                     let b = blocks(yb, i);
-                    let o = Output { blocks: &b, step: t.padded, accumulate: false, moments: Some(moments) };
+                    let o = Output { step: t.padded, moments: Some(moments), ..Output::to(&b) };
                     exec.conv(&this.taps_b(), r.as_ptr(), &this.conv_b.forward, &this.conv_b.panels, &o);
                 }
                 add_f64(&mut sums, part);
@@ -273,6 +273,7 @@ impl Residual {
         let dw_len = if omega { this.conv_b.panels.len() } else { 0 };
         let room = 2 * Arena::room(this.padded_to()) + Arena::room(t.len());
         run.each_chunk_sum(room, dw_len, |chunk, arena, dw| {
+            let start = chunk.start;
             let r = arena.zeros(this.padded_to());
             let dy = arena.zeros(this.padded_to());
             let dz = arena.take(t.len());
@@ -302,10 +303,11 @@ impl Residual {
                             (row, t.padded),
                             &this.conv_b.panels,
                             dw.as_mut_ptr(),
+                            i > start,
                         );
                     }
                     let blocks: Vec<_> = (0..t.padded / BLOCK).map(|b| dz[b * BLOCK..].as_mut_ptr()).collect();
-                    let out = Output { blocks: &blocks, step: t.padded, accumulate: false, moments: None };
+                    let out = Output { step: t.padded, ..Output::to(&blocks) };
                     exec.conv(&this.taps_b(), dy.as_ptr(), &this.conv_b.backward, &this.conv_b.back_panels, &out);
                     let gz = std::slice::from_raw_parts_mut(gza.at(o), t.len());
                     gz.fill(0.0);
@@ -342,9 +344,10 @@ impl Residual {
         let spread_row = (f.width + 2) * t.padded;
         let spread_len = (f.height + 2) * spread_row;
         let half_len = t.pixels() * f.padded;
-        let (dwa, dws) = if omega { (this.conv_a.panels.len(), this.shortcut.panels.len()) } else { (0, 0) };
+        let (dwa_len, dws_len) = if omega { (this.conv_a.panels.len(), this.shortcut.panels.len()) } else { (0, 0) };
         let room = [this.padded_from(), spread_len, f.len(), half_len, half_len];
-        run.each_chunk_sum(room.iter().map(|&r| Arena::room(r)).sum(), dwa + dws, |chunk, arena, dw| {
+        run.each_chunk_sum(room.iter().map(|&r| Arena::room(r)).sum(), dwa_len + dws_len, |chunk, arena, dw| {
+            let start = chunk.start;
             let r = arena.zeros(room[0]);
             let dy = arena.zeros(room[1]);
             let dr = arena.take(room[2]);
@@ -372,7 +375,8 @@ impl Residual {
                     );
                     if omega {
                         this.pad_from(exec.isa, xi.as_ptr(), r);
-                        exec.weight_grad(&this.taps_a(), r.as_ptr(), inner, step, &this.conv_a.panels, dw.as_mut_ptr());
+                        let dwa = dw.as_mut_ptr();
+                        exec.weight_grad(&this.taps_a(), r.as_ptr(), inner, step, &this.conv_a.panels, dwa, i > start);
                         halve(xi, f, t, half);
                         let taps = Taps {
                             height: t.height,
@@ -387,16 +391,17 @@ impl Residual {
                             g.at(o),
                             gstep,
                             &this.shortcut.panels,
-                            dw[dwa..].as_mut_ptr(),
+                            dw[dwa_len..].as_mut_ptr(),
+                            i > start,
                         );
                     }
                     let taps = Taps::square(3, 1, f.height, f.width, f.width + 2, t.padded);
                     let blocks: Vec<_> = (0..f.padded / BLOCK).map(|b| dr[b * BLOCK..].as_mut_ptr()).collect();
-                    let out = Output { blocks: &blocks, step: f.padded, accumulate: false, moments: None };
+                    let out = Output { step: f.padded, ..Output::to(&blocks) };
                     exec.conv(&taps, dy.as_ptr(), &this.conv_a.backward, &this.conv_a.back_panels, &out);
                     let taps = Taps::rows(t.pixels(), t.padded, t.padded);
                     let blocks: Vec<_> = (0..f.padded / BLOCK).map(|b| dhalf[b * BLOCK..].as_mut_ptr()).collect();
-                    let out = Output { blocks: &blocks, step: f.padded, accumulate: false, moments: None };
+                    let out = Output { step: f.padded, ..Output::to(&blocks) };
                     exec.conv(&taps, g.at(o), &this.shortcut.backward, &this.shortcut.back_panels, &out);
                     window(f, t, |i, o, weight| {
                         for (gx, &d) in gxi[i..][..f.padded].iter_mut().zip(&dhalf[o..][..f.padded]) {
@@ -409,9 +414,9 @@ impl Residual {
             }
         });
         if omega {
-            run.sum_partials(dwa + dws, |dw| {
-                self.conv_a.unpack_grad(&dw[..dwa], params);
-                self.shortcut.unpack_grad(&dw[dwa..], params);
+            run.sum_partials(dwa_len + dws_len, |dw| {
+                self.conv_a.unpack_grad(&dw[..dwa_len], params);
+                self.shortcut.unpack_grad(&dw[dwa_len..], params);
             });
         }
     }

@@ -83,7 +83,7 @@ impl Stem {
                 unsafe {
                     let blocks: Vec<_> = (0..p.padded / BLOCK).map(|b| y.at(i * len + b * BLOCK)).collect();
                     let moments = Moments { pivot: pivot.as_ptr(), sums: part.as_mut_ptr() };
-                    let out = Output { blocks: &blocks, step: p.padded, accumulate: false, moments: Some(moments) };
+                    let out = Output { step: p.padded, moments: Some(moments), ..Output::to(&blocks) };
                     exec.conv(&this.taps(), padded.as_ptr(), &this.group.forward, &this.group.panels, &out);
                 }
                 add_f64(&mut sums, part);
@@ -116,7 +116,7 @@ impl Stem {
         self.pad(image, &mut padded);
         let mut pivot = vec![0f32; p.padded];
         let blocks: Vec<*mut f32> = pivot.chunks_mut(BLOCK).map(<[f32]>::as_mut_ptr).collect();
-        let out = Output { blocks: &blocks, step: 0, accumulate: false, moments: None };
+        let out = Output::to(&blocks);
         let taps = Taps { height: 1, width: 1, ..self.taps() };
         let at = (p.height / 2 * (p.width + 2) + p.width / 2) * c;
         // SAFETY: one position inside the padded image.
@@ -134,6 +134,7 @@ impl Stem {
         let dw_len = self.group.panels.len();
         let this = &*self;
         run.each_chunk_sum(Arena::room(padded_len) + Arena::room(len), dw_len, |chunk, arena, dw| {
+            let start = chunk.start;
             let padded = arena.zeros(padded_len);
             let dy = arena.take(len);
             for i in chunk {
@@ -161,6 +162,7 @@ impl Stem {
                         step,
                         &this.group.panels,
                         dw.as_mut_ptr(),
+                        i > start,
                     );
                 }
             }

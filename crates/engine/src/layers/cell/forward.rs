@@ -1,17 +1,20 @@
 //! Forward pass of a cell.
 
+use super::fan::ForwardConvs;
 use super::{Cell, CellMemory};
 use crate::buffer::{Buf, Ptr};
 use crate::codes::{CodeSink, Slots};
 use crate::kernels::elementwise::{self as elem, Pool, Term};
-use crate::kernels::matmul::{Moments, Output, Taps};
+use crate::kernels::matmul::{Output, Taps};
 use crate::kernels::panel::BLOCK;
-use crate::kernels::winograd::{self, POINTS, point_step};
 use crate::layers::{Mode, Terms};
 use crate::network::Codes;
 use crate::params::Params;
-use crate::run::{Arena, Run, add_f64, total};
+use crate::run::{Arena, Run, blocks, total};
 use crate::spec::Op;
+
+/// Values of a batch's tensor from which on it is written past the caches: it would not stay there until it is read.
+const STREAM: usize = 1 << 18;
 
 impl Cell {
     /// Shift and terms that mix node `node`: those added as they are, and those whose sum is pooled first (pooling is
@@ -83,47 +86,33 @@ impl Cell {
     ) {
         let (p, exec) = (self.plane, run.exec);
         let (c, len) = (p.padded, p.len());
-        let (hp, wp) = self.padded_size();
-        let (tiling, per) = (self.tiling(), self.images_per_block());
-        let fan = self.fans.get(node);
-        let (cols3, cols1) = fan.map_or((0, 0), |f| (f.group3.columns(), f.group1.columns()));
-        let nt = tiling.tiles() * per;
-        let (vstep, mstep) = (point_step(nt, c), point_step(nt, cols3));
-        let winograd = self.winograd && cols3 > 0;
-        let wino = |len: usize| if winograd { len } else { 0 };
         let pooled_code = codes.is_some_and(|(jobs, _)| jobs.iter().any(|j| j.code == Code::Pooled));
         let z_len = if pooled.is_empty() && !pooled_code { 0 } else { len };
-        let scratch =
-            [hp * wp * c, (p.width + 2) * c, 2 * (cols1 + cols3), wino(POINTS * vstep), wino(POINTS * mstep), z_len];
-        let interior = (wp + 1) * c;
+        let row_len = (p.width + 2) * c;
         let pivot = self.pivot(run, node, plain, pooled, x[node]);
+        let stream = run.n * len >= STREAM;
         let this = &*self;
-        let sums = run.each_chunk(scratch.iter().map(|&s| Arena::room(s)).sum(), |images, arena| {
-            let r = arena.zeros(scratch[0]);
-            let row = arena.zeros(scratch[1]);
-            let part = arena.take(scratch[2]);
-            let v = arena.take(scratch[3]);
-            let m = arena.take(scratch[4]);
-            let z = arena.take(scratch[5]);
-            let mut total = vec![0f64; scratch[2]];
-            let (mut here, mut blocks) = (vec![], vec![]);
-            let mut first = images.start;
-            while first < images.end {
-                let count = per.min(images.end - first);
-                part.fill(0.0);
-                for q in 0..count {
-                    let o = (first + q) * len;
+        let fan = this.outgoing(node);
+        let room = Arena::room(row_len) + Arena::room(z_len) + fan.map_or(0, |f| ForwardConvs::room(this, f));
+        let sums = run.each_chunk(room, |images, arena| {
+            let row = arena.zeros(row_len);
+            let z = arena.take(z_len);
+            let mut convs = fan.map(|f| ForwardConvs::new(this, f, exec, stream, &pivot, arena));
+            let mut here = vec![];
+            for block in blocks(images, this.images_per_block()) {
+                for (q, image) in block.clone().enumerate() {
+                    let o = image * len;
                     // SAFETY: images of a chunk belong to this thread: it alone writes their part of node and y;
-                    // the terms' sources were written by earlier passes. Lengths are those of `ensure` and `scratch`.
+                    // the terms' sources were written by earlier passes. Lengths are those of `ensure`.
                     unsafe {
                         let xi = x[node].at(o);
+                        let (z, row) = (z.as_mut_ptr(), row.as_mut_ptr());
                         if node > 0 {
                             plain.at(o, &mut here);
                             elem::mix(exec.isa, xi, &here, this.shift.as_ptr(), p.pixels(), c);
                             if !pooled.is_empty() {
                                 pooled.at(o, &mut here);
-                                elem::mix(exec.isa, z.as_mut_ptr(), &here, this.zeros.as_ptr(), p.pixels(), c);
-                                let (z, row) = (z.as_ptr(), row.as_mut_ptr());
+                                elem::mix(exec.isa, z, &here, this.zeros.as_ptr(), p.pixels(), c);
                                 elem::box_sum(exec.isa, z, xi, p.height, p.width, c, Pool::AddAverage, row);
                             }
                         }
@@ -132,88 +121,31 @@ impl Cell {
                                 Code::Conv(eo) => (y[eo].at(o).cast_const(), this.norms[eo].as_ref()),
                                 Code::Node => (xi.cast_const(), None),
                                 Code::Pooled => {
-                                    let (z, row) = (z.as_mut_ptr(), row.as_mut_ptr());
                                     elem::box_sum(exec.isa, xi, z, p.height, p.width, c, Pool::Average, row);
                                     (z.cast_const(), None)
                                 }
                             };
                             let (scale, shift) =
                                 norm.map_or((&this.ones[..], &this.zeros[..]), |n| (&n.scale[..], &n.shift[..]));
-                            let code = codes.expect("there are jobs").1.at(slot, first + q);
+                            let code = codes.expect("there are jobs").1.at(slot, image);
                             elem::positive_code(exec.isa, src, scale.as_ptr(), shift.as_ptr(), p.pixels(), c, code);
                         }
-                        let Some(fan) = fan else { continue };
-                        if cols1 + cols3 > 0 {
-                            elem::pad(exec.isa, xi, p.height, p.width * c, true, r.as_mut_ptr().add(interior), wp * c);
-                        }
-                        if cols1 > 0 {
-                            let taps = Taps::square(1, 1, p.height, p.width, wp, c);
-                            outputs(&mut blocks, y, &fan.ops1, o, c);
-                            let moments =
-                                Moments { pivot: pivot[cols3..].as_ptr(), sums: part[2 * cols3..].as_mut_ptr() };
-                            let out = Output { blocks: &blocks, step: c, accumulate: false, moments: Some(moments) };
-                            exec.conv(&taps, r.as_ptr().add(interior), &fan.group1.forward, &fan.group1.panels, &out);
-                        }
-                        if winograd {
-                            winograd::input(
-                                exec.isa,
-                                r.as_ptr(),
-                                &tiling,
-                                c,
-                                v.as_mut_ptr(),
-                                q * tiling.tiles(),
-                                vstep,
-                            );
-                        } else if cols3 > 0 {
-                            let taps = Taps::square(3, 1, p.height, p.width, wp, c);
-                            outputs(&mut blocks, y, &fan.ops3, o, c);
-                            let moments = Moments { pivot: pivot.as_ptr(), sums: part.as_mut_ptr() };
-                            let out = Output { blocks: &blocks, step: c, accumulate: false, moments: Some(moments) };
-                            exec.conv(&taps, r.as_ptr(), &fan.group3.forward, &fan.group3.panels, &out);
+                        if let Some(convs) = &mut convs {
+                            convs.image(q, xi, y, o);
                         }
                     }
                 }
-                if let (true, Some(fan)) = (winograd, fan) {
-                    let (points, tiles) = (&fan.group3.point_panels, count * tiling.tiles());
+                if let Some(convs) = &mut convs {
                     // SAFETY: as above.
-                    unsafe {
-                        winograd::multiply(
-                            exec.isa,
-                            v.as_ptr(),
-                            vstep,
-                            fan.group3.point_forward.as_ptr(),
-                            points,
-                            m.as_mut_ptr(),
-                            mstep,
-                            tiles,
-                        );
-                        for q in 0..count {
-                            for (k, &eo) in fan.ops3.iter().enumerate() {
-                                let moments =
-                                    Moments { pivot: pivot[k * c..].as_ptr(), sums: part[k * c..].as_mut_ptr() };
-                                winograd::output(
-                                    exec.isa,
-                                    m[k * c..].as_ptr(),
-                                    cols3,
-                                    &tiling,
-                                    c,
-                                    y[eo].at((first + q) * len),
-                                    q * tiling.tiles(),
-                                    mstep,
-                                    Some((moments, cols3)),
-                                );
-                            }
-                        }
-                    }
+                    unsafe { convs.block(block.len(), y, block.start * len) }
                 }
-                add_f64(&mut total, part);
-                first += count;
             }
-            total
+            convs.map_or(vec![], |c| c.sums)
         });
-        let Some(fan) = self.fans.get(node) else { return };
+        let Some(fan) = self.fans.get(node).filter(|f| !f.is_empty()) else { return };
         let sums = total(&sums);
         let count = (run.n * p.pixels()) as f64;
+        let (cols3, cols1) = (fan.group3.columns(), fan.group1.columns());
         for (ops, start, cols) in [(&fan.ops3, 0, cols3), (&fan.ops1, cols3, cols1)] {
             for (k, &eo) in ops.iter().enumerate() {
                 let norm = self.norms[eo].as_mut().expect("a convolution has a norm");
@@ -237,7 +169,7 @@ impl Cell {
     /// A value near the mean of every output channel of the node's convolutions (first the 3x3, then the 1x1): theirs at
     /// the middle pixel of the first image, with pooling left out (it hardly moves a mean).
     fn pivot(&self, run: Run<'_>, node: usize, plain: &Terms, pooled: &Terms, x: Ptr) -> Vec<f32> {
-        let Some(fan) = self.fans.get(node) else { return vec![] };
+        let Some(fan) = self.outgoing(node) else { return vec![] };
         let (p, c) = (self.plane, self.plane.padded);
         let (cols3, cols1) = (fan.group3.columns(), fan.group1.columns());
         let mut pivot = vec![0f32; cols3 + cols1];
@@ -268,7 +200,7 @@ impl Cell {
         {
             let end = start + group.columns();
             let blocks: Vec<*mut f32> = pivot[start..end].chunks_mut(BLOCK).map(<[f32]>::as_mut_ptr).collect();
-            let out = Output { blocks: &blocks, step: 0, accumulate: false, moments: None };
+            let out = Output::to(&blocks);
             // SAFETY: the patch holds the taps of one position; the blocks cover the group's columns.
             unsafe { run.exec.conv(&taps, patch[src..].as_ptr(), &group.forward, &group.panels, &out) }
         }
@@ -313,12 +245,4 @@ enum Code {
     Node,
     /// The node's 3x3 average.
     Pooled,
-}
-
-/// Addresses of the column blocks of operations `ops` at offset `o`.
-fn outputs(blocks: &mut Vec<*mut f32>, y: &[Ptr], ops: &[usize], o: usize, channels: usize) {
-    blocks.clear();
-    for &eo in ops {
-        blocks.extend((0..channels / BLOCK).map(|b| y[eo].0.wrapping_add(o + b * BLOCK)));
-    }
 }

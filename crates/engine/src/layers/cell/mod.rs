@@ -6,8 +6,10 @@
 //! `sum(g)` and `sum(g * (y - mean))` of the incoming operations while `g` is in cache.
 
 mod backward;
+mod fan;
 mod forward;
 
+use self::fan::Fan;
 use crate::buffer::Buf;
 use crate::kernels::winograd::Tiling;
 use crate::layers::Plane;
@@ -17,16 +19,6 @@ use crate::network::initialiser;
 use crate::params::{ParamId, Params};
 use crate::simd::Isa;
 use crate::spec::{CellSpec, Op};
-
-/// Convolutions on the outgoing edges of a node that take part in a pass.
-#[derive(Clone, Debug)]
-struct Fan {
-    /// `[E, O]` indices, in order; one group per kernel size.
-    ops3: Vec<usize>,
-    group3: ConvGroup,
-    ops1: Vec<usize>,
-    group1: ConvGroup,
-}
 
 /// Activations that a forward pass leaves for the backward pass.
 #[derive(Clone, Debug, Default)]
@@ -168,7 +160,7 @@ impl Cell {
             self.fans = (0..self.spec.nodes - 1)
                 .map(|node| {
                     let fan = self.fan(isa, node);
-                    old.next().filter(|o| (&o.ops3, &o.ops1) == (&fan.ops3, &fan.ops1)).unwrap_or(fan)
+                    old.next().filter(|o| o.same_ops(&fan)).unwrap_or(fan)
                 })
                 .collect();
         }
@@ -206,7 +198,7 @@ impl Cell {
         memory.y.resize_with(self.active.len(), Buf::default);
         memory.nodes[1..].iter_mut().for_each(|b| b.ensure(len));
         for fan in &self.fans {
-            for &eo in fan.ops3.iter().chain(&fan.ops1) {
+            for eo in fan.ops() {
                 memory.y[eo].ensure(len);
             }
         }
@@ -232,6 +224,15 @@ impl Cell {
     /// Convolutions among the incoming operations that take part, `[E, O]` indices.
     fn normalised(&self, node: usize) -> Vec<usize> {
         self.incoming(node).into_iter().filter(|&(_, _, op)| op.is_conv()).map(|(eo, _, _)| eo).collect()
+    }
+
+    /// The node that an operation's edge ends in.
+    fn target(&self, eo: usize) -> usize {
+        self.spec.edges[eo / self.spec.ops.len()].to
+    }
+
+    fn norm(&self, eo: usize) -> &Norm {
+        self.norms[eo].as_ref().expect("a convolution has a norm")
     }
 
     fn tiling(&self) -> Tiling {
