@@ -4,6 +4,7 @@
 
 mod bench;
 pub mod data;
+mod importance;
 mod list;
 pub mod outcome;
 mod query;
@@ -36,6 +37,7 @@ macro_rules! commands {
 commands! {
     Search => search,
     Resume => resume,
+    Importance => importance,
     Query => query,
     Score => score,
     List => list,

@@ -49,7 +49,6 @@ impl Progress {
                 table.by,
                 table.signs.len()
             )),
-            Event::Warning { message, .. } => self.note(format!("warning: {message}")),
             _ => {}
         }
     }
@@ -163,7 +162,7 @@ fn times(outcome: &Outcome) -> Table {
 }
 
 /// The table, if it is there. A result is of use without it, so one that cannot be read is no more than a message.
-fn open_table(cx: &Context) -> Option<benchmark::Table> {
+pub fn open_table(cx: &Context) -> Option<benchmark::Table> {
     match benchmark::Table::open_if_present(&cx.home().ok()?.join(FILE_NAME)) {
         Ok(table) => table,
         Err(error) => {

@@ -19,8 +19,13 @@ pub struct Table {
 impl Table {
     /// A table with these column heads.
     pub fn new<const N: usize>(columns: [(&str, Align); N]) -> Self {
-        let head = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
-        Self { align: columns.iter().map(|(_, align)| *align).collect(), rows: vec![head] }
+        Self::with_heads(columns)
+    }
+
+    /// The same with as many columns as there are.
+    pub fn with_heads<'a>(columns: impl IntoIterator<Item = (&'a str, Align)>) -> Self {
+        let (head, align) = columns.into_iter().map(|(name, align)| (name.to_owned(), align)).unzip();
+        Self { align, rows: vec![head] }
     }
 
     /// Adds a row. Missing cells are empty, surplus ones are dropped.

@@ -7,6 +7,7 @@ mod column;
 mod error;
 mod file;
 mod import;
+mod marginal;
 mod query;
 mod table;
 

@@ -175,6 +175,14 @@ pub(super) mod tests {
         Table::from_columns(columns).unwrap()
     }
 
+    impl Table {
+        /// With other values in a column.
+        pub(in super::super) fn with_column(mut self, column: Column, values: Vec<f64>) -> Table {
+            self.columns[column as usize] = Some(values);
+            self
+        }
+    }
+
     fn at(index: usize) -> Arch {
         Arch::from_index(index).unwrap()
     }

@@ -23,6 +23,8 @@ const CURRENT: &str = "checkpoint";
 const PREVIOUS: &str = "checkpoint.previous";
 /// How a folder begins that is being written.
 const TEMPORARY: &str = ".checkpoint-";
+/// Folder of the checkpoints that are kept, one for each epoch.
+const KEPT: &str = "epochs";
 const STATE: &str = "state.json";
 const WEIGHTS: &str = "weights.safetensors";
 
@@ -192,6 +194,35 @@ fn decode(bytes: &[u8]) -> Result<Vec<TensorState>, String> {
 
 fn hex(bytes: &[u8]) -> String {
     Md5::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Keeps the newest checkpoint, that of the end of `epoch` (counted from 1). Its files are never changed, so the copy is
+/// a second name for them where the file system can do that.
+pub(super) fn keep(run: &Path, epoch: usize) -> io::Result<()> {
+    let all = kept(run);
+    fs::create_dir_all(&all)?;
+    let temporary = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(run)?;
+    for name in [WEIGHTS, STATE] {
+        let (from, to) = (folder(run).join(name), temporary.path().join(name));
+        fs::hard_link(&from, &to).or_else(|_| fs::copy(&from, &to).map(drop))?;
+    }
+    let target = all.join(epoch.to_string());
+    if target.exists() {
+        fs::remove_dir_all(&target)?;
+    }
+    fs::rename(temporary.keep(), target)?;
+    sync_folder(&all)
+}
+
+/// The folder of the checkpoints that are kept.
+pub(super) fn kept(run: &Path) -> PathBuf {
+    run.join(KEPT)
+}
+
+/// Reads the checkpoint kept at the end of `epoch`, counted from 1; `None` where there is none.
+pub(super) fn read_kept(run: &Path, epoch: usize) -> Option<Result<Checkpoint, ReadError>> {
+    let path = kept(run).join(epoch.to_string());
+    path.is_dir().then(|| read_folder(&path))
 }
 
 /// Takes away what a killed process has left half-written.

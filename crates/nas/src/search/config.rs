@@ -128,11 +128,14 @@ pub struct TrainingConfig {
 /// | name | default | range | |
 /// |---|---|---|---|
 /// | `checkpoint_minutes` | 3.0 | > 0 | longest time between checkpoints inside an epoch; one is written after every epoch anyway |
+/// | `keep_epochs` | false | | keep the checkpoint of every epoch in `epochs/`, to be studied |
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RunConfig {
     /// Minutes between checkpoints inside an epoch.
     pub checkpoint_minutes: f64,
+    /// Keep the checkpoint of every epoch.
+    pub keep_epochs: bool,
 }
 
 impl Default for Config {
@@ -181,7 +184,7 @@ impl Default for TrainingConfig {
 
 impl Default for RunConfig {
     fn default() -> Self {
-        Self { checkpoint_minutes: 3.0 }
+        Self { checkpoint_minutes: 3.0, keep_epochs: false }
     }
 }
 

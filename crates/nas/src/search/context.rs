@@ -297,6 +297,12 @@ impl Context {
         self.hook = Hook { strategy, events_bytes: self.events.bytes(), sweeps: 0, changed: false };
     }
 
+    /// Goes on as if `count` sweeps had been made in this call: the next one draws other images.
+    pub(super) fn skip_sweeps(&mut self, count: usize) {
+        self.hook.sweeps = count;
+        self.sweeps.resize(count, SweepState::default());
+    }
+
     /// After it: its sweeps are no longer needed.
     pub(super) fn close_hook(&mut self) {
         self.sweeps.clear();

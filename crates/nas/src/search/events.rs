@@ -62,13 +62,6 @@ pub enum Event {
         /// Index in the space's tabular benchmark.
         index: Option<usize>,
     },
-    /// Something a reader should know that stopped nothing.
-    Warning {
-        /// Epoch, counted from 1.
-        epoch: usize,
-        /// What.
-        message: String,
-    },
     /// The search was stopped by an error; a resumed search takes this line away again.
     Failed {
         /// Epoch, counted from 1.

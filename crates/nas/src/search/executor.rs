@@ -5,13 +5,13 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use engine::EngineError;
+use engine::{EngineError, TensorState};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
     At, Config, Context, Event, Notice, Observer, PhaseSeconds, Plan, RunError, SearchError,
-    checkpoint::{self, EpochSums, Moment, Position},
+    checkpoint::{self, EpochSums, Moment, Position, State},
     clock::Clock,
     context::Start,
     events::{EVENTS_VERSION, EpochEnd, RunStart},
@@ -149,37 +149,19 @@ impl Executor {
             let executor = Self::begin(plan, engine, folder, (events, timing), observer, stop)?;
             return Ok(Resumed::Ready(Box::new(executor)));
         };
-        let mut state = saved.state;
+        let state = saved.state;
         if folder.file(GENOTYPE).is_file() {
             return finished(&folder, &plan, &state.seconds).map(Resumed::Finished);
         }
-        let mismatch = |why: String| RunError::Mismatch { path: folder.path().to_owned(), why };
-        let mut strategy = plan.strategy();
-        strategy.restore(&state.strategy).map_err(mismatch)?;
-        let steps = match state.position.moment {
-            Moment::Step(step) => step,
-            Moment::Begin => 0,
-            Moment::End => plan.steps_per_epoch,
-        };
-        if state.position.epoch > plan.schedule.epochs() || steps > plan.steps_per_epoch || state.sums.steps != steps {
-            return Err(mismatch(format!("it stands at {:?}", state.position)).into());
-        }
-        let mut supernet = Supernet::new(engine(&plan)?);
-        supernet.restore(&state.mask, &saved.tensors).map_err(|e| mismatch(e.to_string()))?;
+        let (strategy, supernet) = restored(&folder, &plan, &state, &saved.tensors, engine)?;
         if events.bytes() < state.events_bytes {
             let path = folder.path().to_owned();
             return Err(RunError::Record { path, found: events.bytes(), expected: state.events_bytes }.into());
         }
         events.truncate(state.events_bytes).map_err(SearchError::write(events.path()))?;
-        let start = Start {
-            position: state.position,
-            sums: state.sums,
-            valid_batches: state.valid_batches,
-            sweeps: std::mem::take(&mut state.sweeps),
-            clock: Clock::new(state.seconds),
-        };
-        let mut cx = Context::new(plan, supernet, folder, (events, timing), observer, stop, start);
-        cx.log("resume", json!({ "step": steps + 1, "fallback": saved.fallback }))?;
+        let step = state.sums.steps + 1;
+        let mut cx = Context::new(plan, supernet, folder, (events, timing), observer, stop, start_of(state));
+        cx.log("resume", json!({ "step": step, "fallback": saved.fallback }))?;
         if let Some(why) = saved.fallback {
             let path = cx.folder.path().to_owned();
             checkpoint::discard_newest(&path).map_err(SearchError::write(&path))?;
@@ -246,6 +228,10 @@ impl Executor {
         self.cx.log("epoch", seconds)?;
         self.cx.close_epoch();
         self.save()?;
+        if self.cx.plan.config.run.keep_epochs {
+            let run = self.cx.folder.path().to_owned();
+            checkpoint::keep(&run, self.cx.position.epoch).map_err(SearchError::write(checkpoint::kept(&run)))?;
+        }
         self.interrupted()
     }
 
@@ -270,8 +256,8 @@ impl Executor {
             supernet_valid_loss: valid.map(|images| mean(sums.valid_loss, images)),
             supernet_valid_accuracy: valid.map(|images| percent(sums.valid_correct, images)),
             gradient_norm: mean(sums.gradient_norm, sums.steps),
-            alpha: self.strategy.alpha().clone(),
-            weights: self.strategy.weights(self.cx.mask()),
+            alpha: self.strategy.architecture().values().clone(),
+            weights: self.strategy.architecture().weights(self.cx.mask()),
             parameters: self.cx.supernet.parameters(),
         }
     }
@@ -310,7 +296,42 @@ impl Executor {
     }
 }
 
-fn open(folder: &RunFolder, name: &str) -> Result<Journal, SearchError> {
+/// Strategy and supernet as a checkpoint has them.
+pub(super) fn restored(
+    folder: &RunFolder,
+    plan: &Plan,
+    state: &State,
+    tensors: &[TensorState],
+    engine: impl FnOnce(&Plan) -> Result<Box<dyn Engine>, EngineError>,
+) -> Result<(Box<dyn OneShot>, Supernet), SearchError> {
+    let mismatch = |why: String| RunError::Mismatch { path: folder.path().to_owned(), why };
+    let mut strategy = plan.strategy();
+    strategy.restore(&state.strategy).map_err(mismatch)?;
+    let steps = match state.position.moment {
+        Moment::Step(step) => step,
+        Moment::Begin => 0,
+        Moment::End => plan.steps_per_epoch,
+    };
+    if state.position.epoch > plan.schedule.epochs() || steps > plan.steps_per_epoch || state.sums.steps != steps {
+        return Err(mismatch(format!("it stands at {:?}", state.position)).into());
+    }
+    let mut supernet = Supernet::new(engine(plan)?);
+    supernet.restore(&state.mask, tensors).map_err(|e| mismatch(e.to_string()))?;
+    Ok((strategy, supernet))
+}
+
+/// What a context goes on from.
+pub(super) fn start_of(state: State) -> Start {
+    Start {
+        position: state.position,
+        sums: state.sums,
+        valid_batches: state.valid_batches,
+        sweeps: state.sweeps,
+        clock: Clock::new(state.seconds),
+    }
+}
+
+pub(super) fn open(folder: &RunFolder, name: &str) -> Result<Journal, SearchError> {
     let path = folder.file(name);
     Journal::open(&path).map_err(|source| RunError::Open { path, source }.into())
 }

@@ -2,7 +2,7 @@
 //!
 //! [`Request::resolve`] makes a [`Config`] of preset, file and command line, [`Plan::new`] checks it against space and
 //! data, an [`Executor`] runs the one loop over epochs and calls the strategy, which sees the supernet and the data through
-//! its [`Context`].
+//! its [`Context`]. A [`Study`] measures the supernet of a run without changing it.
 
 mod checkpoint;
 mod clock;
@@ -20,6 +20,7 @@ mod plan;
 mod random;
 pub mod run_folder;
 mod schedule;
+mod study;
 
 #[cfg(test)]
 mod fake_engine;
@@ -35,3 +36,4 @@ pub use observer::{Notice, Observer, Silent};
 pub use plan::Plan;
 pub use run_folder::RunError;
 pub use schedule::{At, Phase, Schedule};
+pub use study::Study;

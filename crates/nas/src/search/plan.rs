@@ -110,7 +110,15 @@ impl Plan {
     /// # Errors
     /// [`EngineError::Threads`].
     pub fn engine(&self) -> Result<Box<dyn Engine>, EngineError> {
-        let options = Options { threads: self.config.threads.unwrap_or(1), kernels: Default::default() };
+        self.engine_with(self.config.threads)
+    }
+
+    /// The same with another number of threads (`None`: one), on which results do not depend.
+    ///
+    /// # Errors
+    /// [`EngineError::Threads`].
+    pub fn engine_with(&self, threads: Option<usize>) -> Result<Box<dyn Engine>, EngineError> {
+        let options = Options { threads: threads.unwrap_or(1), kernels: Default::default() };
         Ok(Box::new(engine::Network::new(&self.network, self.config.seed, options)?))
     }
 

@@ -6,6 +6,7 @@
 //! | `events.jsonl` | the record: what a search has done, free of times |
 //! | `timing.jsonl` | when: starts, seconds of epochs, checkpoints that could not be used |
 //! | `checkpoint/`, `checkpoint.previous/` | `state.json` and `weights.safetensors` |
+//! | `epochs/N/` | the same of the end of every epoch, where `run.keep_epochs` asks for it |
 //! | `genotype.json` | the result; its presence says that the search is finished |
 //! | `env.json` | version, CPU, threads |
 
@@ -71,6 +72,14 @@ pub enum RunError {
         /// What is wrong with them.
         why: String,
     },
+    /// No checkpoint of this epoch was kept.
+    #[error("{} keeps no checkpoint of the end of epoch {epoch}", .path.display())]
+    NotKept {
+        /// The folder.
+        path: PathBuf,
+        /// The epoch, counted from 1.
+        epoch: usize,
+    },
     /// A checkpoint that does not fit the run's own configuration.
     #[error("the checkpoint in {} does not fit the run's configuration: {why}", .path.display())]
     Mismatch {
@@ -113,6 +122,10 @@ impl RunError {
             Self::Newer { .. } => Some("resume it with the version that wrote it, or a newer one".to_owned()),
             Self::Record { path, .. } => Some(format!("put the whole {EVENTS} back, or {}", begin_anew(path))),
             Self::NoCheckpoint { path, .. } => Some(begin_anew(path)),
+            Self::NotKept { .. } => Some(
+                "leave --epoch out for the newest checkpoint; a search with `--set run.keep_epochs=true` keeps one of every epoch"
+                    .to_owned(),
+            ),
             Self::Mismatch { .. } => Some(format!("{CONFIG} must be as the search wrote it")),
             Self::Create { .. } | Self::Open { .. } => None,
         }
@@ -183,16 +196,24 @@ impl RunFolder {
         if checkpoint::none_written(&self.path) {
             return Ok(None);
         }
+        checkpoint::read(&self.path).map(Some).map_err(|e| self.unreadable(e))
+    }
+
+    /// The checkpoint kept at the end of `epoch`, counted from 1.
+    pub(super) fn read_kept(&self, epoch: usize) -> Result<checkpoint::Checkpoint, SearchError> {
+        let absent = || RunError::NotKept { path: self.path.clone(), epoch };
+        checkpoint::read_kept(&self.path, epoch).ok_or_else(absent)?.map_err(|e| self.unreadable(e))
+    }
+
+    fn unreadable(&self, error: checkpoint::ReadError) -> SearchError {
         let path = self.path.clone();
-        checkpoint::read(&self.path).map(Some).map_err(|e| {
-            match e {
-                checkpoint::ReadError::Newer(found) => {
-                    RunError::Newer { path, found, known: checkpoint::CHECKPOINT_VERSION }
-                }
-                checkpoint::ReadError::Broken(why) => RunError::NoCheckpoint { path, why },
+        match error {
+            checkpoint::ReadError::Newer(found) => {
+                RunError::Newer { path, found, known: checkpoint::CHECKPOINT_VERSION }
             }
-            .into()
-        })
+            checkpoint::ReadError::Broken(why) => RunError::NoCheckpoint { path, why },
+        }
+        .into()
     }
 }
 

@@ -2,7 +2,6 @@
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{
     OneShot, Strategy, Unsuitable, alpha_shape, genotype,
@@ -11,7 +10,7 @@ use super::{
 use crate::{
     search::{At, Context, Schedule, SearchError},
     space::{Genotype, SearchSpace},
-    supernet::{Mask, OpAt, PerOp},
+    supernet::OpAt,
 };
 
 /// Settings of first-order DARTS, `[strategy.darts]`.
@@ -78,20 +77,12 @@ impl OneShot for Darts {
         genotype(cx.space(), &chosen)
     }
 
-    fn alpha(&self) -> &PerOp<f64> {
-        self.alpha.values()
+    fn architecture(&self) -> &Alpha {
+        &self.alpha
     }
 
-    fn weights(&self, mask: &Mask) -> PerOp<f64> {
-        self.alpha.weights(mask)
-    }
-
-    fn state(&self) -> Value {
-        self.alpha.state()
-    }
-
-    fn restore(&mut self, state: &Value) -> Result<(), String> {
-        self.alpha.restore(state)
+    fn architecture_mut(&mut self) -> &mut Alpha {
+        &mut self.alpha
     }
 }
 

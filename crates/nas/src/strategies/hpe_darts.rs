@@ -2,7 +2,6 @@
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{
     OneShot, Strategy, Unsuitable, alpha_shape, column, genotype,
@@ -14,7 +13,6 @@ use super::{
 use crate::{
     search::{At, Context, Event, Schedule, SearchError},
     space::{Genotype, OpName, SearchSpace},
-    supernet::{Mask, PerOp},
 };
 
 /// Settings of HPE-DARTS, `[strategy.hpe-darts]`.
@@ -149,20 +147,12 @@ impl OneShot for HpeDarts {
         genotype(cx.space(), &cx.mask().alive().collect::<Vec<_>>())
     }
 
-    fn alpha(&self) -> &PerOp<f64> {
-        self.alpha.values()
+    fn architecture(&self) -> &Alpha {
+        &self.alpha
     }
 
-    fn weights(&self, mask: &Mask) -> PerOp<f64> {
-        self.alpha.weights(mask)
-    }
-
-    fn state(&self) -> Value {
-        self.alpha.state()
-    }
-
-    fn restore(&mut self, state: &Value) -> Result<(), String> {
-        self.alpha.restore(state)
+    fn architecture_mut(&mut self) -> &mut Alpha {
+        &mut self.alpha
     }
 }
 

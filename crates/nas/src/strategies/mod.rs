@@ -14,10 +14,11 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use self::parts::Alpha;
 use crate::{
     search::{At, Context, Schedule, SearchError},
     space::{Genotype, OpName, SearchSpace},
-    supernet::{Mask, OpAt, PerOp},
+    supernet::OpAt,
 };
 
 /// A method that searches by training a supernet once.
@@ -55,20 +56,24 @@ pub trait OneShot: fmt::Debug + Send {
     /// See [`SearchError`].
     fn derive(&mut self, cx: &mut Context) -> Result<Genotype, SearchError>;
 
-    /// Architecture parameters `alpha: [E, O]`, for the record.
-    fn alpha(&self) -> &PerOp<f64>;
+    /// The architecture parameters.
+    fn architecture(&self) -> &Alpha;
 
-    /// Mixing weights `w: [E, O]` without anything random, for the record.
-    fn weights(&self, mask: &Mask) -> PerOp<f64>;
+    /// The architecture parameters.
+    fn architecture_mut(&mut self) -> &mut Alpha;
 
-    /// Everything that [`OneShot::restore`] needs.
-    fn state(&self) -> Value;
+    /// Everything that [`OneShot::restore`] needs; by default the architecture parameters.
+    fn state(&self) -> Value {
+        self.architecture().state()
+    }
 
     /// Takes over a saved state.
     ///
     /// # Errors
     /// A state that is not one of this strategy with this configuration.
-    fn restore(&mut self, state: &Value) -> Result<(), String>;
+    fn restore(&mut self, state: &Value) -> Result<(), String> {
+        self.architecture_mut().restore(state)
+    }
 }
 
 /// A strategy together with its name and its configuration.

@@ -29,6 +29,16 @@ pub enum Performance {
     Naswot,
 }
 
+impl Performance {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Accuracy, Self::Loss, Self::NetPerfProxy, Self::Naswot];
+
+    /// Whether it is measured on labels, image by image; else on the codes of one mini-batch.
+    pub fn by_labels(self) -> bool {
+        matches!(self, Self::Accuracy | Self::Loss)
+    }
+}
+
 impl fmt::Display for Performance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -158,6 +168,17 @@ pub struct ImportanceTable {
     pub signs: Vec<(Option<OpAt>, i8)>,
 }
 
+impl ImportanceTable {
+    /// The importances by another performance that an exact sweep has measured too: a sweep by accuracy also knows
+    /// the loss, and the other way round.
+    pub fn by(&self, by: Performance) -> Option<Self> {
+        let sign = if by == Performance::Loss { -1.0 } else { 1.0 };
+        let Measure { supernet, without } = self.measures.get(&by.to_string())?;
+        let lost = |v: &Option<Number>| v.as_ref().map(|v| Number(difference(sign * supernet.0, sign * v.0)));
+        self.images_by_edge.is_none().then(|| Self { by, importance: without.map(lost), ..self.clone() })
+    }
+}
+
 /// Importance of every alive operation by one performance.
 #[derive(Clone, Debug)]
 pub struct Importance {
@@ -178,10 +199,7 @@ impl Importance {
     /// A loss that is not a number; an interruption; whatever the engine refuses.
     pub fn measure(&self, cx: &mut Context, alpha: &Alpha, cut: Cut) -> Result<ImportanceTable, SearchError> {
         let variants = Variants::new(cx, alpha);
-        match self.by {
-            Performance::Accuracy | Performance::Loss => self.by_labels(cx, &variants, cut),
-            Performance::NetPerfProxy | Performance::Naswot => self.by_codes(cx, &variants),
-        }
+        if self.by.by_labels() { self.by_labels(cx, &variants, cut) } else { self.by_codes(cx, &variants) }
     }
 
     /// Batch by batch, and on each batch variant by variant, so that every image is read once.

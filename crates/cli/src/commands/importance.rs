@@ -1,0 +1,355 @@
+//! `importance`: what a run's supernet thinks of its operations, and whether that is true.
+
+use std::{path::PathBuf, time::Instant};
+
+use anyhow::{Result, bail};
+use indicatif::ProgressBar;
+use nas::{
+    benchmark::{self, Column},
+    proxy::correlation::spearman,
+    search::{Notice, Observer, Study},
+    space::{NasBench201, OpName, SearchSpace},
+    strategies::{
+        column,
+        parts::{Cut, ImportanceConfig, ImportanceTable, NoneRule, Performance, Pruner, SweepLength},
+    },
+    supernet::{OpAt, PerOp},
+};
+use serde::Serialize;
+
+use super::{outcome, search};
+use crate::{
+    args,
+    context::Context,
+    output::Output,
+    render::{Align, Table},
+};
+
+/// Measure the importance of every operation of a run's supernet.
+///
+/// Takes each operation out in turn, as pruning does, and says what that costs, by each of the performances that --by
+/// names; all of them on the same images of D_val for one sample. The run itself is not changed and may be going on.
+///
+/// If the NAS-Bench-201 table has been imported and the run searches that space, the truth stands beside it: the mean
+/// CIFAR-10 validation accuracy of all architectures with the operation on that edge minus that of those without it, and
+/// the same among the best tenth. Agreement is Spearman's rank correlation between the operations of an edge,
+/// `none` left out, mean over the edges.
+///
+/// With --json, standard output is one object {"run", "epochs", "edges", "ops", "sweeps": [{"by", "sample", "seconds",
+/// "least", "table"}], "truth"}.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The run folder that `hpe-darts search` made.
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// Use the checkpoint of the end of this epoch, kept by a search with `--set run.keep_epochs=true` [default: the
+    /// newest checkpoint].
+    #[arg(long, value_name = "N", value_parser = args::count(1, 1_000_000))]
+    epoch: Option<usize>,
+    /// Performances, separated by commas.
+    #[arg(
+        long, value_name = "NAMES", value_delimiter = ',', value_parser = performance,
+        default_value = "accuracy,loss,net-perf-proxy,naswot"
+    )]
+    by: Vec<Performance>,
+    /// Samples of D_val to repeat everything on, 1 to 1000: their agreement is how far the images matter.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = args::count(1, 1000))]
+    samples: usize,
+    /// Images that accuracy and loss are measured on [default: all of D_val].
+    #[arg(long, value_name = "N", value_parser = args::count(1, 100_000_000))]
+    images: Option<usize>,
+    /// Images of a proxy's mini-batch, 2 to 4096.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = args::count(2, 4096))]
+    proxy_batch: usize,
+    /// How many operations of each edge would go, 1 to 100.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = args::count(1, 100))]
+    pop: usize,
+    /// Measure accuracy and loss by racing too, at this confidence, and compare which operations would go
+    /// [default: exact sweeps only].
+    #[arg(long, value_name = "P", value_parser = confidence)]
+    racing: Option<f64>,
+    #[command(flatten)]
+    threads: args::Threads,
+    /// Print JSON (default: tables).
+    #[arg(long)]
+    json: bool,
+}
+
+fn performance(text: &str) -> Result<Performance, String> {
+    Performance::ALL.into_iter().find(|p| p.to_string() == text).ok_or_else(|| {
+        let names: Vec<String> = Performance::ALL.iter().map(ToString::to_string).collect();
+        format!("expected one of {}", names.join(", "))
+    })
+}
+
+fn confidence(text: &str) -> Result<f64, String> {
+    let within = |p: &f64| *p > 0.5 && *p < 1.0;
+    text.parse().ok().filter(within).ok_or_else(|| "expected a number between 0.5 and 1".to_owned())
+}
+
+/// One sweep.
+#[derive(Debug, Serialize)]
+struct Measured {
+    by: Performance,
+    racing: bool,
+    sample: usize,
+    seconds: f64,
+    /// `[edge, op]` of the operations that would go.
+    least: Vec<OpAt>,
+    table: ImportanceTable,
+}
+
+/// What the table says: mean accuracy with an operation minus without it, `[E, O]`.
+#[derive(Debug, Serialize)]
+struct Truth {
+    all: PerOp<f64>,
+    best_tenth: PerOp<f64>,
+}
+
+/// Measures and prints.
+///
+/// # Errors
+/// The folder holds no run or not that checkpoint; an interruption; whatever the engine refuses.
+pub fn run(args: Args, cx: &Context) -> Result<()> {
+    let home = cx.home().ok();
+    let stop = cx.interrupt()?;
+    let threads = Some(args.threads.get());
+    let mut loading = |event| search::loading(cx, &event);
+    let observer = Box::new(SweepBar { out: cx.out.clone(), bar: ProgressBar::hidden(), total: 0 });
+    let engine = |plan: &nas::search::Plan| plan.engine_with(threads);
+    let mut study = Study::open(&args.run, args.epoch, home.as_deref(), &mut loading, engine, observer, stop)?;
+    let space = study.plan().space;
+    let valid = study.plan().valid.len();
+    if args.images.is_some_and(|n| n > valid) {
+        bail!("--images {} is more than the {valid} images of D_val", args.images.unwrap_or(0));
+    }
+    let none = column(space, OpName::NONE);
+    let pruner = Pruner::new(NoneRule::First, none);
+    let cut = Cut { pruner, count: args.pop };
+    let config = ImportanceConfig {
+        fraction: 1.0,
+        images: args.images.unwrap_or(0),
+        confidence: args.racing.unwrap_or(0.95),
+        proxy_batch_size: args.proxy_batch,
+        ..Default::default()
+    };
+    let mut sweeps = Vec::new();
+    for sample in 0..args.samples {
+        for &by in &args.by {
+            for racing in [false, true] {
+                if racing && !(args.racing.is_some() && by.by_labels()) {
+                    continue;
+                }
+                let sweep = if racing { SweepLength::Racing } else { SweepLength::Exact };
+                let began = Instant::now();
+                // An exact sweep by accuracy has measured the loss as well, and the other way round.
+                let known = sweeps.iter().filter(|m: &&Measured| !racing && m.sample == sample);
+                let known = known.filter_map(|m| Some((m.table.by(by)?, m.seconds))).next();
+                let (table, seconds) = match known {
+                    Some(known) => known,
+                    None => {
+                        let config = ImportanceConfig { sweep, ..config.clone() };
+                        (study.importance(by, &config, cut, sample)?, began.elapsed().as_secs_f64())
+                    }
+                };
+                let least = pruner.least_important(&table, args.pop);
+                sweeps.push(Measured { by, racing, sample, seconds, least, table });
+            }
+        }
+    }
+    let truth = (space.name() == NasBench201.name()).then(|| outcome::open_table(cx)).flatten().and_then(truth);
+    if args.json {
+        return cx.out.json(&serde_json::json!({
+            "run": args.run,
+            "epochs": study.epochs(),
+            "edges": edges(space),
+            "ops": space.ops().iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "sweeps": sweeps,
+            "truth": truth,
+        }));
+    }
+    cx.out.data(format_args!("{} after {} epochs\n", args.run.display(), study.epochs()))?;
+    for measured in sweeps.iter().filter(|m| m.sample == 0) {
+        cx.out.data(format_args!("{}", show(measured, space)))?;
+    }
+    if let Some(truth) = &truth {
+        for (values, what) in [(&truth.all, "all architectures"), (&truth.best_tenth, "the best tenth")] {
+            let title = format!("Table: CIFAR-10 validation accuracy with the operation minus without, {what}\n");
+            cx.out.data(format_args!("{title}{}", grid(space, |at| Some(values[at]))))?;
+        }
+    }
+    let rows = candidates(&sweeps, truth.as_ref());
+    if rows.len() > 1 {
+        cx.out.data(format_args!("Agreement of the orders\n{}", agreement(&rows, none)))?;
+    }
+    if args.racing.is_some() {
+        cx.out.data(format_args!("Racing\n{}", races(&sweeps)))?;
+    }
+    Ok(())
+}
+
+fn truth(table: benchmark::Table) -> Option<Truth> {
+    let of = |top| table.marginals(Column::Cifar10Valid, top);
+    Some(Truth { all: of(1.0)?, best_tenth: of(0.1)? })
+}
+
+fn edges(space: &dyn SearchSpace) -> Vec<String> {
+    space.kinds().iter().flat_map(|k| &k.edges).map(|e| format!("{}<-{}", e.to, e.from)).collect()
+}
+
+/// A table of numbers, a row per edge.
+fn grid(space: &dyn SearchSpace, value: impl Fn(OpAt) -> Option<f64>) -> Table {
+    let heads: Vec<String> = space.ops().iter().map(ToString::to_string).collect();
+    let mut rows = Table::with_heads(
+        std::iter::once(("edge", Align::Left)).chain(heads.iter().map(|h| (h.as_str(), Align::Right))),
+    );
+    for (edge, name) in edges(space).into_iter().enumerate() {
+        let cell = |op| value((edge, op)).map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"));
+        rows.row(std::iter::once(name).chain((0..heads.len()).map(cell)));
+    }
+    rows
+}
+
+fn show(measured: &Measured, space: &dyn SearchSpace) -> String {
+    let Measured { by, racing, seconds, least, table, .. } = measured;
+    let unit = match by {
+        Performance::Accuracy => "accuracy, points",
+        Performance::Loss => "loss, nats",
+        Performance::NetPerfProxy => "net-perf-proxy, nats",
+        Performance::Naswot => "naswot, nats",
+    };
+    let how = if *racing { ", racing" } else { "" };
+    let grid = grid(space, |at| table.importance[at].as_ref().map(|v| v.0));
+    let names = |edge: usize| {
+        let ops: Vec<String> =
+            least.iter().filter(|(e, _)| *e == edge).map(|&(_, op)| space.ops()[op].to_string()).collect();
+        ops.join(" ")
+    };
+    let goes: Vec<String> = (0..edges(space).len()).map(names).collect();
+    format!(
+        "Importance by {unit}{how} ({} images, {seconds:.1} s)\n{grid}least important: {}\n",
+        table.images,
+        goes.join(" | ")
+    )
+}
+
+/// Everything that orders the operations, by name.
+fn candidates(sweeps: &[Measured], truth: Option<&Truth>) -> Vec<(String, PerOp<Option<f64>>)> {
+    let many = sweeps.iter().any(|m| m.sample > 0);
+    let exact = sweeps.iter().filter(|m| !m.racing).map(|m| {
+        let name = if many { format!("{} {}", m.by, m.sample + 1) } else { m.by.to_string() };
+        (name, m.table.importance.map(|v| v.as_ref().map(|v| v.0)))
+    });
+    let tables = truth.into_iter().flat_map(|t| [("table", &t.all), ("table, best tenth", &t.best_tenth)]);
+    exact.chain(tables.map(|(name, values)| (name.to_owned(), values.map(|&v| Some(v))))).collect()
+}
+
+/// Mean over the edges of Spearman's rho between the operations that both know, without `none`.
+fn rho(a: &PerOp<Option<f64>>, b: &PerOp<Option<f64>>, none: Option<usize>) -> Option<f64> {
+    let of_edge = |edge: usize| {
+        let ops = (0..a.ops()).filter(|&op| Some(op) != none);
+        let (x, y): (Vec<f64>, Vec<f64>) = ops.filter_map(|op| Some((a[(edge, op)]?, b[(edge, op)]?))).unzip();
+        spearman(&x, &y)
+    };
+    let all: Vec<f64> = (0..a.edges()).filter_map(of_edge).collect();
+    (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64)
+}
+
+fn agreement(rows: &[(String, PerOp<Option<f64>>)], none: Option<usize>) -> Table {
+    let heads = rows.iter().map(|(name, _)| (name.as_str(), Align::Right));
+    let mut table = Table::with_heads(std::iter::once(("rho", Align::Left)).chain(heads));
+    for (name, a) in rows {
+        let cells = rows.iter().map(|(_, b)| rho(a, b, none).map_or_else(|| "-".to_owned(), |v| format!("{v:.2}")));
+        table.row(std::iter::once(name.clone()).chain(cells));
+    }
+    table
+}
+
+/// Racing beside the exact sweep on the same images.
+fn races(sweeps: &[Measured]) -> Table {
+    let mut rows = Table::new([
+        ("by", Align::Left),
+        ("sample", Align::Right),
+        ("edges with the same operations going", Align::Right),
+        ("images by edge", Align::Left),
+        ("seconds", Align::Right),
+        ("exact", Align::Right),
+    ]);
+    for race in sweeps.iter().filter(|m| m.racing) {
+        let Some(exact) = sweeps.iter().find(|m| !m.racing && (m.by, m.sample) == (race.by, race.sample)) else {
+            continue;
+        };
+        let set = |m: &Measured, edge: usize| {
+            let mut ops: Vec<OpAt> = m.least.iter().copied().filter(|(e, _)| *e == edge).collect();
+            ops.sort_unstable();
+            ops
+        };
+        let edges = race.table.importance.edges();
+        let same = (0..edges).filter(|&edge| set(race, edge) == set(exact, edge)).count();
+        let images: Vec<String> = race.table.images_by_edge.iter().flatten().map(ToString::to_string).collect();
+        rows.row([
+            race.by.to_string(),
+            (race.sample + 1).to_string(),
+            format!("{same} of {edges}"),
+            images.join(" "),
+            format!("{:.1}", race.seconds),
+            format!("{:.1}", exact.seconds),
+        ]);
+    }
+    rows
+}
+
+/// A bar for the sweep that is being made.
+struct SweepBar {
+    out: Output,
+    bar: ProgressBar,
+    total: usize,
+}
+
+impl Observer for SweepBar {
+    fn notice(&mut self, notice: Notice<'_>) {
+        if let Notice::Sweep { what, done, of } = notice {
+            if self.total != of || done == 1 {
+                self.bar.finish_and_clear();
+                self.bar = self.out.bar("importance", of as u64);
+                self.total = of;
+            }
+            self.bar.set_message(what.to_owned());
+            self.bar.set_position(done as u64);
+            if done == of {
+                self.bar.finish_and_clear();
+            }
+        }
+    }
+}
+
+impl Drop for SweepBar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agreement_is_between_the_operations_of_an_edge() {
+        let p = |values: &[f64]| PerOp::from_values(4, values.iter().copied().map(Some).collect());
+        // Edges differ in level only; `none`, in column 0, does not count.
+        let a = p(&[9.0, 1.0, 2.0, 3.0, -9.0, 101.0, 102.0, 103.0]);
+        let b = p(&[0.0, 5.0, 6.0, 7.0, 0.0, -3.0, -2.0, -1.0]);
+        assert_eq!(rho(&a, &b, Some(0)), Some(1.0));
+        assert!(rho(&a, &b, None).unwrap() < 1.0);
+        let constant = p(&[0.0; 8]);
+        assert_eq!(rho(&a, &constant, Some(0)), None);
+    }
+
+    #[test]
+    fn performances_and_confidences_are_read_or_explained() {
+        assert_eq!(performance("loss"), Ok(Performance::Loss));
+        assert!(performance("losses").unwrap_err().contains("accuracy, loss, net-perf-proxy, naswot"));
+        assert_eq!(confidence("0.95"), Ok(0.95));
+        assert!(confidence("95").is_err() && confidence("x").is_err());
+    }
+}
