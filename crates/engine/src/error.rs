@@ -25,6 +25,14 @@ pub enum EngineError {
         /// Number of classes.
         classes: usize,
     },
+    /// An instruction set in `HPE_DARTS_SIMD` that is not to be had.
+    #[error("HPE_DARTS_SIMD is `{wish}`, expected one of those that this machine can run: {available}")]
+    Simd {
+        /// What the variable says.
+        wish: String,
+        /// The instruction sets of this machine.
+        available: String,
+    },
     /// A saved tensor that does not fit the network.
     #[error("saved state: {0}")]
     State(String),

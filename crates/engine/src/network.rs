@@ -188,7 +188,7 @@ impl Network {
         }
         let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("engine-{i}"));
         let pool = pool.build().map_err(|e| fail(e.to_string()))?;
-        let exec = Exec { isa: Isa::detect(), reference: options.kernels == Kernels::Reference };
+        let exec = Exec { isa: Isa::detect()?, reference: options.kernels == Kernels::Reference };
         let mut params = Params::default();
         let mut plane = Plane::new(spec.image.height, spec.image.width, spec.channels);
         let stem = Stem::new(exec.isa, plane, spec.image.channels, &mut params, initialiser(seed, "stem"));

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::error::EngineError;
+
 /// Instruction set that the kernels use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
@@ -20,13 +22,20 @@ pub enum Isa {
 
 impl Isa {
     /// The best instruction set of this machine; the environment variable `HPE_DARTS_SIMD` (`portable`, `avx2`,
-    /// `avx512`) asks for a lesser one. An unknown or unsupported wish is ignored.
-    pub fn detect() -> Self {
-        let best = Self::available().last().copied().unwrap_or(Isa::Portable);
-        match std::env::var("HPE_DARTS_SIMD").ok().and_then(|s| s.parse().ok()) {
-            Some(wish) if Self::available().contains(&wish) => wish,
-            _ => best,
-        }
+    /// `avx512`) asks for a lesser one.
+    ///
+    /// # Errors
+    /// [`EngineError::Simd`] for a wish that is unknown or that this machine cannot run.
+    pub fn detect() -> Result<Self, EngineError> {
+        let available = Self::available();
+        let Some(wish) = std::env::var_os("HPE_DARTS_SIMD").filter(|w| !w.is_empty()) else {
+            return Ok(*available.last().unwrap_or(&Isa::Portable));
+        };
+        let known = wish.to_str().and_then(|w| w.parse().ok()).filter(|isa| available.contains(isa));
+        known.ok_or_else(|| {
+            let names: Vec<String> = available.iter().map(ToString::to_string).collect();
+            EngineError::Simd { wish: wish.to_string_lossy().into_owned(), available: names.join(", ") }
+        })
     }
 
     /// Every instruction set that this machine can run, slowest first.

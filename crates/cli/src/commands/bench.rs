@@ -4,10 +4,13 @@ use std::{fs, path::PathBuf, time::Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use engine::{
-    Batch, Codes, Gradients, ImageShape, Isa, Kernels, Network, NetworkSpec, Normalisation, Options, Sgd, StepOutput,
-    TensorState,
+    Batch, Codes, Gradients, ImageShape, Isa, Kernels, Network, NetworkSpec, Normalisation, Op, Options, Sgd,
+    StepOutput, TensorState,
 };
-use nas::space::{self, NetworkShape};
+use nas::{
+    proxy::{Score, net_perf_proxy},
+    space::{self, NasBench201, NetworkShape, SearchSpace, nas_bench_201::OPS},
+};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
@@ -36,9 +39,13 @@ pub struct Args {
     /// Cells of each stage, 1 to 100.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = args::count(1, 100))]
     cells: usize,
-    /// Operations alive on each edge, 1 to 5: the last of none, skip, 1x1, 3x3 and pooling go first.
+    /// Operations alive on each edge, 1 to 5: none goes first, then pooling, skip, 1x1; 3x3 stays.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = args::count(1, 5))]
     alive: usize,
+    /// Operations alive on each edge by name, separated by commas, in place of --alive; see `hpe-darts list ops`
+    /// [default: as --alive says].
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = op, conflicts_with = "alive")]
+    ops: Vec<usize>,
     /// Timed rounds of each work, after one that is not counted; 1 to 1000.
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = args::count(1, 1000))]
     rounds: usize,
@@ -56,6 +63,26 @@ pub struct Args {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+/// Column of an operation of the benchmark's space.
+fn op(name: &str) -> Result<usize, String> {
+    OPS.iter().position(|op| op.as_str() == name).ok_or_else(|| {
+        let names: Vec<&str> = OPS.iter().map(|op| op.as_str()).collect();
+        format!("expected one of {}", names.join(", "))
+    })
+}
+
+impl Args {
+    /// Columns of the operations that are alive.
+    fn alive_ops(&self) -> Vec<usize> {
+        // What a search removes first goes first.
+        const ORDER: [usize; OPS.len()] = [0, 4, 1, 2, 3];
+        let mut ops = if self.ops.is_empty() { ORDER[OPS.len() - self.alive..].to_vec() } else { self.ops.clone() };
+        ops.sort_unstable();
+        ops.dedup();
+        ops
+    }
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -90,7 +117,8 @@ struct Report {
     batch: usize,
     channels: usize,
     cells: usize,
-    alive: usize,
+    /// Names of the operations that are alive.
+    ops: Vec<String>,
     kernels: String,
     rounds: usize,
     peak_gflops: f64,
@@ -124,18 +152,19 @@ struct Work {
 pub fn run(args: Args, cx: &Context) -> Result<()> {
     let baseline = args.baseline.as_ref().map(read).transpose()?;
     let threads = args.threads.get();
+    let simd = Isa::detect()?.to_string();
     let check = check(threads, args.kernels.into()).map_err(|e| anyhow::Error::new(Internal(e)))?;
     cx.out.note("checked: fast kernels agree with plain loops");
-    let peak_gflops = engine::peak_gflops(threads);
+    let peak_gflops = engine::peak_gflops(threads)?;
     let works = time(&args, threads, cx)?;
     let report = Report {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        simd: Isa::detect().to_string(),
+        simd,
         threads,
         batch: args.batch,
         channels: args.channels,
         cells: args.cells,
-        alive: args.alive,
+        ops: args.alive_ops().into_iter().map(|op| OPS[op].to_string()).collect(),
         kernels: format!("{:?}", args.kernels).to_lowercase(),
         rounds: args.rounds,
         peak_gflops,
@@ -160,19 +189,12 @@ fn read(path: &PathBuf) -> Result<Report> {
         .hint("make one with `hpe-darts bench --save FILE`")
 }
 
-/// A supernet on images of 32 x 32 with the last `alive` operations of the space on every edge.
-fn supernet(channels: usize, cells: usize, alive: usize) -> NetworkSpec {
-    let space = space::all()[0];
+/// A supernet on images of 32 x 32 with these operations on every edge.
+fn supernet(channels: usize, cells: usize, alive: &[usize]) -> NetworkSpec {
     let image = ImageShape { height: 32, width: 32, channels: 3 };
-    let mut spec = space.supernet(&NetworkShape { image, classes: 10, channels, cells_per_stage: cells });
+    let mut spec = NasBench201.supernet(&NetworkShape { image, classes: 10, channels, cells_per_stage: cells });
     let ops = spec.cell.ops.len();
-    // What a search removes first goes first: none, pooling, skip, 1x1; the 3x3 convolution stays.
-    let order = [0, 4, 1, 2, 3];
-    for &op in &order[..ops - alive] {
-        for e in 0..spec.cell.edges.len() {
-            spec.alive[e * ops + op] = false;
-        }
-    }
+    spec.alive.iter_mut().enumerate().for_each(|(eo, a)| *a = alive.contains(&(eo % ops)));
     spec
 }
 
@@ -193,7 +215,7 @@ fn inputs(spec: &NetworkSpec, batch: usize) -> Inputs {
 }
 
 fn check(threads: usize, kernels: Kernels) -> Result<Check> {
-    let spec = supernet(16, 1, 5);
+    let spec = supernet(16, 1, &[0, 1, 2, 3, 4]);
     let Inputs { images, labels, w } = inputs(&spec, 8);
     let step = |kernels, threads| -> Result<(StepOutput, Vec<TensorState>)> {
         let mut network = Network::new(&spec, 1, Options { threads, kernels })?;
@@ -225,13 +247,14 @@ fn difference(a: &[f64], b: &[f64]) -> f64 {
 }
 
 fn time(args: &Args, threads: usize, cx: &Context) -> Result<Vec<Work>> {
-    let spec = supernet(args.channels, args.cells, args.alive);
+    let alive = args.alive_ops();
+    let spec = supernet(args.channels, args.cells, &alive);
     let Inputs { images, labels, w } = inputs(&spec, args.batch);
     let batch = Batch { images: &images, labels: &labels };
     let mut network = Network::new(&spec, 1, Options { threads, kernels: args.kernels.into() })?;
     let sgd = Sgd { momentum: 0.9, nesterov: false, weight_decay: 3e-4, clip_norm: Some(5.0) };
     let forward = 2.0 * space::cost(&spec).multiply_adds as f64 * args.batch as f64 / 1e9;
-    let works = ["training step", "step for alpha only", "evaluation", "evaluation with codes"];
+    let works = ["training step", "step for alpha only", "evaluation", "evaluation with codes", SWEEP];
     let bar = cx.out.bar("bench", (works.len() * (args.rounds + 1)) as u64);
     let mut report = vec![];
     for (i, work) in works.into_iter().enumerate() {
@@ -245,7 +268,8 @@ fn time(args: &Args, threads: usize, cx: &Context) -> Result<Vec<Work>> {
                 }
                 1 => drop(network.train_step(batch, &w, Gradients::Mixing)?),
                 2 => drop(network.evaluate(batch, &w, Normalisation::Batch)?),
-                _ => drop(network.code_distances(&images, &w, Codes::OpOutputs)?),
+                3 => drop(network.code_distances(&images, &w, Codes::OpOutputs)?),
+                _ => sweep(&mut network, &spec, &images, &w)?,
             }
             seconds.push(start.elapsed().as_secs_f64());
             bar.inc(1);
@@ -254,7 +278,8 @@ fn time(args: &Args, threads: usize, cx: &Context) -> Result<Vec<Work>> {
         let mut seconds = seconds.split_off(1);
         seconds.sort_by(f64::total_cmp);
         let median = seconds[seconds.len() / 2];
-        let passes = [3.0, 2.0, 1.0, 1.0][i];
+        // Of a sweep: an evaluation for each operation, as if `none` were not known to change nothing.
+        let passes = [3.0, 2.0, 1.0, 1.0, (alive.len() * spec.cell.edges.len()) as f64][i];
         report.push(Work {
             work: work.to_owned(),
             milliseconds: median * 1e3,
@@ -264,6 +289,25 @@ fn time(args: &Args, threads: usize, cx: &Context) -> Result<Vec<Work>> {
     }
     bar.finish_and_clear();
     Ok(report)
+}
+
+const SWEEP: &str = "importance sweep";
+
+/// What an importance sweep by NetPerfProxy does: codes and determinant of the supernet and of the supernet without each
+/// operation; without `none` it is the whole one.
+fn sweep(network: &mut Network, spec: &NetworkSpec, images: &[f32], w: &[f32]) -> Result<()> {
+    let ops = spec.cell.ops.len();
+    let mut score = |w: &[f32]| -> Result<Score> {
+        let distances = network.code_distances(images, w, Codes::OpOutputs)?;
+        Ok(net_perf_proxy::score(&distances, w, net_perf_proxy::Kernel::Agreement))
+    };
+    std::hint::black_box(score(w)?);
+    for eo in (0..w.len()).filter(|&eo| spec.alive[eo] && spec.cell.ops[eo % ops] != Op::None) {
+        let mut without = w.to_vec();
+        without[eo] = 0.0;
+        std::hint::black_box(score(&without)?);
+    }
+    Ok(())
 }
 
 fn show(report: &Report, baseline: Option<&Report>) -> String {
@@ -286,14 +330,18 @@ fn show(report: &Report, baseline: Option<&Report>) -> String {
             before.map_or(String::new(), |o| format!("{:.3}", w.milliseconds / o.milliseconds)),
         ]);
     }
+    let ms = |name: &str| report.works.iter().find(|w| w.work == name).map_or(f64::NAN, |w| w.milliseconds);
+    let evaluations = 6 * report.ops.len();
+    let swept = ms(SWEEP) / (evaluations as f64 * ms("evaluation"));
     let memory = report.peak_memory_mb.map_or(String::new(), |mb| format!(", peak memory {mb:.0} MB"));
     format!(
-        "NAS-Bench-201 supernet, 32 x 32, batch {}, C {}, N {}, {} operations an edge, {} kernels\n\
-         {} with {} threads, peak {:.0} GFLOP/s{memory}\n\n{table}",
+        "NAS-Bench-201 supernet, 32 x 32, batch {}, C {}, N {}, {} on every edge, {} kernels\n\
+         {} with {} threads, peak {:.0} GFLOP/s{memory}\n\n{table}\n\
+         the sweep takes {swept:.2} times {evaluations} evaluations, one for each operation\n",
         report.batch,
         report.channels,
         report.cells,
-        report.alive,
+        report.ops.join(" "),
         report.kernels,
         report.simd,
         report.threads,

@@ -139,10 +139,10 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     Ok(())
 }
 
-/// What an engine error means here: the number of threads is the user's choice, everything else was checked before.
+/// What an engine error means here: threads and instruction set are the user's choice, everything else was checked before.
 fn blame(error: EngineError) -> anyhow::Error {
     match error {
-        EngineError::Threads { .. } => error.into(),
+        EngineError::Threads { .. } | EngineError::Simd { .. } => error.into(),
         other => Internal(other.into()).into(),
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::common::run;
+use crate::common::{program, run};
 
 const SMALL: [&str; 11] =
     ["bench", "--channels", "16", "--cells", "1", "--batch", "2", "--rounds", "1", "--threads", "2"];
@@ -20,13 +20,17 @@ fn it_checks_times_saves_and_compares() {
     assert_eq!(report["check"]["threads_agree_to_the_bit"], true);
     assert!(report["check"]["loss"].as_f64().unwrap() < 1e-5);
     let works = report["works"].as_array().unwrap();
-    assert_eq!(works.len(), 4);
+    assert_eq!(works.len(), 5);
     assert!(works.iter().all(|w| w["milliseconds"].as_f64().unwrap() > 0.0));
     assert_eq!(serde_json::from_str::<Value>(&fs::read_to_string(file).unwrap()).unwrap(), report);
 
     let (code, out, err) = run(&[&SMALL[..], &["--kernels", "direct", "--baseline", file]].concat());
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("direct kernels") && out.contains("ms / baseline"), "{out}");
+
+    let (code, out, err) = run(&[&SMALL[..], &["--ops", "nor_conv_1x1,skip_connect"]].concat());
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("skip_connect nor_conv_1x1 on every edge"), "{out}");
 }
 
 #[test]
@@ -40,7 +44,19 @@ fn a_baseline_that_is_none_is_refused() {
     let (code, _, err) = run(&[&SMALL[..], &["--baseline", "nowhere.json"]].concat());
     assert_eq!(code, 1);
     assert!(err.contains("cannot read the baseline nowhere.json"), "{err}");
+    let (code, _, err) = run(&["bench", "--ops", "nor_conv_3x3,conv"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("expected one of none, skip_connect"), "{err}");
     let (code, _, err) = run(&["bench", "--kernels", "wingrad"]);
     assert_eq!(code, 1);
     assert!(err.contains("winograd"), "{err}");
+}
+
+#[test]
+fn an_instruction_set_that_is_not_to_be_had_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let output = program(home.path()).args(["bench"]).env("HPE_DARTS_SIMD", "sse9").output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains("HPE_DARTS_SIMD is `sse9`, expected one of") && err.contains("portable"), "{err}");
 }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
+use crate::error::EngineError;
 use crate::simd::{Isa, Simd, dispatch};
 
 /// Independent chains: more than latency times ports of any processor, few enough for 16 registers.
@@ -35,11 +36,15 @@ dispatch! {
 
 /// Multiply-adds that `threads` threads can do, in GFLOP/s (two operations each): the median of several short runs from
 /// registers, with the instruction set that the kernels use.
-pub fn peak_gflops(threads: usize) -> f64 {
+///
+/// # Errors
+/// [`EngineError::Simd`], [`EngineError::Threads`].
+pub fn peak_gflops(threads: usize) -> Result<f64, EngineError> {
     const STEPS: usize = 4_000_000;
-    let isa = Isa::detect();
+    let isa = Isa::detect()?;
     let lanes = if isa == Isa::Avx512 { 16 } else { 8 };
-    let Ok(pool) = rayon::ThreadPoolBuilder::new().num_threads(threads).build() else { return f64::NAN };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|e| EngineError::Threads { threads, why: e.to_string() })?;
     let mut rates: Vec<f64> = (0..7)
         .map(|_| {
             let start = Instant::now();
@@ -55,5 +60,5 @@ pub fn peak_gflops(threads: usize) -> f64 {
         })
         .collect();
     rates.sort_by(f64::total_cmp);
-    rates[rates.len() / 2]
+    Ok(rates[rates.len() / 2])
 }
