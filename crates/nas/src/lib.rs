@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod benchmark;
+pub mod compare;
 pub mod data;
 pub mod files;
 pub mod proxy;

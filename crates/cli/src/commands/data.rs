@@ -14,6 +14,7 @@ use crate::{
     args,
     context::Context,
     error::HintExt,
+    output::Output,
     render::{Align, Table},
 };
 
@@ -102,15 +103,25 @@ pub fn load(name: DatasetName, options: &LoadOptions, cx: &Context) -> Result<Da
     load_with(name, options, cx, &mut |_| ())
 }
 
+/// Says what takes its time while data is read.
+pub fn loading(out: &Output, event: &LoadEvent) {
+    match event {
+        LoadEvent::Reading { .. } => {}
+        LoadEvent::Decoding { archive } => out.note(format_args!("decoding {} (some seconds)", archive.display())),
+        LoadEvent::Cached { folder } => {
+            out.note(format_args!("decoded files kept in {} for the next time", folder.display()));
+        }
+    }
+}
+
 fn load_with(name: DatasetName, options: &LoadOptions, cx: &Context, place: &mut dyn FnMut(&Path)) -> Result<Dataset> {
     let loaded = data::load_with(name, options, &mut |event| match event {
         LoadEvent::Reading { folder } => place(&folder),
-        LoadEvent::Decoding { archive } => {
-            cx.out.note(format_args!("decoding {} (some seconds)", archive.display()));
-            place(&archive);
-        }
-        LoadEvent::Cached { folder } => {
-            cx.out.note(format_args!("decoded files kept in {} for the next time", folder.display()));
+        LoadEvent::Decoding { .. } | LoadEvent::Cached { .. } => {
+            loading(&cx.out, &event);
+            if let LoadEvent::Decoding { archive } = event {
+                place(&archive);
+            }
         }
     });
     match loaded {

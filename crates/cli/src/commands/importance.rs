@@ -17,7 +17,7 @@ use nas::{
 };
 use serde::Serialize;
 
-use super::{outcome, search};
+use super::{data, outcome};
 use crate::{
     args,
     context::Context,
@@ -114,7 +114,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     let home = cx.home().ok();
     let stop = cx.interrupt()?;
     let threads = Some(args.threads.get());
-    let mut loading = |event| search::loading(cx, &event);
+    let mut loading = |event| data::loading(&cx.out, &event);
     let observer = Box::new(SweepBar { out: cx.out.clone(), bar: ProgressBar::hidden(), total: 0 });
     let engine = |plan: &nas::search::Plan| plan.engine_with(threads);
     let mut study = Study::open(&args.run, args.epoch, home.as_deref(), &mut loading, engine, observer, stop)?;

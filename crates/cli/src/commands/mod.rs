@@ -3,6 +3,7 @@
 //! A new command is a `mod` line and a line in the list below; its help text is the doc comment of its `Args`.
 
 mod bench;
+mod compare;
 pub mod data;
 mod importance;
 mod list;
@@ -38,6 +39,7 @@ commands! {
     Search => search,
     Resume => resume,
     Importance => importance,
+    Compare => compare,
     Query => query,
     Score => score,
     List => list,

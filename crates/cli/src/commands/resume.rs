@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use nas::search::{Executor, Resumed};
 
-use super::{outcome, search};
+use super::{data, outcome};
 use crate::context::Context;
 
 /// Go on with a search from its last checkpoint.
@@ -30,7 +30,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     let home = cx.home().ok();
     let stop = cx.interrupt()?;
     let observer = Box::new(outcome::Progress::new(cx));
-    let mut loading = |event| search::loading(cx, &event);
+    let mut loading = |event| data::loading(&cx.out, &event);
     let resumed = Executor::resume(&args.run, home.as_deref(), &mut loading, |plan| plan.engine(), observer, stop)?;
     let outcome = match resumed {
         Resumed::Ready(executor) => executor.run(),

@@ -3,13 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use nas::{
-    data::LoadEvent,
-    search::{Executor, Phase, Plan, Request, SearchError, run_folder::free_folder},
-};
+use nas::search::{Executor, Phase, Plan, Request, SearchError, run_folder::free_folder};
 use serde_json::json;
 
-use super::outcome;
+use super::{data, outcome};
 use crate::{
     args,
     context::Context,
@@ -85,7 +82,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     };
     let config = request.resolve().map_err(SearchError::from)?;
     let home = cx.home().ok();
-    let plan = Plan::new(config, home.as_deref(), &mut |event| loading(cx, &event))?;
+    let plan = Plan::new(config, home.as_deref(), &mut |event| data::loading(&cx.out, &event))?;
     if args.dry_run {
         return show(&plan, args.json, cx);
     }
@@ -99,13 +96,6 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     let observer = Box::new(outcome::Progress::new(cx));
     let outcome = Executor::start(plan, engine, &folder, observer, stop).and_then(Executor::run);
     outcome::conclude(outcome, &folder, args.json, cx)
-}
-
-/// Says what takes its time while the data is read.
-pub fn loading(cx: &Context, event: &LoadEvent) {
-    if let LoadEvent::Decoding { archive } = event {
-        cx.out.note(format_args!("decoding {}, which takes some seconds", archive.display()));
-    }
 }
 
 fn show(plan: &Plan, json: bool, cx: &Context) -> Result<()> {

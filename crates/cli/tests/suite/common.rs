@@ -1,6 +1,7 @@
 //! Running the program as a user does.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -15,9 +16,19 @@ pub(crate) fn program(home: &Path) -> Command {
 /// Runs the program with an empty data directory: exit code, standard output, standard error.
 pub(crate) fn run(args: &[&str]) -> (i32, String, String) {
     let home = tempfile::tempdir().expect("a temporary folder");
-    let Output { status, stdout, stderr } = program(home.path()).args(args).output().expect("the program starts");
+    output(program(home.path()).args(args))
+}
+
+/// Exit code, standard output, standard error.
+pub(crate) fn output(command: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command.output().expect("the program starts");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     (status.code().expect("an exit code"), text(stdout), text(stderr))
+}
+
+/// Everything that must not depend on interruptions.
+pub(crate) fn record(run: &Path) -> [Vec<u8>; 3] {
+    ["events.jsonl", "checkpoint/weights.safetensors", "genotype.json"].map(|file| fs::read(run.join(file)).unwrap())
 }
 
 /// A file of the real data: in `HPE_DARTS_DATA`, else in `../shared/data` beside the workspace. Says so where there is none.

@@ -2,9 +2,11 @@
 
 mod bench;
 mod common;
+mod compare;
 mod data;
 mod frame;
 mod help;
+mod importance;
 mod query;
 mod score;
 mod search;

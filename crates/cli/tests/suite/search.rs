@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::common::{program, run};
+use crate::common::{output, program, record, run};
 
 /// A search that takes a moment on any machine: a tiny supernet, a few steps.
 const TINY: [&str; 17] = [
@@ -36,13 +36,6 @@ fn tiny(home: &Path, out: &Path) -> Command {
     command
 }
 
-/// Exit code, standard output, standard error.
-fn output(command: &mut Command) -> (i32, String, String) {
-    let output = command.output().expect("the program starts");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    (output.status.code().expect("an exit code"), text(output.stdout), text(output.stderr))
-}
-
 /// Fails with code 1 and this message and hint, without output and without panic.
 #[track_caller]
 fn refused(args: &[&str], message: &str, hint: &str) {
@@ -51,11 +44,6 @@ fn refused(args: &[&str], message: &str, hint: &str) {
     assert_eq!(stdout, "");
     assert!(stderr.starts_with("error: ") && stderr.contains(message), "{stderr}");
     assert!(stderr.contains(&format!("hint: {hint}")) || (hint.is_empty() && !stderr.contains("hint")), "{stderr}");
-}
-
-/// Everything that must not depend on interruptions.
-fn record(run: &Path) -> [Vec<u8>; 3] {
-    ["events.jsonl", "checkpoint/weights.safetensors", "genotype.json"].map(|file| fs::read(run.join(file)).unwrap())
 }
 
 fn events(run: &Path) -> Vec<serde_json::Value> {

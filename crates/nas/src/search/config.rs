@@ -1,7 +1,7 @@
 //! The configuration of a search, and the layers it is made of.
 
 mod error;
-mod keys;
+pub(crate) mod keys;
 mod layers;
 mod setting;
 

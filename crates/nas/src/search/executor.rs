@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{
     At, Config, Context, Event, Notice, Observer, PhaseSeconds, Plan, RunError, SearchError,
-    checkpoint::{self, EpochSums, Moment, Position, State},
+    checkpoint::{self, Checkpoint, EpochSums, Moment, Position, State},
     clock::Clock,
     context::Start,
     events::{EVENTS_VERSION, EpochEnd, RunStart},
@@ -118,6 +118,36 @@ impl Executor {
         cx.log("start", json!({}))?;
         let start = run_start(&cx);
         cx.record(Event::RunStart(Box::new(start)))?;
+        let mut executor = Self { strategy, cx };
+        executor.save()?;
+        Ok(executor)
+    }
+
+    /// A new search in a new folder that goes on from the end of an epoch of another run, `(folder, epoch counted from 1)`,
+    /// which keeps its checkpoint. Both must do the same up to there: the new one is then as if it had done it itself.
+    ///
+    /// # Errors
+    /// As [`Executor::start`] and [`Executor::resume`].
+    pub fn fork(
+        plan: Plan,
+        engine: impl FnOnce(&Plan) -> Result<Box<dyn Engine>, EngineError>,
+        (from, epoch): (&Path, usize),
+        folder: &Path,
+        observer: Box<dyn Observer>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self, SearchError> {
+        let source = RunFolder::open(from)?;
+        let Checkpoint { state, tensors, .. } = source.read_kept(epoch)?;
+        let (strategy, supernet) = restored(&source, &plan, &state, &tensors, engine)?;
+        let record = source.file(EVENTS);
+        let mut lines = std::fs::read(&record).map_err(|source| RunError::Open { path: record, source })?;
+        lines.truncate(state.events_bytes as usize);
+        let folder = RunFolder::create(folder, &plan.config)?;
+        let path = folder.file(EVENTS);
+        write_atomic(&path, |w| w.write_all(&lines)).map_err(SearchError::write(&path))?;
+        let (events, timing) = (open(&folder, EVENTS)?, open(&folder, TIMING)?);
+        let mut cx = Context::new(plan, supernet, folder, (events, timing), observer, stop, start_of(state));
+        cx.log("fork", json!({ "from": from, "after": epoch }))?;
         let mut executor = Self { strategy, cx };
         executor.save()?;
         Ok(executor)

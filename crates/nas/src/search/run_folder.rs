@@ -235,6 +235,11 @@ fn cpu_name() -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
+/// Whether a run keeps the checkpoint of the end of `epoch`, counted from 1.
+pub fn keeps(run: &Path, epoch: usize) -> bool {
+    checkpoint::kept(run).join(epoch.to_string()).is_dir()
+}
+
 /// A folder name that does not exist yet: `base`, then `base-2`, `base-3`, ...
 pub fn free_folder(base: &Path) -> PathBuf {
     let numbered = |n: usize| {

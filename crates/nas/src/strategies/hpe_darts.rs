@@ -223,6 +223,24 @@ impl Strategy for HpeDarts {
         }
     }
 
+    fn warmup(config: &HpeDartsConfig) -> Option<(usize, HpeDartsConfig)> {
+        let HpeDartsConfig { warmup_epochs, prune_epochs, relaxation, alpha_init, removal, skip_dropout, .. } = *config;
+        // Of the stages only their number counts: it is in the length of the learning rate's cosine.
+        let pop = vec![1; config.pop.len()];
+        let default = HpeDartsConfig::default();
+        let common = HpeDartsConfig {
+            warmup_epochs,
+            prune_epochs,
+            pop,
+            relaxation,
+            alpha_init,
+            removal,
+            skip_dropout,
+            ..default
+        };
+        Some((warmup_epochs, common))
+    }
+
     fn new(config: &HpeDartsConfig, space: &dyn SearchSpace, rng: &mut ChaCha8Rng) -> Self {
         let HpeDartsConfig { relaxation, removal, alpha_init, .. } = *config;
         let shape = alpha_shape(space);

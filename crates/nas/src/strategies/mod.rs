@@ -93,6 +93,12 @@ pub trait Strategy: OneShot + Sized + 'static {
     /// What does not fit, with the values.
     fn check(config: &mut Self::Config, space: &dyn SearchSpace) -> Result<(), Unsuitable>;
 
+    /// Epochs of a warm-up at the start, and the configuration with everything at its default that has no part in it: two
+    /// searches for which both are equal do the same until its end. `None` without a warm-up.
+    fn warmup(_config: &Self::Config) -> Option<(usize, Self::Config)> {
+        None
+    }
+
     /// From a checked configuration. `rng` is for initial values.
     fn new(config: &Self::Config, space: &dyn SearchSpace, rng: &mut ChaCha8Rng) -> Self;
 }
@@ -191,6 +197,16 @@ macro_rules! strategies {
             pub fn check(&mut self, space: &dyn SearchSpace) -> Result<(), Unsuitable> {
                 match self {
                     $(Self::$variant(config) => <$strategy as Strategy>::check(config, space),)+
+                }
+            }
+
+            /// See [`Strategy::warmup`].
+            pub fn warmup(&self) -> Option<(usize, Self)> {
+                match self {
+                    $(Self::$variant(config) => {
+                        let (epochs, config) = <$strategy as Strategy>::warmup(config)?;
+                        Some((epochs, Self::$variant(config)))
+                    })+
                 }
             }
 

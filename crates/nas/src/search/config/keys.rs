@@ -3,7 +3,7 @@ use toml::{Table, Value};
 use crate::suggest;
 
 /// The dotted keys of a table, down to the values.
-pub(super) fn of(table: &Table) -> Vec<String> {
+pub(crate) fn of(table: &Table) -> Vec<String> {
     let mut keys = Vec::new();
     collect("", table, &mut keys);
     keys

@@ -1,0 +1,224 @@
+//! `compare`: several searches side by side.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use indicatif::ProgressBar;
+use nas::{
+    benchmark,
+    compare::{self, COLUMNS, Cell, CompareError, Comparison, Summary},
+    data::LoadEvent,
+    files::write_atomic,
+    search::{Notice, Observer, Outcome, SearchError},
+};
+
+use super::{data, outcome};
+use crate::{
+    args,
+    context::Context,
+    error::Interrupted,
+    output::Output,
+    render::{Align, Table},
+};
+
+/// Run searches with several settings and seeds, and summarise them in one table.
+///
+/// The file lists seeds and settings; every combination is an ordinary run in DIR/NAME/seedN, which `resume`, `importance`
+/// and other commands take as well. Ctrl-C saves all of them; the same command goes on with what is there, so a file may
+/// also grow. Searches whose settings differ only in what comes after the warm-up share it, with the same results.
+///
+/// After every search that ends, DIR/summary.md and DIR/summary.json are written anew: mean and standard deviation over the
+/// seeds of the six accuracies that the NAS-Bench-201 table has, the rank among all architectures by CIFAR-10 test accuracy,
+/// hours, and the architectures found.
+///
+/// A file:
+///
+///     preset = "paper"                 # optional, as of `search --preset`
+///     seeds = [0, 1, 2]
+///
+///     [settings]                       # of all searches, as in a file for `search --config`
+///     dataset = "cifar10"
+///
+///     [matrix]                         # optional: every combination
+///     "strategy.hpe-darts.alpha_update" = ["bilevel", "joint", "none"]
+///
+///     [runs.few-images]                # optional: named settings, with every combination
+///     strategy.hpe-darts.importance.images = 640
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// TOML file with seeds and settings.
+    #[arg(long, value_name = "F")]
+    config: PathBuf,
+    /// Folder of the runs and the summary.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Searches at a time, 1 to 64; the cores are shared out among them.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = args::count(1, 64))]
+    jobs: usize,
+    /// Print the searches that the file asks for and what is done of them, and end.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the summary as JSON (default: as a table).
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs what is missing and prints the summary.
+///
+/// # Errors
+/// Whatever is wrong with the file; a search that failed, after the others have ended; an interruption.
+pub fn run(args: Args, cx: &Context) -> Result<()> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let cells = Comparison::read(&args.config, &args.out, (cores / args.jobs).max(1))?.cells;
+    let table = outcome::open_table(cx);
+    if args.dry_run {
+        return list(&cells, cx);
+    }
+    let (home, stop) = (cx.home().ok(), cx.interrupt()?);
+    let followed = Followed::new(&cells, &args.out, table, cx);
+    let results = compare::run(&cells, args.jobs, home.as_deref(), &stop, &followed);
+    let Followed { outcomes, table, bar, .. } = followed;
+    bar.finish_and_clear();
+    let outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let summary = Summary::new(&cells, &outcomes, table.as_ref());
+    if args.json {
+        cx.out.json(&summary)?
+    } else {
+        cx.out.data(show(&summary))?
+    };
+    let interrupted = |e: &CompareError| matches!(e, CompareError::Search { source: SearchError::Interrupted, .. });
+    let failed: Vec<&CompareError> =
+        results.iter().flatten().filter_map(|r| r.as_ref().err()).filter(|e| !interrupted(e)).collect();
+    if let [first, ..] = failed[..] {
+        let hint = first.hint().map(|h| format!("\n{h}")).unwrap_or_default();
+        bail!("{} of {} searches failed; the first: {first}{hint}", failed.len(), cells.len());
+    }
+    if outcomes.iter().any(Option::is_none) {
+        cx.out.note("interrupted, everything is saved; the same command goes on");
+        return Err(Interrupted.into());
+    }
+    Ok(())
+}
+
+fn list(cells: &[Cell], cx: &Context) -> Result<()> {
+    let mut rows =
+        Table::new([("search", Align::Left), ("seed", Align::Right), ("warm-up", Align::Left), ("state", Align::Left)]);
+    for cell in cells {
+        let from = cell.warmup.map_or("its own".to_owned(), |(first, _)| format!("of {}", cells[first].name));
+        let state = match (cell.folder.join("genotype.json").exists(), cell.folder.exists()) {
+            (true, _) => "ended",
+            (false, true) => "begun",
+            (false, false) => "",
+        };
+        rows.row([cell.name.clone(), cell.seed.to_string(), from, state.to_owned()]);
+    }
+    cx.out.data(rows)
+}
+
+fn show(summary: &Summary) -> Table {
+    let heads = [("settings", Align::Left), ("seeds", Align::Right)].into_iter();
+    let heads = heads.chain(COLUMNS.map(|(_, name)| (name, Align::Right)));
+    let mut rows = Table::with_heads(heads.chain([("rank", Align::Right), ("hours", Align::Right)]));
+    for row in &summary.rows {
+        let seeds = format!("{} of {}", row.seeds.len(), row.of);
+        let numbers = row.accuracies.iter().map(|s| (s, 2)).chain([(&row.rank, 0), (&row.hours, 2)]);
+        let shown = numbers.map(|(s, digits)| s.map_or_else(|| "-".to_owned(), |s| format!("{s:.digits$}")));
+        rows.row([row.name.clone(), seeds].into_iter().chain(shown));
+    }
+    rows
+}
+
+/// A bar over all epochs of all searches, a line for every search that ends, and the summary on disk.
+struct Followed<'a> {
+    cells: &'a [Cell],
+    out: &'a Path,
+    output: Output,
+    table: Option<benchmark::Table>,
+    bar: ProgressBar,
+    outcomes: Mutex<Vec<Option<Outcome>>>,
+}
+
+impl<'a> Followed<'a> {
+    fn new(cells: &'a [Cell], out: &'a Path, table: Option<benchmark::Table>, cx: &Context) -> Self {
+        Followed {
+            cells,
+            out,
+            output: cx.out.clone(),
+            table,
+            bar: cx.out.bar("compare", cells.len() as u64),
+            outcomes: Mutex::new(vec![None; cells.len()]),
+        }
+    }
+
+    fn note(&self, text: impl std::fmt::Display) {
+        self.bar.suspend(|| self.output.note(text));
+    }
+
+    fn write(&self, outcomes: &[Option<Outcome>]) -> Result<()> {
+        let summary = Summary::new(self.cells, outcomes, self.table.as_ref());
+        let json = serde_json::to_vec_pretty(&summary).context("cannot write the summary as JSON")?;
+        let text = summary.to_markdown();
+        for (name, bytes) in [("summary.json", &json[..]), ("summary.md", text.as_bytes())] {
+            let path = self.out.join(name);
+            write_atomic(&path, |w| w.write_all(bytes)).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+impl compare::Progress for Followed<'_> {
+    fn observer(&self, cell: &Cell) -> Box<dyn Observer> {
+        let label = cell.label();
+        Box::new(Line { bar: self.bar.clone(), output: self.output.clone(), label, epochs: 0, shown: None })
+    }
+
+    fn loading(&self, _cell: &Cell, event: &LoadEvent) {
+        data::loading(&self.output, event);
+    }
+
+    fn ended(&self, cell: usize, result: &Result<Outcome, CompareError>) {
+        let label = self.cells[cell].label();
+        match result {
+            Ok(outcome) => {
+                self.bar.inc(1);
+                self.note(format_args!("{label}: {} in {:.2} h", outcome.arch, outcome.total_seconds() / 3600.0));
+                let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+                outcomes[cell] = Some(outcome.clone());
+                if let Err(error) = self.write(&outcomes) {
+                    self.note(format_args!("warning: {error:#}"));
+                }
+            }
+            Err(CompareError::Search { source: SearchError::Interrupted, .. }) => {}
+            Err(error) => self.note(format_args!("failed: {error}")),
+        }
+    }
+}
+
+/// What one search does, as the message of the common bar.
+struct Line {
+    bar: ProgressBar,
+    output: Output,
+    label: String,
+    epochs: usize,
+    shown: Option<Instant>,
+}
+
+impl Observer for Line {
+    fn notice(&mut self, notice: Notice<'_>) {
+        match notice {
+            Notice::Started { schedule, .. } => self.epochs = schedule.epochs(),
+            Notice::Step { at, loss, .. } if self.shown.is_none_or(|t| t.elapsed() > Duration::from_secs(1)) => {
+                self.shown = Some(Instant::now());
+                self.bar.set_message(format!("{}: epoch {}/{}, loss {loss:.3}", self.label, at.epoch + 1, self.epochs));
+            }
+            Notice::Warning(text) => self.bar.suspend(|| self.output.note(format_args!("{}: {text}", self.label))),
+            _ => {}
+        }
+    }
+}

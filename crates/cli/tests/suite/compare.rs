@@ -1,0 +1,145 @@
+//! `compare`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::common::{output, program, record};
+
+/// Tiny searches: two settings that share a warm-up, two seeds.
+const FILE: &str = r#"
+seeds = [1, 2]
+[settings]
+dataset = "digits"
+supernet.channels = 4
+training.max_steps_per_epoch = 4
+training.batch_size = 16
+[settings.strategy.hpe-darts]
+warmup_epochs = 2
+prune_epochs = 2
+importance.images = 64
+importance.proxy_batch_size = 16
+[matrix]
+"strategy.hpe-darts.alpha_update" = ["bilevel", "none"]
+"#;
+
+struct Comparison {
+    folder: tempfile::TempDir,
+}
+
+impl Comparison {
+    fn new(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("c.toml"), text).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, more: &[&str]) -> Command {
+        let mut command = program(&self.path("home"));
+        command.args(["compare", "--config"]).arg(self.path("c.toml")).arg("--out").arg(self.path("out"));
+        command.args(more).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, more: &[&str]) -> (i32, String, String) {
+        output(&mut self.command(more))
+    }
+
+    fn search(&self, setting: &str, seed: u64) -> PathBuf {
+        self.path("out").join(format!("alpha_update={setting}/seed{seed}"))
+    }
+}
+
+#[test]
+fn a_shared_warm_up_changes_nothing_and_a_second_run_has_nothing_to_do() {
+    let c = Comparison::new(FILE);
+    let (code, out, err) = c.run(&["--jobs", "2"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("alpha_update=bilevel  2 of 2") && out.contains("alpha_update=none     2 of 2"), "{out}");
+    let timing = fs::read_to_string(c.search("none", 2).join("timing.jsonl")).unwrap();
+    assert!(timing.contains("\"event\":\"fork\""), "{timing}");
+
+    // The same search on its own.
+    let alone = c.path("alone");
+    let mut command = program(&c.path("home"));
+    command.args(["search", "--config"]).arg(c.search("none", 2).join("config.toml")).arg("--out").arg(&alone);
+    let (code, _, err) = output(&mut command);
+    assert_eq!(code, 0, "{err}");
+    assert!(record(&alone) == record(&c.search("none", 2)));
+
+    let before = record(&c.search("bilevel", 1));
+    let (code, out, err) = c.run(&["--json"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(before == record(&c.search("bilevel", 1)));
+    let summary: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(summary, serde_json::from_str::<Value>(&read(&c.path("out/summary.json"))).unwrap());
+    let row = &summary["rows"][1];
+    assert_eq!((row["name"].as_str(), &row["seeds"]), (Some("alpha_update=none"), &serde_json::json!([1, 2])));
+    assert!(row["hours"]["mean"].as_f64().unwrap() > 0.0);
+    assert!(read(&c.path("out/summary.md")).contains("| alpha_update=none | 2 of 2 |"));
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn interrupted_it_goes_on_with_the_same_results() {
+    let c = Comparison::new(FILE);
+    let mut child = c.command(&[]).spawn().unwrap();
+    let began = Instant::now();
+    while !c.search("bilevel", 1).join("checkpoint").exists() {
+        assert!(began.elapsed() < Duration::from_secs(60) && child.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let stopped = child.wait_with_output().unwrap();
+    let err = String::from_utf8_lossy(&stopped.stderr);
+    assert_eq!(stopped.status.code(), Some(130), "{err}");
+    assert!(err.contains("everything is saved"), "{err}");
+    assert!(!c.search("none", 2).exists());
+    assert_eq!(c.run(&[]).0, 0);
+
+    let other = Comparison::new(FILE);
+    assert_eq!(other.run(&[]).0, 0);
+    for (setting, seed) in [("bilevel", 1), ("none", 1), ("none", 2)] {
+        assert!(record(&c.search(setting, seed)) == record(&other.search(setting, seed)), "{setting} {seed}");
+    }
+}
+
+#[test]
+fn one_failure_leaves_the_others_alone_and_changed_settings_are_noticed() {
+    let c = Comparison::new(&FILE.replace("[1, 2]", "[1]"));
+    let (code, out, err) = c.run(&["--dry-run"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("of alpha_update=bilevel") && !c.path("out").exists(), "{out}");
+    assert_eq!(c.run(&[]).0, 0);
+    let changed = FILE.replace("[1, 2]", "[1]").replace("\"none\"]", "\"none\", \"joint\"]");
+    fs::write(c.path("c.toml"), changed.replace("prune_epochs = 2", "prune_epochs = 1")).unwrap();
+    let (code, out, err) = c.run(&[]);
+    assert_eq!(code, 1);
+    assert!(err.contains("holds a search with other settings than alpha_update=bilevel has now"), "{err}");
+    assert!(out.contains("alpha_update=joint    1 of 1"), "{out}");
+}
+
+#[test]
+fn a_file_that_is_no_comparison_is_refused_with_an_example() {
+    let c = Comparison::new("seeds = 3");
+    let (code, _, err) = c.run(&[]);
+    assert_eq!(code, 1);
+    assert!(err.contains("invalid type") && err.contains("hint: a comparison looks like this"), "{err}");
+    let c = Comparison::new(&FILE.replace("alpha_update", "alpha_updates"));
+    let (code, _, err) = c.run(&[]);
+    assert_eq!(code, 1);
+    assert!(err.contains("did you mean `strategy.hpe-darts.alpha_update`?"), "{err}");
+}

@@ -1,0 +1,78 @@
+//! `importance`.
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+
+use crate::common::{output, program};
+
+fn trained(folder: &Path) -> std::path::PathBuf {
+    let run = folder.join("run");
+    let mut command = program(folder);
+    let set = [
+        "supernet.channels=4",
+        "training.max_steps_per_epoch=4",
+        "training.batch_size=16",
+        "run.keep_epochs=true",
+        "strategy.hpe-darts.warmup_epochs=1",
+        "strategy.hpe-darts.prune_epochs=1",
+        "strategy.hpe-darts.importance.images=64",
+    ];
+    command.args(["search", "--out"]).arg(&run).args(set.iter().flat_map(|s| ["--set", s]));
+    let (code, _, err) = output(&mut command);
+    assert_eq!(code, 0, "{err}");
+    run
+}
+
+#[test]
+fn it_measures_a_kept_epoch_and_leaves_the_run_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = trained(folder.path());
+    let events = fs::read(run.join("events.jsonl")).unwrap();
+    let timing = fs::read(run.join("timing.jsonl")).unwrap();
+    let importance = |more: &[&str]| output(program(folder.path()).arg("importance").arg(&run).args(more));
+    let (code, out, err) =
+        importance(&["--epoch", "1", "--images", "160", "--racing", "0.9", "--samples", "2", "--json"]);
+    assert_eq!(code, 0, "{err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["epochs"], 1);
+    assert_eq!(report["truth"], Value::Null);
+    let sweeps = report["sweeps"].as_array().unwrap();
+    let kinds: Vec<(&str, bool)> =
+        sweeps[..6].iter().map(|s| (s["by"].as_str().unwrap(), s["racing"].as_bool().unwrap())).collect();
+    let expected = [("accuracy", false), ("accuracy", true), ("loss", false), ("loss", true)];
+    assert_eq!(kinds, [&expected[..], &[("net-perf-proxy", false), ("naswot", false)]].concat());
+    assert_eq!(sweeps.len(), 12);
+    // What accuracy has measured is the loss's table too, and the same as measured for the loss alone.
+    let (_, alone, _) = importance(&["--epoch", "1", "--images", "160", "--by", "loss", "--json"]);
+    let alone: Value = serde_json::from_str(&alone).unwrap();
+    assert_eq!(alone["sweeps"][0]["table"]["importance"], sweeps[2]["table"]["importance"]);
+    assert_eq!(sweeps[2]["table"]["importance"][0][0], 0.0);
+    // Another sample has other images.
+    assert_ne!(sweeps[2]["table"]["importance"], sweeps[8]["table"]["importance"]);
+
+    // The newest checkpoint, after everything but one operation of each edge is gone.
+    let (code, out, err) = importance(&["--by", "net-perf-proxy,loss"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("after 3 epochs") && out.contains("Importance by loss, nats"), "{out}");
+    assert_eq!(fs::read(run.join("events.jsonl")).unwrap(), events);
+    assert_eq!(fs::read(run.join("timing.jsonl")).unwrap(), timing);
+}
+
+#[test]
+fn what_cannot_be_measured_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = trained(folder.path());
+    let refused = |more: &[&str], message: &str| {
+        let (code, _, err) = output(program(folder.path()).arg("importance").arg(&run).args(more));
+        assert_eq!(code, 1, "{err}");
+        assert!(err.contains(message), "{err}");
+    };
+    refused(&["--epoch", "9"], "keeps no checkpoint of the end of epoch 9");
+    refused(&["--epoch", "9"], "hint: leave --epoch out");
+    refused(&["--images", "100000"], "more than the 898 images of D_val");
+    refused(&["--by", "acuracy"], "expected one of accuracy, loss");
+    let (code, _, err) = output(program(folder.path()).args(["importance", "nowhere"]));
+    assert_eq!(code, 1);
+    assert!(err.contains("nowhere is not a run"), "{err}");
+}

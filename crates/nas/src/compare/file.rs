@@ -1,0 +1,231 @@
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::{Cell, CompareError};
+use crate::search::{Config, Request, config::keys};
+
+/// What a file looks like, as a hint.
+pub(super) const EXAMPLE: &str = "\
+a comparison looks like this:
+  preset = \"paper\"                # optional, as of search --preset
+  seeds = [0, 1, 2]
+  [settings]                      # of all searches, as in a search's --config
+  dataset = \"cifar10\"
+  [matrix]                        # optional: every combination
+  \"strategy.hpe-darts.alpha_update\" = [\"bilevel\", \"joint\"]
+  [runs.few-images]               # optional: named settings, with every combination
+  strategy.hpe-darts.importance.images = 640";
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    preset: Option<String>,
+    seeds: Vec<u64>,
+    #[serde(default)]
+    settings: Table,
+    #[serde(default)]
+    matrix: Table,
+    #[serde(default)]
+    runs: Table,
+}
+
+/// The searches that a file asks for.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// Seed by seed, and for each seed setting by setting in the file's order.
+    pub cells: Vec<Cell>,
+}
+
+/// Settings by dotted key, with a name.
+#[derive(Clone, Debug, Default)]
+struct Named {
+    name: Vec<String>,
+    set: Vec<(String, Value)>,
+}
+
+impl Comparison {
+    /// Reads `file`; run folders will be `out/NAME/seedN`. `threads`: of each search.
+    ///
+    /// # Errors
+    /// [`CompareError::Read`], [`CompareError::File`], [`CompareError::Config`]; nothing has been checked against
+    /// space and data yet.
+    pub fn read(file: &Path, out: &Path, threads: usize) -> Result<Self, CompareError> {
+        let text =
+            std::fs::read_to_string(file).map_err(|source| CompareError::Read { path: file.to_owned(), source })?;
+        let fault = |message: String| CompareError::File { path: file.to_owned(), message };
+        let File { preset, seeds, settings, matrix, runs } =
+            toml::from_str(&text).map_err(|e| fault(e.to_string().trim_end().to_owned()))?;
+        if seeds.is_empty() {
+            return Err(fault("seeds = [], expected at least one".to_owned()));
+        }
+        let mut named = named(&runs, &fault)?;
+        for (key, values) in matrix_keys(&matrix, &fault)? {
+            named =
+                named.iter().flat_map(|n| values.iter().map(move |v| (n, v))).map(|(n, v)| with(n, &key, v)).collect();
+        }
+        let mut cells = Vec::new();
+        for &seed in &seeds {
+            for Named { name, set } in &named {
+                let name = if name.is_empty() { "search".to_owned() } else { name.join(",") };
+                let config = resolve(preset.as_ref(), &settings, set, seed, threads)
+                    .map_err(|source| CompareError::Config { name: name.clone(), source })?;
+                let folder = out.join(&name).join(format!("seed{seed}"));
+                if cells.iter().any(|c: &Cell| c.folder == folder) {
+                    return Err(fault(format!("two searches are called {name} seed {seed}")));
+                }
+                cells.push(Cell { name, seed, config, folder, warmup: None });
+            }
+        }
+        share_warmups(&mut cells);
+        Ok(Self { cells })
+    }
+}
+
+fn named(runs: &Table, fault: &impl Fn(String) -> CompareError) -> Result<Vec<Named>, CompareError> {
+    if runs.is_empty() {
+        return Ok(vec![Named::default()]);
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let one = |(name, settings): (&String, &Value)| {
+        if !name.chars().all(plain) || name.starts_with('.') {
+            return Err(fault(format!("runs.{name}: a name is made of letters, digits, `-`, `_` and `.`")));
+        }
+        let settings = settings.as_table().ok_or_else(|| fault(format!("runs.{name} is no table of settings")))?;
+        Ok(Named { name: vec![name.clone()], set: flat(settings) })
+    };
+    runs.iter().map(one).collect()
+}
+
+fn matrix_keys(
+    matrix: &Table,
+    fault: &impl Fn(String) -> CompareError,
+) -> Result<Vec<(String, Vec<Value>)>, CompareError> {
+    let list = |(key, value): (String, Value)| match value {
+        Value::Array(values) if !values.is_empty() => Ok((key, values)),
+        other => Err(fault(format!("matrix: {key} = {other}, expected a list of values"))),
+    };
+    flat(matrix).into_iter().map(list).collect()
+}
+
+/// A table as dotted keys with values.
+fn flat(table: &Table) -> Vec<(String, Value)> {
+    let value = |key: &str| {
+        // A quoted key may hold dots itself; then the whole rest is one key of the table it stands in.
+        fn find(table: &Table, key: &str) -> Option<Value> {
+            if let Some(value) = table.get(key) {
+                return Some(value.clone());
+            }
+            let inner =
+                |(head, v): (&String, &Value)| find(v.as_table()?, key.strip_prefix(head.as_str())?.strip_prefix('.')?);
+            table.iter().find_map(inner)
+        }
+        find(table, key)
+    };
+    keys::of(table).into_iter().filter_map(|key| value(&key).map(|v| (key, v))).collect()
+}
+
+/// The settings and one more, named by the last part of its key.
+fn with(named: &Named, key: &str, value: &Value) -> Named {
+    let mut named = named.clone();
+    let text = value.to_string().replace(['"', ' '], "");
+    let plain: String =
+        text.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.,".contains(c) { c } else { '_' }).collect();
+    named.name.push(format!("{}={plain}", key.rsplit('.').next().unwrap_or(key)));
+    named.set.push((key.to_owned(), value.clone()));
+    named
+}
+
+fn resolve(
+    preset: Option<&String>,
+    settings: &Table,
+    set: &[(String, Value)],
+    seed: u64,
+    threads: usize,
+) -> Result<Config, crate::search::ConfigError> {
+    let all: Vec<(String, Value)> = flat(settings).into_iter().chain(set.iter().cloned()).collect();
+    let strategy = all.iter().rev().find_map(|(key, _)| key.strip_prefix("strategy.")?.split('.').next());
+    let dataset = all.iter().rev().find(|(key, _)| key == "dataset").and_then(|(_, v)| v.as_str());
+    let request = Request {
+        preset: preset.cloned(),
+        dataset: dataset.map(str::to_owned),
+        strategy: strategy.map(str::to_owned),
+        seed: Some(seed),
+        threads: Some(threads),
+        set: all.iter().map(|(key, value)| format!("{key}={value}")).collect(),
+        ..Default::default()
+    };
+    request.resolve()
+}
+
+/// Lets searches that begin with the same warm-up share it: the first one trains it.
+fn share_warmups(cells: &mut [Cell]) {
+    let warmup = |config: &Config| {
+        let (epochs, strategy) = config.strategy.warmup().filter(|(epochs, _)| *epochs > 0)?;
+        Some((epochs, Config { strategy, threads: None, run: Default::default(), ..config.clone() }))
+    };
+    for i in 0..cells.len() {
+        let Some(own) = warmup(&cells[i].config) else { continue };
+        let first = (0..i).find(|&j| cells[j].warmup.is_none() && warmup(&cells[j].config).as_ref() == Some(&own));
+        if let Some(first) = first {
+            cells[i].warmup = Some((first, own.0));
+            cells[first].config.run.keep_epochs = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Comparison, CompareError> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("c.toml");
+        std::fs::write(&file, text).unwrap();
+        Comparison::read(&file, Path::new("out"), 1)
+    }
+
+    #[test]
+    fn runs_matrix_and_seeds_multiply() {
+        let c = read(
+            "seeds = [3, 4]\n[settings]\ndataset = \"digits\"\ntraining.batch_size = 16\n\
+             [matrix]\n\"strategy.hpe-darts.alpha_update\" = [\"joint\", \"none\"]\n\
+             [runs.a]\n[runs.b.strategy.hpe-darts]\npop = [1, 3]\n",
+        )
+        .unwrap();
+        let names: Vec<String> = c.cells.iter().map(Cell::label).collect();
+        let expected = ["a,alpha_update=joint", "a,alpha_update=none", "b,alpha_update=joint", "b,alpha_update=none"];
+        assert_eq!(names[..4], expected.map(|n| format!("{n} seed 3")));
+        assert_eq!(c.cells.len(), 8);
+        assert_eq!(c.cells[5].folder, Path::new("out/a,alpha_update=none/seed4"));
+        assert!(c.cells.iter().all(|c| c.config.training.batch_size == 16 && c.config.threads == Some(1)));
+        // What comes after the warm-up does not part it; the seed does.
+        let warmups: Vec<_> = c.cells.iter().map(|c| c.warmup).collect();
+        let from = |i| Some((i, 5));
+        assert_eq!(warmups, [None, from(0), from(0), from(0), None, from(4), from(4), from(4)]);
+        assert!(c.cells[0].config.run.keep_epochs && !c.cells[1].config.run.keep_epochs);
+    }
+
+    #[test]
+    fn another_training_is_another_warm_up() {
+        let c = read("seeds = [0]\n[matrix]\n\"training.momentum\" = [0.9, 0.8]\n").unwrap();
+        assert!(c.cells.iter().all(|c| c.warmup.is_none()));
+        // A longer schedule has another learning rate in the warm-up.
+        let c = read("seeds = [0]\n[matrix]\n\"strategy.hpe-darts.prune_epochs\" = [5, 6]\n").unwrap();
+        assert!(c.cells.iter().all(|c| c.warmup.is_none()));
+    }
+
+    #[test]
+    fn what_is_no_comparison_says_why() {
+        let why = |text: &str| read(text).unwrap_err().to_string();
+        assert!(why("").contains("missing field `seeds`"));
+        assert!(why("seeds = []").contains("expected at least one"));
+        assert!(why("seeds = [1]\nsedes = 2").contains("unknown field `sedes`"));
+        assert!(why("seeds = [1]\n[matrix]\nseed = 3").contains("expected a list of values"));
+        assert!(why("seeds = [1]\n[runs]\n\"a/b\" = {}").contains("a name is made of"));
+        assert!(why("seeds = [1, 1]").contains("two searches are called search seed 1"));
+        assert!(why("seeds = [1]\n[runs.x]\npop = [4]").starts_with("x: --set pop=[4]"));
+    }
+}

@@ -1,0 +1,120 @@
+use std::{
+    path::Path,
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use super::{Cell, CompareError};
+use crate::{
+    data::LoadEvent,
+    search::{Config, Executor, Observer, Outcome, Plan, Resumed, SearchError, run_folder},
+};
+
+/// Follows the searches of a comparison, from several threads.
+pub trait Progress: Sync {
+    /// The observer of one search.
+    fn observer(&self, cell: &Cell) -> Box<dyn Observer>;
+
+    /// The data of a search is being read.
+    fn loading(&self, cell: &Cell, event: &LoadEvent);
+
+    /// A search has ended.
+    fn ended(&self, cell: usize, result: &Result<Outcome, CompareError>);
+}
+
+/// What is left to do, by cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Waiting,
+    Running,
+    Ended,
+}
+
+/// Runs the searches, `jobs` at a time, and goes on with those that have begun. One that fails leaves the others alone.
+/// `stop`: once set, every running search saves its state and ends with [`SearchError::Interrupted`]; those that have not
+/// begun are `None`.
+pub fn run(
+    cells: &[Cell],
+    jobs: usize,
+    home: Option<&Path>,
+    stop: &Arc<AtomicBool>,
+    progress: &dyn Progress,
+) -> Vec<Option<Result<Outcome, CompareError>>> {
+    let stages = Mutex::new(vec![Stage::Waiting; cells.len()]);
+    let results: Vec<Mutex<Option<Result<Outcome, CompareError>>>> = cells.iter().map(|_| Mutex::new(None)).collect();
+    let changed = Condvar::new();
+    let work = || {
+        while let Some(index) = next(cells, &stages, &changed, stop) {
+            let result = one(cells, index, home, Arc::clone(stop), progress);
+            progress.ended(index, &result);
+            *results[index].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            stages.lock().unwrap_or_else(PoisonError::into_inner)[index] = Stage::Ended;
+            changed.notify_all();
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.min(cells.len()) {
+            scope.spawn(work);
+        }
+    });
+    results.into_iter().map(|r| r.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
+}
+
+/// The next search that can begin: one that trains its own warm-up, or whose warm-up has been trained. Waits where there is
+/// none yet; `None` where nothing is left or the user wants to stop.
+fn next(cells: &[Cell], stages: &Mutex<Vec<Stage>>, changed: &Condvar, stop: &AtomicBool) -> Option<usize> {
+    let mut stages = stages.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return None;
+        }
+        let waiting = || (0..cells.len()).filter(|&i| stages[i] == Stage::Waiting);
+        let ready = |&i: &usize| cells[i].warmup.is_none_or(|(first, _)| stages[first] == Stage::Ended);
+        if let Some(index) = waiting().find(ready) {
+            stages[index] = Stage::Running;
+            return Some(index);
+        }
+        waiting().next()?;
+        stages = changed.wait(stages).unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+fn one(
+    cells: &[Cell],
+    index: usize,
+    home: Option<&Path>,
+    stop: Arc<AtomicBool>,
+    progress: &dyn Progress,
+) -> Result<Outcome, CompareError> {
+    let cell = &cells[index];
+    let failed = |source: SearchError| CompareError::Search { name: cell.label(), source };
+    let mut loading = |event| progress.loading(cell, &event);
+    let threads = cell.config.threads;
+    let engine = |plan: &Plan| plan.engine_with(threads);
+    if cell.folder.join(run_folder::CONFIG).exists() {
+        let known = Config::read(&cell.folder.join(run_folder::CONFIG)).map_err(|e| failed(e.into()))?;
+        // Threads and the care of the folder have no part in the result.
+        let same = Config { threads, run: cell.config.run, ..known } == cell.config;
+        if !same {
+            return Err(CompareError::OtherSettings { path: cell.folder.clone(), name: cell.name.clone() });
+        }
+        let observer = progress.observer(cell);
+        return match Executor::resume(&cell.folder, home, &mut loading, engine, observer, stop).map_err(failed)? {
+            Resumed::Ready(executor) => executor.run().map_err(failed),
+            Resumed::Finished(outcome) => Ok(outcome),
+        };
+    }
+    let plan = Plan::new(cell.config.clone(), home, &mut loading).map_err(failed)?;
+    let from = cell.warmup.map(|(first, epochs)| (&cells[first].folder, epochs));
+    let observer = progress.observer(cell);
+    let executor = match from.filter(|(run, epochs)| run_folder::keeps(run, *epochs)) {
+        Some((run, epochs)) => Executor::fork(plan, engine, (run, epochs), &cell.folder, observer, stop),
+        // The search that should have trained the warm-up has failed.
+        None => engine(&plan)
+            .map_err(SearchError::from)
+            .and_then(|engine| Executor::start(plan, engine, &cell.folder, observer, stop)),
+    };
+    executor.and_then(Executor::run).map_err(failed)
+}
