@@ -28,13 +28,14 @@ use crate::{
 
 /// Run searches with several settings and seeds, and summarise them in one table.
 ///
-/// The file lists seeds and settings; every combination is an ordinary run in DIR/NAME/seedN, which `resume`, `importance`
-/// and other commands take as well. Ctrl-C saves all of them; the same command goes on with what is there, so a file may
-/// also grow. Searches whose settings differ only in what comes after the warm-up share it, with the same results.
+/// The file lists seeds and settings; every combination is an ordinary run in DIR/NAME/seedN, which
+/// `resume` and `importance` take as well. Ctrl-C saves all of them; the same command goes on with
+/// what is there, so a file may also grow. Searches whose settings differ only in what comes after
+/// the warm-up share it, with the same results.
 ///
-/// After every search that ends, DIR/summary.md and DIR/summary.json are written anew: mean and standard deviation over the
-/// seeds of the six accuracies that the NAS-Bench-201 table has, the rank among all architectures by CIFAR-10 test accuracy,
-/// hours, and the architectures found.
+/// After every search that ends, DIR/summary.md and DIR/summary.json are written anew: mean and
+/// standard deviation over the seeds of the six accuracies that the NAS-Bench-201 table has, the
+/// rank among all architectures by CIFAR-10 test accuracy, hours, and the architectures found.
 ///
 /// A file:
 ///
