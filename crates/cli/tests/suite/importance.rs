@@ -70,7 +70,7 @@ fn what_cannot_be_measured_says_why() {
     };
     refused(&["--epoch", "9"], "keeps no checkpoint of the end of epoch 9");
     refused(&["--epoch", "9"], "hint: leave --epoch out");
-    refused(&["--images", "100000"], "more than the 898 images of D_val");
+    refused(&["--images", "100000"], "more than the 719 images of D_val");
     refused(&["--by", "acuracy"], "expected one of accuracy, loss");
     let (code, _, err) = output(program(folder.path()).args(["importance", "nowhere"]));
     assert_eq!(code, 1);

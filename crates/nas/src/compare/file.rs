@@ -4,7 +4,10 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{Cell, CompareError};
-use crate::search::{Config, Request, config::keys};
+use crate::{
+    search::{Config, Request, SearchError, config::keys},
+    space,
+};
 
 /// What a file looks like, as a hint.
 pub(super) const EXAMPLE: &str = "\
@@ -70,8 +73,10 @@ impl Comparison {
         for &seed in &seeds {
             for Named { name, set } in &named {
                 let name = if name.is_empty() { "search".to_owned() } else { name.join(",") };
-                let config = resolve(preset.as_ref(), &settings, set, seed, threads)
+                let mut config = resolve(preset.as_ref(), &settings, set, seed, threads)
                     .map_err(|source| CompareError::Config { name: name.clone(), source })?;
+                // Writes out what the space decides, so that it compares with the configuration of a run folder.
+                fit(&mut config).map_err(|source| CompareError::Search { name: name.clone(), source })?;
                 let folder = out.join(&name).join(format!("seed{seed}"));
                 if cells.iter().any(|c: &Cell| c.folder == folder) {
                     return Err(fault(format!("two searches are called {name} seed {seed}")));
@@ -158,6 +163,12 @@ fn resolve(
         ..Default::default()
     };
     request.resolve()
+}
+
+fn fit(config: &mut Config) -> Result<(), SearchError> {
+    let space = space::find(&config.space)?;
+    let strategy = config.strategy.name();
+    config.strategy.check(space).map_err(|source| SearchError::Strategy { strategy, source })
 }
 
 /// Lets searches that begin with the same warm-up share it: the first one trains it.
