@@ -77,10 +77,10 @@ pub struct Args {
 pub fn run(args: Args, cx: &Context) -> Result<()> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let cells = Comparison::read(&args.config, &args.out, (cores / args.jobs).max(1))?.cells;
-    let table = outcome::open_table(cx);
     if args.dry_run {
         return list(&cells, cx);
     }
+    let table = outcome::open_table(cx);
     let (home, stop) = (cx.home().ok(), cx.interrupt()?);
     let followed = Followed::new(&cells, &args.out, table, cx);
     let results = compare::run(&cells, args.jobs, home.as_deref(), &stop, &followed);

@@ -162,7 +162,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         return cx.out.json(&serde_json::json!({
             "run": args.run,
             "epochs": study.epochs(),
-            "edges": edges(space),
+            "edges": space.edge_names(),
             "ops": space.ops().iter().map(ToString::to_string).collect::<Vec<_>>(),
             "sweeps": sweeps,
             "truth": truth,
@@ -193,17 +193,13 @@ fn truth(table: benchmark::Table) -> Option<Truth> {
     Some(Truth { all: of(1.0)?, best_tenth: of(0.1)? })
 }
 
-fn edges(space: &dyn SearchSpace) -> Vec<String> {
-    space.kinds().iter().flat_map(|k| &k.edges).map(|e| format!("{}<-{}", e.to, e.from)).collect()
-}
-
 /// A table of numbers, a row per edge.
 fn grid(space: &dyn SearchSpace, value: impl Fn(OpAt) -> Option<f64>) -> Table {
     let heads: Vec<String> = space.ops().iter().map(ToString::to_string).collect();
     let mut rows = Table::with_heads(
         std::iter::once(("edge", Align::Left)).chain(heads.iter().map(|h| (h.as_str(), Align::Right))),
     );
-    for (edge, name) in edges(space).into_iter().enumerate() {
+    for (edge, name) in space.edge_names().into_iter().enumerate() {
         let cell = |op| value((edge, op)).map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"));
         rows.row(std::iter::once(name).chain((0..heads.len()).map(cell)));
     }
@@ -225,7 +221,7 @@ fn show(measured: &Measured, space: &dyn SearchSpace) -> String {
             least.iter().filter(|(e, _)| *e == edge).map(|&(_, op)| space.ops()[op].to_string()).collect();
         ops.join(" ")
     };
-    let goes: Vec<String> = (0..edges(space).len()).map(names).collect();
+    let goes: Vec<String> = (0..space.edge_names().len()).map(names).collect();
     format!(
         "Importance by {unit}{how} ({} images, {seconds:.1} s)\n{grid}least important: {}\n",
         table.images,

@@ -4,10 +4,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{Cell, CompareError};
-use crate::{
-    search::{Config, Request, SearchError, config::keys},
-    space,
-};
+use crate::search::{Config, Request, config::keys, fit};
 
 /// What a file looks like, as a hint.
 pub(super) const EXAMPLE: &str = "\
@@ -163,12 +160,6 @@ fn resolve(
         ..Default::default()
     };
     request.resolve()
-}
-
-fn fit(config: &mut Config) -> Result<(), SearchError> {
-    let space = space::find(&config.space)?;
-    let strategy = config.strategy.name();
-    config.strategy.check(space).map_err(|source| SearchError::Strategy { strategy, source })
 }
 
 /// Lets searches that begin with the same warm-up share it: the first one trains it.

@@ -397,7 +397,7 @@ fn run_start(cx: &Context) -> RunStart {
         train_images: train.len(),
         valid_images: valid.len(),
         seed: config.seed,
-        edges: space.kinds().iter().flat_map(|k| &k.edges).map(|e| format!("{}<-{}", e.to, e.from)).collect(),
+        edges: space.edge_names(),
         ops: space.ops().iter().map(ToString::to_string).collect(),
         phases: schedule.phases.clone(),
         steps_per_epoch: *steps_per_epoch,

@@ -34,6 +34,7 @@ pub use executor::{Executor, Outcome, Resumed};
 pub use learning_rate::Cosine;
 pub use observer::{Notice, Observer, Silent};
 pub use plan::Plan;
+pub(crate) use plan::fit;
 pub use run_folder::RunError;
 pub use schedule::{At, Phase, Schedule};
 pub use study::Study;

@@ -53,9 +53,7 @@ impl Plan {
         home: Option<&Path>,
         notify: &mut dyn FnMut(LoadEvent),
     ) -> Result<Self, SearchError> {
-        let space = space::find(&config.space)?;
-        let strategy = config.strategy.name();
-        config.strategy.check(space).map_err(|source| SearchError::Strategy { strategy, source })?;
+        let space = fit(&mut config)?;
         let schedule = Self::strategy_of(&config, space).schedule();
         let (epochs, max) = (schedule.epochs(), config.training.max_epochs);
         if epochs > max {
@@ -138,6 +136,14 @@ impl Plan {
             clip_norm: (t.clip_norm > 0.0).then_some(t.clip_norm as f32),
         }
     }
+}
+
+/// Checks the strategy's settings against the space and writes out what the space decides of them.
+pub(crate) fn fit(config: &mut Config) -> Result<&'static dyn SearchSpace, SearchError> {
+    let space = space::find(&config.space)?;
+    let strategy = config.strategy.name();
+    config.strategy.check(space).map_err(|source| SearchError::Strategy { strategy, source })?;
+    Ok(space)
 }
 
 fn shape(dataset: &Dataset, config: &Config) -> NetworkShape {

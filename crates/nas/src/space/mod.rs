@@ -63,6 +63,11 @@ pub trait SearchSpace: fmt::Debug + Send + Sync {
     /// Cell kinds, in the order in which a strategy holds their `alpha`.
     fn kinds(&self) -> &[CellKind];
 
+    /// Names of the edges, `to<-from`, in the order of the rows of `alpha: [E, O]`.
+    fn edge_names(&self) -> Vec<String> {
+        self.kinds().iter().flat_map(|k| &k.edges).map(|e| format!("{}<-{}", e.to, e.from)).collect()
+    }
+
     /// The supernet: every operation alive on every edge, batch normalisation of the operations without scale and shift.
     fn supernet(&self, shape: &NetworkShape) -> engine::NetworkSpec;
 
