@@ -2,7 +2,10 @@
 
 use engine::{Codes, ImageShape, Kernels, Network, NetworkSpec, Options};
 use hpe_darts_nas::{
-    proxy::{Score, naswot, net_perf_proxy},
+    proxy::{
+        Score, naswot,
+        net_perf_proxy::{self, CodeWeights, Kernel},
+    },
     space::nas_bench_201,
 };
 use serde::Deserialize;
@@ -82,8 +85,12 @@ fn scores_agree_with_pytorch() {
         for (what, got, expected) in [
             ("naswot", naswot::score(&relus, &[]), &case.naswot_all),
             ("naswot of the live operations", naswot::score(&relus, &dead), &case.naswot_live),
-            ("agreement", net_perf_proxy::score(&outputs, &case.w, net_perf_proxy::Kernel::Agreement), &case.agreement),
-            ("hamming", net_perf_proxy::score(&outputs, &case.w, net_perf_proxy::Kernel::Hamming), &case.hamming),
+            (
+                "agreement",
+                net_perf_proxy::score(&outputs, &case.w, Kernel::Agreement, CodeWeights::Mixing),
+                &case.agreement,
+            ),
+            ("hamming", net_perf_proxy::score(&outputs, &case.w, Kernel::Hamming, CodeWeights::Mixing), &case.hamming),
         ] {
             let Score { value, sign } = got;
             // The engine's f32 may turn the one or other bit near 0: each changes the score by some 1e-4.

@@ -8,7 +8,10 @@ use engine::{
     StepOutput, TensorState,
 };
 use nas::{
-    proxy::{Score, net_perf_proxy},
+    proxy::{
+        Score,
+        net_perf_proxy::{self, CodeWeights, Kernel},
+    },
     space::{self, NasBench201, NetworkShape, SearchSpace, nas_bench_201::OPS},
 };
 use rand_chacha::ChaCha8Rng;
@@ -299,7 +302,7 @@ fn sweep(network: &mut Network, spec: &NetworkSpec, images: &[f32], w: &[f32]) -
     let ops = spec.cell.ops.len();
     let mut score = |w: &[f32]| -> Result<Score> {
         let distances = network.code_distances(images, w, Codes::OpOutputs)?;
-        Ok(net_perf_proxy::score(&distances, w, net_perf_proxy::Kernel::Agreement))
+        Ok(net_perf_proxy::score(&distances, w, Kernel::Agreement, CodeWeights::Mixing))
     };
     std::hint::black_box(score(w)?);
     for eo in (0..w.len()).filter(|&eo| spec.alive[eo] && spec.cell.ops[eo % ops] != Op::None) {

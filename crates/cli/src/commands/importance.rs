@@ -11,11 +11,16 @@ use nas::{
     space::{NasBench201, OpName, SearchSpace},
     strategies::{
         column,
-        parts::{Cut, ImportanceConfig, ImportanceTable, NoneRule, Performance, Pruner, SweepLength},
+        parts::{
+            CodeWeights, Cut, ImportanceConfig, ImportanceTable, NoneRule, Performance, Probe, Pruner, SweepLength,
+        },
     },
     supernet::{OpAt, PerOp},
 };
-use serde::Serialize;
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, value::StrDeserializer},
+};
 
 use super::{data, outcome};
 use crate::{
@@ -48,7 +53,7 @@ pub struct Args {
     epoch: Option<usize>,
     /// Performances, separated by commas.
     #[arg(
-        long, value_name = "NAMES", value_delimiter = ',', value_parser = performance,
+        long, value_name = "NAMES", value_delimiter = ',', value_parser = named::<Performance>,
         default_value = "accuracy,loss,net-perf-proxy,naswot"
     )]
     by: Vec<Performance>,
@@ -61,6 +66,12 @@ pub struct Args {
     /// Images of a proxy's mini-batch, 2 to 4096.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = args::count(2, 4096))]
     proxy_batch: usize,
+    /// What is done to an operation: `without` takes it out, `alone` leaves it as the only one of its edge.
+    #[arg(long, value_name = "P", value_parser = named::<Probe>, default_value = "without")]
+    probe: Probe,
+    /// Weights of the codes in NetPerfProxy: `mixing` or `equal`.
+    #[arg(long, value_name = "W", value_parser = named::<CodeWeights>, default_value = "mixing")]
+    code_weights: CodeWeights,
     /// How many operations of each edge would go, 1 to 100.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = args::count(1, 100))]
     pop: usize,
@@ -75,11 +86,9 @@ pub struct Args {
     json: bool,
 }
 
-fn performance(text: &str) -> Result<Performance, String> {
-    Performance::ALL.into_iter().find(|p| p.to_string() == text).ok_or_else(|| {
-        let names: Vec<String> = Performance::ALL.iter().map(ToString::to_string).collect();
-        format!("expected one of {}", names.join(", "))
-    })
+/// One of the names that a configuration has for it.
+fn named<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    T::deserialize(StrDeserializer::<serde::de::value::Error>::new(text)).map_err(|e| e.to_string())
 }
 
 fn confidence(text: &str) -> Result<f64, String> {
@@ -131,6 +140,8 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         images: args.images.unwrap_or(0),
         confidence: args.racing.unwrap_or(0.95),
         proxy_batch_size: args.proxy_batch,
+        probe: args.probe,
+        code_weights: args.code_weights,
         ..Default::default()
     };
     let mut sweeps = Vec::new();
@@ -343,8 +354,8 @@ mod tests {
 
     #[test]
     fn performances_and_confidences_are_read_or_explained() {
-        assert_eq!(performance("loss"), Ok(Performance::Loss));
-        assert!(performance("losses").unwrap_err().contains("accuracy, loss, net-perf-proxy, naswot"));
+        assert_eq!(named("loss"), Ok(Performance::Loss));
+        assert!(named::<Performance>("losses").unwrap_err().contains("`losses`, expected one of `accuracy`"));
         assert_eq!(confidence("0.95"), Ok(0.95));
         assert!(confidence("95").is_err() && confidence("x").is_err());
     }

@@ -28,6 +28,13 @@ importance.proxy_batch_size = 16
 "strategy.hpe-darts.alpha_update" = ["bilevel", "none"]
 "#;
 
+/// Stages of other lengths, in all as long.
+const STAGES: &str = r#"
+[runs.two]
+[runs.long-first]
+strategy.hpe-darts.prune_epochs = [3, 1]
+"#;
+
 struct Comparison {
     folder: tempfile::TempDir,
 }
@@ -75,7 +82,6 @@ fn a_shared_warm_up_changes_nothing_and_a_second_run_has_nothing_to_do() {
     let (code, _, err) = output(&mut command);
     assert_eq!(code, 0, "{err}");
     assert!(record(&alone) == record(&c.search("none", 2)));
-
     let before = record(&c.search("bilevel", 1));
     let (code, out, err) = c.run(&["--json"]);
     assert_eq!(code, 0, "{err}");
@@ -86,6 +92,21 @@ fn a_shared_warm_up_changes_nothing_and_a_second_run_has_nothing_to_do() {
     assert_eq!((row["name"].as_str(), &row["seeds"]), (Some("alpha_update=none"), &serde_json::json!([1, 2])));
     assert!(row["hours"]["mean"].as_f64().unwrap() > 0.0);
     assert!(read(&c.path("out/summary.md")).contains("| alpha_update=none | 2 of 2 |"));
+}
+
+#[test]
+fn stages_of_other_lengths_share_a_warm_up_too() {
+    let one = FILE.replace("[1, 2]", "[1]").replace("\"bilevel\", \"none\"", "\"none\"");
+    let c = Comparison::new(&format!("{one}{STAGES}"));
+    let (code, _, err) = c.run(&[]);
+    assert_eq!(code, 0, "{err}");
+    let forked = c.path("out/two,alpha_update=none/seed1");
+    assert!(read(&forked.join("timing.jsonl")).contains("\"event\":\"fork\""));
+    let alone = c.path("alone");
+    let mut command = program(&c.path("home"));
+    command.args(["search", "--config"]).arg(forked.join("config.toml")).arg("--out").arg(&alone);
+    assert_eq!(output(&mut command).0, 0);
+    assert!(record(&alone) == record(&forked));
 }
 
 fn read(path: &Path) -> String {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{Cell, CompareError};
-use crate::search::{Config, Request, config::keys, fit};
+use crate::search::{Config, Request, config::keys, fit, run_folder};
 
 /// What a file looks like, as a hint.
 pub(super) const EXAMPLE: &str = "\
@@ -162,18 +162,22 @@ fn resolve(
     request.resolve()
 }
 
-/// Lets searches that begin with the same warm-up share it: the first one trains it.
+/// The warm-up of a search: its epochs, and the settings that determine it.
+pub(super) fn warmup(config: &Config) -> Option<(usize, Config)> {
+    let (epochs, strategy) = config.strategy.warmup().filter(|(epochs, _)| *epochs > 0)?;
+    Some((epochs, Config { strategy, threads: None, run: Default::default(), ..config.clone() }))
+}
+
+/// Lets searches that begin with the same warm-up share it: the first one trains it, or the first one that has.
 fn share_warmups(cells: &mut [Cell]) {
-    let warmup = |config: &Config| {
-        let (epochs, strategy) = config.strategy.warmup().filter(|(epochs, _)| *epochs > 0)?;
-        Some((epochs, Config { strategy, threads: None, run: Default::default(), ..config.clone() }))
-    };
     for i in 0..cells.len() {
         let Some(own) = warmup(&cells[i].config) else { continue };
-        let first = (0..i).find(|&j| cells[j].warmup.is_none() && warmup(&cells[j].config).as_ref() == Some(&own));
-        if let Some(first) = first {
-            cells[i].warmup = Some((first, own.0));
-            cells[first].config.run.keep_epochs = true;
+        let same: Vec<usize> = (0..cells.len()).filter(|&j| warmup(&cells[j].config).as_ref() == Some(&own)).collect();
+        let has_it = same.iter().find(|&&j| run_folder::keeps(&cells[j].folder, own.0));
+        let trains = *has_it.unwrap_or(&same[0]);
+        if trains != i {
+            cells[i].warmup = Some((trains, own.0));
+            cells[trains].config.run.keep_epochs = true;
         }
     }
 }

@@ -1,12 +1,13 @@
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
-use super::{Cell, CompareError};
+use super::{Cell, CompareError, file::warmup};
 use crate::{
     data::LoadEvent,
     search::{Config, Executor, Observer, Outcome, Plan, Resumed, SearchError, run_folder},
@@ -23,6 +24,9 @@ pub trait Progress: Sync {
     /// A search has ended.
     fn ended(&self, cell: usize, result: &Result<Outcome, CompareError>);
 }
+
+/// Time between two looks for warm-ups that have been trained.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What is left to do, by cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,13 +75,15 @@ fn next(cells: &[Cell], stages: &Mutex<Vec<Stage>>, changed: &Condvar, stop: &At
             return None;
         }
         let waiting = || (0..cells.len()).filter(|&i| stages[i] == Stage::Waiting);
-        let ready = |&i: &usize| cells[i].warmup.is_none_or(|(first, _)| stages[first] == Stage::Ended);
+        let trained = |run: usize, epochs| stages[run] == Stage::Ended || run_folder::keeps(&cells[run].folder, epochs);
+        let ready = |&i: &usize| cells[i].warmup.is_none_or(|(run, epochs)| trained(run, epochs));
         if let Some(index) = waiting().find(ready) {
             stages[index] = Stage::Running;
             return Some(index);
         }
         waiting().next()?;
-        stages = changed.wait(stages).unwrap_or_else(PoisonError::into_inner);
+        // The end of a warm-up shows in the folder only.
+        stages = changed.wait_timeout(stages, LOOK).unwrap_or_else(PoisonError::into_inner).0;
     }
 }
 
@@ -109,9 +115,14 @@ fn one(
     let plan = Plan::new(cell.config.clone(), home, &mut loading).map_err(failed)?;
     let from = cell.warmup.map(|(first, epochs)| (&cells[first].folder, epochs));
     let observer = progress.observer(cell);
-    let executor = match from.filter(|(run, epochs)| run_folder::keeps(run, *epochs)) {
+    // A folder may hold another search than its settings say by now.
+    let trained = |(run, epochs): &(&PathBuf, usize)| {
+        let of_run = Config::read(&run.join(run_folder::CONFIG)).ok();
+        run_folder::keeps(run, *epochs) && of_run.as_ref().and_then(warmup) == warmup(&cell.config)
+    };
+    let executor = match from.filter(trained) {
         Some((run, epochs)) => Executor::fork(plan, engine, (run, epochs), &cell.folder, observer, stop),
-        // The search that should have trained the warm-up has failed.
+        // The search that should have trained the warm-up has failed, or is another one.
         None => engine(&plan)
             .map_err(SearchError::from)
             .and_then(|engine| Executor::start(plan, engine, &cell.folder, observer, stop)),

@@ -142,12 +142,15 @@ impl Executor {
         let record = source.file(EVENTS);
         let mut lines = std::fs::read(&record).map_err(|source| RunError::Open { path: record, source })?;
         lines.truncate(state.events_bytes as usize);
+        let first = lines.iter().position(|&b| b == b'\n').map_or(lines.len(), |end| end + 1);
         let folder = RunFolder::create(folder, &plan.config)?;
-        let path = folder.file(EVENTS);
-        write_atomic(&path, |w| w.write_all(&lines)).map_err(SearchError::write(&path))?;
         let (events, timing) = (open(&folder, EVENTS)?, open(&folder, TIMING)?);
         let mut cx = Context::new(plan, supernet, folder, (events, timing), observer, stop, start_of(state));
         cx.log("fork", json!({ "from": from, "after": epoch }))?;
+        // What comes later may differ, and the first line describes all of it.
+        let start = run_start(&cx);
+        cx.record(Event::RunStart(Box::new(start)))?;
+        cx.events.append_lines(&lines[first..]).map_err(SearchError::write(cx.events.path()))?;
         let mut executor = Self { strategy, cx };
         executor.save()?;
         Ok(executor)

@@ -51,7 +51,12 @@ impl Journal {
     pub(super) fn append(&mut self, line: &impl Serialize) -> io::Result<()> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
-        match self.file.write_all(&text) {
+        self.append_lines(&text)
+    }
+
+    /// Adds whole lines of another record.
+    pub(super) fn append_lines(&mut self, text: &[u8]) -> io::Result<()> {
+        match self.file.write_all(text) {
             Ok(()) => {
                 self.bytes += text.len() as u64;
                 Ok(())

@@ -1,7 +1,7 @@
 //! HPE-DARTS: hybrid pruning and proxy evaluation (Lin, Kuo, Wang).
 
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
     OneShot, Strategy, Unsuitable, alpha_shape, column, genotype,
@@ -20,7 +20,7 @@ use crate::{
 /// | name | default | range | source |
 /// |---|---|---|---|
 /// | `warmup_epochs` | 5 | `E_warmup`, >= 0 | 4.1.2 |
-/// | `prune_epochs` | 5 | `E_prune`, >= 1, of each stage | 4.1.2 |
+/// | `prune_epochs` | 5 | `E_prune`, >= 1, of every stage, or a list of one per stage; a stage of 1 decays nothing | 4.1.2 |
 /// | `pop` | [2, 2] | `Pop`, one entry >= 1 per stage, sum = \|O\| - 1 (Eq. 6) | 4.1.2 |
 /// | `relaxation` | `raw` | `softmax` | Eq. 7 needs an alpha of 0 to be a weight of 0 |
 /// | `alpha_init` | `constant` (1/\|O\|) | `normal(1e-3)` | VP-DARTS |
@@ -28,7 +28,7 @@ use crate::{
 /// | `removal` | `zero` | `renormalise` | VP-DARTS, DARTS-PT |
 /// | `decayed` | `least-important` | `all-but-best` | 3.2.3; VP-DARTS |
 /// | `soft_importance` | [] | one of `accuracy`, `loss`, `net-perf-proxy`, `naswot` per stage; []: `accuracy` in the first half of the stages, then `net-perf-proxy` | 4.1.2 |
-/// | `hard_importance` | `net-perf-proxy` | as above | 4.1.2 |
+/// | `hard_importance` | [] | the same; []: `net-perf-proxy` in all; one name: that in all | 4.1.2 |
 /// | `skip_dropout` | 0 | [0, 1) | VP-DARTS: 0.2 |
 /// | `none_rule` | `first` | `scored` | `none` on an edge cuts the network |
 /// | `importance` | | table, see [`ImportanceConfig`] | |
@@ -38,8 +38,9 @@ use crate::{
 pub struct HpeDartsConfig {
     /// `E_warmup`: epochs in which omega alone is trained.
     pub warmup_epochs: usize,
-    /// `E_prune`: epochs per soft-pruning stage.
-    pub prune_epochs: usize,
+    /// `E_prune`: epochs of soft pruning, stage by stage.
+    #[serde(deserialize_with = "one_or_list")]
+    pub prune_epochs: Vec<usize>,
     /// `Pop`: operations that hard pruning removes from every edge, stage by stage.
     pub pop: Vec<usize>,
     /// How w follows from alpha.
@@ -54,8 +55,9 @@ pub struct HpeDartsConfig {
     pub decayed: Decayed,
     /// Performance that soft pruning goes by, stage by stage.
     pub soft_importance: Vec<Performance>,
-    /// Performance that hard pruning goes by.
-    pub hard_importance: Performance,
+    /// Performance that hard pruning goes by, stage by stage.
+    #[serde(deserialize_with = "one_or_list")]
+    pub hard_importance: Vec<Performance>,
     /// Probability of dropping `skip_connect` while training.
     pub skip_dropout: f64,
     /// Where `none` stands among the operations.
@@ -66,11 +68,25 @@ pub struct HpeDartsConfig {
     pub alpha_optimiser: AdamConfig,
 }
 
+/// A value for all stages, or a list of one per stage.
+fn one_or_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected one value for all stages, or a list of one per stage")]
+    enum Given<T> {
+        One(T),
+        List(Vec<T>),
+    }
+    Ok(match Given::deserialize(deserializer)? {
+        Given::One(one) => vec![one],
+        Given::List(list) => list,
+    })
+}
+
 impl Default for HpeDartsConfig {
     fn default() -> Self {
         Self {
             warmup_epochs: 5,
-            prune_epochs: 5,
+            prune_epochs: vec![5],
             pop: vec![2, 2],
             relaxation: Relaxation::Raw,
             alpha_init: AlphaInit::Constant,
@@ -78,7 +94,7 @@ impl Default for HpeDartsConfig {
             removal: Removal::Zero,
             decayed: Decayed::LeastImportant,
             soft_importance: Vec::new(),
-            hard_importance: Performance::NetPerfProxy,
+            hard_importance: Vec::new(),
             skip_dropout: 0.0,
             none_rule: NoneRule::First,
             importance: ImportanceConfig::default(),
@@ -110,7 +126,7 @@ impl HpeDarts {
 impl OneShot for HpeDarts {
     fn schedule(&self) -> Schedule {
         let warmup = ("warm-up".to_owned(), self.config.warmup_epochs);
-        let stages = (1..=self.config.pop.len()).map(|s| (format!("stage {s}"), self.config.prune_epochs));
+        let stages = (1..).zip(&self.config.prune_epochs).map(|(s, &epochs)| (format!("stage {s}"), epochs));
         Schedule::new(std::iter::once(warmup).chain(stages))
     }
 
@@ -120,7 +136,7 @@ impl OneShot for HpeDarts {
         let cut = self.pruner.cut(self.config.decayed, self.config.pop[stage]);
         let table = self.importance(self.config.soft_importance[stage]).measure(cx, &self.alpha, cut)?;
         let decayed = self.pruner.decayed(self.config.decayed, &table, self.config.pop[stage]);
-        let factor = 1.0 - at.within as f64 / self.config.prune_epochs as f64;
+        let factor = 1.0 - at.within as f64 / self.config.prune_epochs[stage] as f64;
         self.alpha.scale(&decayed, factor);
         cx.record(Event::importance(at, Sweep::Soft, table))?;
         cx.record(Event::soft_prune(at, factor, cx.op_names(&decayed)))
@@ -135,7 +151,7 @@ impl OneShot for HpeDarts {
     fn end(&mut self, at: &At, cx: &mut Context) -> Result<(), SearchError> {
         let Some(stage) = Self::stage(at).filter(|_| at.ends_phase()) else { return Ok(()) };
         let cut = self.pruner.cut(Decayed::LeastImportant, self.config.pop[stage]);
-        let table = self.importance(self.config.hard_importance).measure(cx, &self.alpha, cut)?;
+        let table = self.importance(self.config.hard_importance[stage]).measure(cx, &self.alpha, cut)?;
         let removed = self.pruner.least_important(&table, self.config.pop[stage]);
         self.alpha.remove(&removed, cx.mask());
         cx.remove(&removed);
@@ -189,9 +205,25 @@ impl Strategy for HpeDarts {
                 "every entry of pop must be at least 1",
             ));
         }
-        if config.prune_epochs == 0 {
+        if let [all] = config.prune_epochs[..] {
+            config.prune_epochs = vec![all; stages];
+        }
+        if config.prune_epochs.len() != stages {
             return Err(Unsuitable::new(
-                "prune_epochs = 0: no stage would ever end in its hard pruning",
+                format!(
+                    "prune_epochs has {} entries, but pop = {:?} makes {stages} stages",
+                    config.prune_epochs.len(),
+                    config.pop
+                ),
+                "give one number for all stages, or one per stage",
+            ));
+        }
+        if config.prune_epochs.contains(&0) {
+            return Err(Unsuitable::new(
+                format!(
+                    "prune_epochs = {:?}: a stage of no epochs would never end in its hard pruning",
+                    config.prune_epochs
+                ),
                 "prune_epochs must be at least 1 (the paper uses 5)",
             ));
         }
@@ -200,15 +232,22 @@ impl Strategy for HpeDarts {
                 .map(|s| if s < stages / 2 { Performance::Accuracy } else { Performance::NetPerfProxy })
                 .collect();
         }
-        if config.soft_importance.len() != stages {
-            return Err(Unsuitable::new(
-                format!(
-                    "soft_importance has {} entries, but pop = {:?} makes {stages} stages",
-                    config.soft_importance.len(),
-                    config.pop
-                ),
-                "give one performance per stage, or [] for accuracy in the first half of them and net-perf-proxy after",
-            ));
+        match config.hard_importance[..] {
+            [] => config.hard_importance = vec![Performance::NetPerfProxy; stages],
+            [one] => config.hard_importance = vec![one; stages],
+            _ => {}
+        }
+        let lists = [
+            ("soft_importance", &config.soft_importance, "accuracy in the first half of them and net-perf-proxy after"),
+            ("hard_importance", &config.hard_importance, "net-perf-proxy in all"),
+        ];
+        for (name, list, default) in lists {
+            if list.len() != stages {
+                return Err(Unsuitable::new(
+                    format!("{name} has {} entries, but pop = {:?} makes {stages} stages", list.len(), config.pop),
+                    format!("give one performance per stage, or [] for {default}"),
+                ));
+            }
         }
         if !(0.0..1.0).contains(&config.skip_dropout) {
             return Err(Unsuitable::new(
@@ -224,20 +263,12 @@ impl Strategy for HpeDarts {
     }
 
     fn warmup(config: &HpeDartsConfig) -> Option<(usize, HpeDartsConfig)> {
-        let HpeDartsConfig { warmup_epochs, prune_epochs, relaxation, alpha_init, removal, skip_dropout, .. } = *config;
-        // Of the stages only their number counts: it is in the length of the learning rate's cosine.
-        let pop = vec![1; config.pop.len()];
+        let HpeDartsConfig { warmup_epochs, relaxation, alpha_init, removal, skip_dropout, .. } = *config;
+        // Of the stages only the sum of their epochs counts: it is in the length of the learning rate's cosine.
+        let prune_epochs = vec![config.prune_epochs.iter().sum()];
         let default = HpeDartsConfig::default();
-        let common = HpeDartsConfig {
-            warmup_epochs,
-            prune_epochs,
-            pop,
-            relaxation,
-            alpha_init,
-            removal,
-            skip_dropout,
-            ..default
-        };
+        let common =
+            HpeDartsConfig { warmup_epochs, prune_epochs, relaxation, alpha_init, removal, skip_dropout, ..default };
         Some((warmup_epochs, common))
     }
 
@@ -275,10 +306,30 @@ mod tests {
     fn the_rest_is_checked_too() {
         let one = vec![Performance::Loss];
         assert!(refused(HpeDartsConfig { soft_importance: one, ..Default::default() }).why.contains("1 entries"));
-        assert!(refused(HpeDartsConfig { prune_epochs: 0, ..Default::default() }).why.contains("prune_epochs = 0"));
+        assert!(refused(HpeDartsConfig { prune_epochs: vec![5, 0], ..Default::default() }).why.contains("= [5, 0]"));
+        assert!(refused(HpeDartsConfig { prune_epochs: vec![5; 3], ..Default::default() }).why.contains("3 entries"));
         assert!(refused(HpeDartsConfig { skip_dropout: 1.0, ..Default::default() }).why.contains("skip_dropout = 1"));
+        let two = vec![Performance::Loss; 2];
+        let pop = vec![2, 1, 1];
+        let error = refused(HpeDartsConfig { hard_importance: two, pop, ..Default::default() });
+        assert_eq!(error.why, "hard_importance has 2 entries, but pop = [2, 1, 1] makes 3 stages");
         let importance = ImportanceConfig { fraction: 0.0, ..Default::default() };
         assert!(refused(HpeDartsConfig { importance, ..Default::default() }).why.contains("fraction = 0"));
+    }
+
+    #[test]
+    fn one_hard_importance_stands_for_all_stages() {
+        use Performance::{Loss, Naswot, NetPerfProxy};
+        let hard = |text: &str| {
+            let mut config: HpeDartsConfig = toml::from_str(text).unwrap();
+            HpeDarts::check(&mut config, &NasBench201).unwrap();
+            config.hard_importance
+        };
+        assert_eq!(hard(""), [NetPerfProxy, NetPerfProxy]);
+        assert_eq!(hard("hard_importance = 'loss'"), [Loss, Loss]);
+        assert_eq!(hard("hard_importance = ['naswot', 'loss']"), [Naswot, Loss]);
+        let error = toml::from_str::<HpeDartsConfig>("hard_importance = 'lost'").unwrap_err().to_string();
+        assert!(error.contains("expected one value for all stages"), "{error}");
     }
 
     #[test]

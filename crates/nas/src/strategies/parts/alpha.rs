@@ -91,10 +91,10 @@ impl Alpha {
         self.relaxation.weights(&self.values, mask, self.removal)
     }
 
-    /// Mixing weights with one operation taken out, as an importance asks for.
-    pub fn weights_without(&self, mask: &Mask, at: OpAt) -> PerOp<f64> {
+    /// Mixing weights with some operations taken out, as an importance asks for.
+    pub fn weights_without(&self, mask: &Mask, ops: &[OpAt]) -> PerOp<f64> {
         let mut w = self.weights(mask);
-        self.removal.take_out(&mut w, at);
+        ops.iter().for_each(|&at| self.removal.take_out(&mut w, at));
         w
     }
 

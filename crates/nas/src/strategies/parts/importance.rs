@@ -13,7 +13,7 @@ use crate::{
     supernet::{OpAt, PerOp, Supernet},
 };
 
-pub use crate::proxy::net_perf_proxy::Kernel;
+pub use crate::proxy::net_perf_proxy::{CodeWeights, Kernel};
 
 /// What a supernet is judged by; higher is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -61,6 +61,33 @@ pub enum RemovedRelu {
     Kept,
 }
 
+/// What is done to an operation to see its importance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Probe {
+    /// It is taken out: `performance(supernet) - performance(supernet without it)`.
+    #[default]
+    Without,
+    /// It is left as the only one of its edge: `performance(supernet with it alone) - performance(supernet)`. Says what the
+    /// edge is worth once the others are pruned, where [`Probe::Without`] asks what the others cannot make up for.
+    Alone,
+}
+
+impl Probe {
+    fn is_without(&self) -> bool {
+        *self == Self::Without
+    }
+
+    /// From the performances of the supernet as it is and as it was changed; of equal infinities it is 0.
+    fn importance(self, whole: f64, changed: f64) -> f64 {
+        match self {
+            _ if whole == changed => 0.0,
+            Self::Without => whole - changed,
+            Self::Alone => changed - whole,
+        }
+    }
+}
+
 /// How long accuracy and loss are measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -78,10 +105,12 @@ pub enum SweepLength {
 /// |---|---|---|---|
 /// | `fraction` | 0.5 | (0, 1], part of `D_val` that accuracy and loss are measured on, drawn anew for each sweep | VP-DARTS |
 /// | `images` | 0 | bound on the images of such a sweep; 0: no bound | bounds the time |
+/// | `probe` | `without` | `alone` | see [`Probe`] |
 /// | `sweep` | `exact` | `racing`: accuracy and loss stop early where it is settled which operations go | performance of this program |
 /// | `confidence` | 0.95 | (0.5, 1), of a racing sweep, for each edge | |
 /// | `proxy_batch_size` | 64 | >= 2 samples of a proxy's mini-batch, `N` | HPE-DARTS, 3.3 |
 /// | `kernel` | `agreement` | `hamming`: Eqs. 8-9 to the letter | see [`Kernel`] |
+/// | `code_weights` | `mixing` | `equal`, of NetPerfProxy | see [`CodeWeights`] |
 /// | `removed_relu` | `dropped` | `kept` | see [`RemovedRelu`] |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -90,6 +119,8 @@ pub struct ImportanceConfig {
     pub fraction: f64,
     /// Bound on the images used by accuracy and loss; 0: none.
     pub images: usize,
+    /// What is done to an operation.
+    pub probe: Probe,
     /// How long accuracy and loss are measured.
     pub sweep: SweepLength,
     /// Confidence of a racing sweep.
@@ -98,6 +129,8 @@ pub struct ImportanceConfig {
     pub proxy_batch_size: usize,
     /// Kernel of NetPerfProxy.
     pub kernel: Kernel,
+    /// Weights of the codes in NetPerfProxy's kernel.
+    pub code_weights: CodeWeights,
     /// Treatment of a removed convolution's ReLU by NASWOT.
     pub removed_relu: RemovedRelu,
 }
@@ -107,10 +140,12 @@ impl Default for ImportanceConfig {
         Self {
             fraction: 0.5,
             images: 0,
+            probe: Probe::default(),
             sweep: SweepLength::default(),
             confidence: 0.95,
             proxy_batch_size: 64,
             kernel: Kernel::default(),
+            code_weights: CodeWeights::default(),
             removed_relu: RemovedRelu::default(),
         }
     }
@@ -145,7 +180,7 @@ pub enum Sweep {
 pub struct Measure {
     /// The supernet as it is.
     pub supernet: Number,
-    /// Without the operation, `[E, O]`; `None` where it is not alive.
+    /// Without the operation, or with it alone on its edge ([`Probe`]), `[E, O]`; `None` where it is not alive.
     pub without: PerOp<Option<Number>>,
 }
 
@@ -154,12 +189,15 @@ pub struct Measure {
 pub struct ImportanceTable {
     /// What the supernet was judged by.
     pub by: Performance,
+    /// What was done to each operation.
+    #[serde(default, skip_serializing_if = "Probe::is_without")]
+    pub probe: Probe,
     /// Images that each performance was measured on; of a racing sweep, the most that an edge needed.
     pub images: usize,
     /// Of a racing sweep: images that the operations of each edge were measured on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images_by_edge: Option<Vec<usize>>,
-    /// `performance(supernet) - performance(supernet without the operation)`, `[E, O]`; `None` where it is not alive.
+    /// By [`Probe`], `[E, O]`; `None` where an operation is not alive.
     pub importance: PerOp<Option<Number>>,
     /// The performances themselves by name: `accuracy` (percent) and `loss` (nats), or the proxy's score.
     pub measures: BTreeMap<String, Measure>,
@@ -174,7 +212,8 @@ impl ImportanceTable {
     pub fn by(&self, by: Performance) -> Option<Self> {
         let sign = if by == Performance::Loss { -1.0 } else { 1.0 };
         let Measure { supernet, without } = self.measures.get(&by.to_string())?;
-        let lost = |v: &Option<Number>| v.as_ref().map(|v| Number(difference(sign * supernet.0, sign * v.0)));
+        let lost =
+            |v: &Option<Number>| v.as_ref().map(|v| Number(self.probe.importance(sign * supernet.0, sign * v.0)));
         self.images_by_edge.is_none().then(|| Self { by, importance: without.map(lost), ..self.clone() })
     }
 }
@@ -198,7 +237,7 @@ impl Importance {
     /// # Errors
     /// A loss that is not a number; an interruption; whatever the engine refuses.
     pub fn measure(&self, cx: &mut Context, alpha: &Alpha, cut: Cut) -> Result<ImportanceTable, SearchError> {
-        let variants = Variants::new(cx, alpha);
+        let variants = Variants::new(cx, alpha, self.config.probe);
         if self.by.by_labels() { self.by_labels(cx, &variants, cut) } else { self.by_codes(cx, &variants) }
     }
 
@@ -240,7 +279,7 @@ impl Importance {
                 sums[layout.total(variant) + at] += now;
             }
             if racing {
-                layout.race(sums, variant, self.by, cut, self.config.confidence);
+                layout.race(sums, variant, self.by, cut, &self.config);
             }
             Ok(())
         })?;
@@ -256,13 +295,14 @@ impl Importance {
         }
         let exact = || -> Vec<f64> {
             let performance = |v: usize| if self.by == Performance::Accuracy { accuracy[v] } else { -loss[v] };
-            (1..count).map(|v| difference(performance(0), performance(v))).collect()
+            (1..count).map(|v| self.config.probe.importance(performance(0), performance(v))).collect()
         };
         // Of a race: the mean of the differences on the edge's own batches.
         let importance = if racing { layout.importances(&sums, batch, self.by) } else { exact() };
         let by_edge = racing.then(|| layout.edge_batches(&sums).into_iter().map(|b| b * batch).collect::<Vec<_>>());
         Ok(ImportanceTable {
             by: self.by,
+            probe: self.config.probe,
             images: by_edge.as_ref().map_or(steps * batch, |e| e.iter().copied().max().unwrap_or(0)),
             images_by_edge: by_edge,
             importance: variants.table(shape, importance.into_iter()),
@@ -281,12 +321,11 @@ impl Importance {
         let batch = Loader::single(&source, &options, cx.epoch_index(), 0)?;
         let count = variants.weights.len();
         let sums = cx.sweep(self.by.to_string(), count, 2 * count, |supernet, variant, sums| {
-            let removed = variant.checked_sub(1).map(|i| variants.alive[i]);
             if variants.like_whole(variant) {
                 sums.copy_within(0..2, 2 * variant);
                 return Ok(());
             }
-            let score = self.score(supernet, batch.images(), &variants.weights[variant], removed)?;
+            let score = self.score(supernet, batch.images(), &variants.weights[variant], &variants.removed[variant])?;
             sums[2 * variant] = score.value;
             sums[2 * variant + 1] = f64::from(score.sign);
             Ok(())
@@ -296,9 +335,10 @@ impl Importance {
         let shape = variants.shape();
         Ok(ImportanceTable {
             by: self.by,
+            probe: self.config.probe,
             images: source.len(),
             images_by_edge: None,
-            importance: variants.table(shape, scores[1..].iter().map(|&s| difference(scores[0], s))),
+            importance: variants.table(shape, scores[1..].iter().map(|&s| self.config.probe.importance(scores[0], s))),
             measures: BTreeMap::from([(self.by.to_string(), variants.measure(shape, &scores))]),
             signs: signs.map(|(i, &sign)| (i.checked_sub(1).map(|i| variants.alive[i]), sign as i8)).collect(),
         })
@@ -309,35 +349,41 @@ impl Importance {
         supernet: &mut Supernet,
         images: &[f32],
         w: &PerOp<f32>,
-        removed: Option<OpAt>,
+        removed: &[usize],
     ) -> Result<Score, SearchError> {
         if self.by == Performance::Naswot {
             let distances = supernet.code_distances(images, w, Codes::ReluInputs)?;
-            let left_out = removed.filter(|_| self.config.removed_relu == RemovedRelu::Dropped);
-            let left_out: Vec<usize> = left_out.map(|(e, o)| e * w.ops() + o).into_iter().collect();
-            return Ok(naswot::score(&distances, &left_out));
+            let dropped = self.config.removed_relu == RemovedRelu::Dropped;
+            return Ok(naswot::score(&distances, if dropped { removed } else { &[] }));
         }
         let distances = supernet.code_distances(images, w, Codes::OpOutputs)?;
-        Ok(net_perf_proxy::score(&distances, w.values(), self.config.kernel))
+        Ok(net_perf_proxy::score(&distances, w.values(), self.config.kernel, self.config.code_weights))
     }
 }
 
-/// The supernet (first) and the supernet without each alive operation.
+/// The supernet (first) and the supernet changed at each alive operation.
 struct Variants {
     weights: Vec<PerOp<f32>>,
+    /// Of each: places `e * O + o` of the operations that were taken out.
+    removed: Vec<Vec<usize>>,
     alive: Vec<OpAt>,
     /// Column of `none`.
     none: Option<usize>,
 }
 
 impl Variants {
-    fn new(cx: &Context, alpha: &Alpha) -> Self {
+    fn new(cx: &Context, alpha: &Alpha, probe: Probe) -> Self {
         let alive: Vec<OpAt> = cx.mask().alive().collect();
-        let weights = std::iter::once(alpha.weights(cx.mask()))
-            .chain(alive.iter().map(|&at| alpha.weights_without(cx.mask(), at)))
-            .map(|w| w.map(|&w| w as f32))
-            .collect();
-        Self { weights, alive, none: column(cx.space(), OpName::NONE) }
+        let mut weights = vec![alpha.weights(cx.mask())];
+        let mut removed = vec![vec![]];
+        for &at in &alive {
+            let others = alive.iter().copied().filter(|other| other.0 == at.0 && *other != at);
+            let out: Vec<OpAt> = if probe == Probe::Without { vec![at] } else { others.collect() };
+            removed.push(out.iter().map(|&(e, o)| e * weights[0].ops() + o).collect());
+            weights.push(alpha.weights_without(cx.mask(), &out));
+        }
+        let weights = weights.into_iter().map(|w| w.map(|&w| w as f32)).collect();
+        Self { weights, removed, alive, none: column(cx.space(), OpName::NONE) }
     }
 
     /// Whether a variant computes what the whole supernet does: `none` outputs zeros, so that without it nothing
@@ -362,11 +408,6 @@ impl Variants {
     fn measure(&self, shape: (usize, usize), values: &[f64]) -> Measure {
         Measure { supernet: Number(values[0]), without: self.table(shape, values[1..].iter().copied()) }
     }
-}
-
-/// `a - b`, and 0 where both are the same infinity.
-fn difference(a: f64, b: f64) -> f64 {
-    if a == b { 0.0 } else { a - b }
 }
 
 /// Where a sweep by labels keeps its numbers: per variant correct answers and summed loss, of the current batch and of all
@@ -424,16 +465,17 @@ impl<'a> Layout<'a> {
     }
 
     /// Gives the current batch to the race of an edge when the last of its operations has been measured.
-    fn race(&self, sums: &mut [f64], variant: usize, by: Performance, cut: Cut, confidence: f64) {
+    fn race(&self, sums: &mut [f64], variant: usize, by: Performance, cut: Cut, config: &ImportanceConfig) {
         let Some(edge) = self.edge_of(variant) else { return };
         let (first, alive) = self.edges[edge];
         if variant != first + alive.len() {
             return;
         }
         let whole = performance(by, &sums[self.now(0)..]);
-        let importances: Vec<f64> =
-            (first + 1..=variant).map(|v| whole - performance(by, &sums[self.now(v)..])).collect();
-        EdgeRace::new(&mut sums[self.state(edge)], alive.len()).add(&importances, alive, cut, confidence);
+        let importances: Vec<f64> = (first + 1..=variant)
+            .map(|v| config.probe.importance(whole, performance(by, &sums[self.now(v)..])))
+            .collect();
+        EdgeRace::new(&mut sums[self.state(edge)], alive.len()).add(&importances, alive, cut, config.confidence);
     }
 
     /// Batches that the operations of each edge were measured on.

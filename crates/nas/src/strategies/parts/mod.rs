@@ -11,7 +11,8 @@ mod update;
 pub use adam::{Adam, AdamConfig};
 pub use alpha::{Alpha, AlphaInit};
 pub use importance::{
-    Importance, ImportanceConfig, ImportanceTable, Kernel, Measure, Performance, RemovedRelu, Sweep, SweepLength,
+    CodeWeights, Importance, ImportanceConfig, ImportanceTable, Kernel, Measure, Performance, Probe, RemovedRelu,
+    Sweep, SweepLength,
 };
 pub use pruner::{Decayed, NoneRule, Pruner};
 pub use race::Cut;

@@ -95,13 +95,18 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::{search::numbers::Number, strategies::parts::Performance, supernet::PerOp};
+    use crate::{
+        search::numbers::Number,
+        strategies::parts::{Performance, Probe},
+        supernet::PerOp,
+    };
 
     fn table(rows: &[&[f64]]) -> ImportanceTable {
         // A NaN stands for an operation that is gone.
         let values = rows.concat().into_iter().map(|v| (!v.is_nan()).then_some(Number(v))).collect();
         ImportanceTable {
             by: Performance::Loss,
+            probe: Probe::Without,
             images: 1,
             images_by_edge: None,
             importance: PerOp::from_values(rows[0].len(), values),
