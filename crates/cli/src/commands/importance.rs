@@ -10,7 +10,7 @@ use nas::{
     search::{Notice, Observer, Study},
     space::{NasBench201, OpName, SearchSpace},
     strategies::{
-        column,
+        column, genotype,
         parts::{
             CodeWeights, Cut, ImportanceConfig, ImportanceTable, NoneRule, Performance, Probe, Pruner, SweepLength,
         },
@@ -40,8 +40,9 @@ use crate::{
 /// the same among the best tenth. Agreement is Spearman's rank correlation between the operations of an edge,
 /// `none` left out, mean over the edges.
 ///
-/// With --json, standard output is one object {"run", "epochs", "edges", "ops", "sweeps": [{"by", "sample", "seconds",
-/// "least", "table"}], "truth"}.
+/// With --json, standard output is one object {"run", "epochs", "edges", "ops", "sweeps": [{"by", "racing", "sample",
+/// "seconds", "least", "arch", "cifar10_valid", "table"}], "truth"}; `arch` is what is left if all but the most important
+/// operation of each edge go.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The run folder that `hpe-darts search` made.
@@ -88,7 +89,8 @@ pub struct Args {
 
 /// One of the names that a configuration has for it.
 fn named<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    T::deserialize(StrDeserializer::<serde::de::value::Error>::new(text)).map_err(|e| e.to_string())
+    let name = StrDeserializer::<serde::de::value::Error>::new(text);
+    T::deserialize(name).map_err(|e| e.to_string().replace("unknown variant", "unknown name"))
 }
 
 fn confidence(text: &str) -> Result<f64, String> {
@@ -105,6 +107,10 @@ struct Measured {
     seconds: f64,
     /// `[edge, op]` of the operations that would go.
     least: Vec<OpAt>,
+    /// What is left if all but the most important operation of each edge go.
+    arch: String,
+    /// The table's CIFAR-10 validation accuracy of it, in percent.
+    cifar10_valid: Option<f64>,
     table: ImportanceTable,
 }
 
@@ -144,6 +150,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         code_weights: args.code_weights,
         ..Default::default()
     };
+    let known = (space.name() == NasBench201.name()).then(|| outcome::open_table(cx)).flatten();
     let mut sweeps = Vec::new();
     for sample in 0..args.samples {
         for &by in &args.by {
@@ -154,21 +161,29 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
                 let sweep = if racing { SweepLength::Racing } else { SweepLength::Exact };
                 let began = Instant::now();
                 // An exact sweep by accuracy has measured the loss as well, and the other way round.
-                let known = sweeps.iter().filter(|m: &&Measured| !racing && m.sample == sample);
-                let known = known.filter_map(|m| Some((m.table.by(by)?, m.seconds))).next();
-                let (table, seconds) = match known {
-                    Some(known) => known,
+                let before = sweeps.iter().filter(|m: &&Measured| !racing && m.sample == sample);
+                let before = before.filter_map(|m| Some((m.table.by(by)?, m.seconds))).next();
+                let (table, seconds) = match before {
+                    Some(before) => before,
                     None => {
                         let config = ImportanceConfig { sweep, ..config.clone() };
                         (study.importance(by, &config, cut, sample)?, began.elapsed().as_secs_f64())
                     }
                 };
                 let least = pruner.least_important(&table, args.pop);
-                sweeps.push(Measured { by, racing, sample, seconds, least, table });
+                let dropped = pruner.all_but_best(&table);
+                let best: Vec<OpAt> = study.mask().alive().filter(|at| !dropped.contains(at)).collect();
+                let best = genotype(space, &best)?;
+                let index = space.table_index(&best);
+                let cifar10_valid = known.as_ref().zip(index).and_then(|(table, index)| {
+                    table.column(Column::Cifar10Valid).and_then(|column| column.get(index).copied())
+                });
+                let arch = space.text(&best)?;
+                sweeps.push(Measured { by, racing, sample, seconds, least, arch, cifar10_valid, table });
             }
         }
     }
-    let truth = (space.name() == NasBench201.name()).then(|| outcome::open_table(cx)).flatten().and_then(truth);
+    let truth = known.as_ref().and_then(truth);
     if args.json {
         return cx.out.json(&serde_json::json!({
             "run": args.run,
@@ -199,7 +214,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     Ok(())
 }
 
-fn truth(table: benchmark::Table) -> Option<Truth> {
+fn truth(table: &benchmark::Table) -> Option<Truth> {
     let of = |top| table.marginals(Column::Cifar10Valid, top);
     Some(Truth { all: of(1.0)?, best_tenth: of(0.1)? })
 }
@@ -218,7 +233,7 @@ fn grid(space: &dyn SearchSpace, value: impl Fn(OpAt) -> Option<f64>) -> Table {
 }
 
 fn show(measured: &Measured, space: &dyn SearchSpace) -> String {
-    let Measured { by, racing, seconds, least, table, .. } = measured;
+    let Measured { by, racing, seconds, least, arch, cifar10_valid, table, .. } = measured;
     let unit = match by {
         Performance::Accuracy => "accuracy, points",
         Performance::Loss => "loss, nats",
@@ -233,8 +248,9 @@ fn show(measured: &Measured, space: &dyn SearchSpace) -> String {
         ops.join(" ")
     };
     let goes: Vec<String> = (0..space.edge_names().len()).map(names).collect();
+    let valid = cifar10_valid.map_or_else(String::new, |v| format!(": {v:.2} % on CIFAR-10 validation by the table"));
     format!(
-        "Importance by {unit}{how} ({} images, {seconds:.1} s)\n{grid}least important: {}\n",
+        "Importance by {unit}{how} ({} images, {seconds:.1} s)\n{grid}least important: {}\nmost important: {arch}{valid}\n",
         table.images,
         goes.join(" | ")
     )

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::ValueEnum;
-use nas::{data::DatasetName, proxy, space, strategies::STRATEGIES};
+use nas::{data::DatasetName, proxy, search::PRESETS, space, strategies::STRATEGIES};
 use serde::Serialize;
 
 use crate::{
@@ -23,6 +23,8 @@ pub struct Args {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Registry {
+    /// Named sets of settings of a search.
+    Presets,
     /// Search strategies.
     Strategies,
     /// Search spaces.
@@ -45,6 +47,7 @@ impl Registry {
     fn entries(self) -> Vec<Entry> {
         let entry = |name, description| Entry { name, description };
         match self {
+            Registry::Presets => PRESETS.iter().map(|p| entry(p.name, p.about)).collect(),
             Registry::Strategies => STRATEGIES.iter().map(|s| entry(s.name, s.about)).collect(),
             Registry::Spaces => space::all().iter().map(|s| entry(s.name(), s.description())).collect(),
             Registry::Ops => space::OpName::all().map(|o| entry(o.as_str(), o.description())).collect(),

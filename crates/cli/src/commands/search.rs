@@ -29,7 +29,7 @@ pub struct Args {
     /// TOML file with settings, see config.toml of any run for all of them [default: none].
     #[arg(long, value_name = "F")]
     config: Option<PathBuf>,
-    /// Named settings: demo or paper (also called nas-bench-201) [default: demo with built-in data, else paper].
+    /// Named settings: see `hpe-darts list presets` [default: demo with built-in data, else default].
     #[arg(long, value_name = "P")]
     preset: Option<String>,
     /// Search space: see `hpe-darts list spaces` [default: nas-bench-201].

@@ -55,6 +55,9 @@ fn it_measures_a_kept_epoch_and_leaves_the_run_as_it_is() {
     let (code, out, err) = importance(&["--by", "net-perf-proxy,loss"]);
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("after 3 epochs") && out.contains("Importance by loss, nats"), "{out}");
+    // One operation of each edge is left, and it is what the run ended with.
+    let found: Value = serde_json::from_slice(&fs::read(run.join("genotype.json")).unwrap()).unwrap();
+    assert!(out.contains(&format!("most important: {}\n", found["arch"].as_str().unwrap())), "{out}");
     assert_eq!(fs::read(run.join("events.jsonl")).unwrap(), events);
     assert_eq!(fs::read(run.join("timing.jsonl")).unwrap(), timing);
 }
@@ -71,7 +74,7 @@ fn what_cannot_be_measured_says_why() {
     refused(&["--epoch", "9"], "keeps no checkpoint of the end of epoch 9");
     refused(&["--epoch", "9"], "hint: leave --epoch out");
     refused(&["--images", "100000"], "more than the 719 images of D_val");
-    refused(&["--by", "acuracy"], "expected one of accuracy, loss");
+    refused(&["--by", "acuracy"], "unknown name `acuracy`, expected one of `accuracy`, `loss`");
     let (code, _, err) = output(program(folder.path()).args(["importance", "nowhere"]));
     assert_eq!(code, 1);
     assert!(err.contains("nowhere is not a run"), "{err}");

@@ -27,8 +27,8 @@ use crate::{
 /// | `alpha_update` | `bilevel` | `joint`, `none`; in pruning epochs | Algorithm 1 hands `D_val` to soft pruning |
 /// | `removal` | `zero` | `renormalise` | VP-DARTS, DARTS-PT |
 /// | `decayed` | `least-important` | `all-but-best` | 3.2.3; VP-DARTS |
-/// | `soft_importance` | [] | one of `accuracy`, `loss`, `net-perf-proxy`, `naswot` per stage; []: `accuracy` in the first half of the stages, then `net-perf-proxy` | 4.1.2 |
-/// | `hard_importance` | [] | the same; []: `net-perf-proxy` in all; one name: that in all | 4.1.2 |
+/// | `soft_importance` | [] | `accuracy`, `loss`, `net-perf-proxy` or `naswot`, one for all stages or a list of one per stage; []: `accuracy` in the first half of the stages, then `net-perf-proxy` | 4.1.2 |
+/// | `hard_importance` | [] | the same; []: `net-perf-proxy` in all | 4.1.2 |
 /// | `skip_dropout` | 0 | [0, 1) | VP-DARTS: 0.2 |
 /// | `none_rule` | `first` | `scored` | `none` on an edge cuts the network |
 /// | `importance` | | table, see [`ImportanceConfig`] | |
@@ -54,6 +54,7 @@ pub struct HpeDartsConfig {
     /// `U_e`: the operations that soft pruning decays.
     pub decayed: Decayed,
     /// Performance that soft pruning goes by, stage by stage.
+    #[serde(deserialize_with = "one_or_list")]
     pub soft_importance: Vec<Performance>,
     /// Performance that hard pruning goes by, stage by stage.
     #[serde(deserialize_with = "one_or_list")]
@@ -232,10 +233,13 @@ impl Strategy for HpeDarts {
                 .map(|s| if s < stages / 2 { Performance::Accuracy } else { Performance::NetPerfProxy })
                 .collect();
         }
-        match config.hard_importance[..] {
-            [] => config.hard_importance = vec![Performance::NetPerfProxy; stages],
-            [one] => config.hard_importance = vec![one; stages],
-            _ => {}
+        if config.hard_importance.is_empty() {
+            config.hard_importance.push(Performance::NetPerfProxy);
+        }
+        for list in [&mut config.soft_importance, &mut config.hard_importance] {
+            if let [one] = list[..] {
+                *list = vec![one; stages];
+            }
         }
         let lists = [
             ("soft_importance", &config.soft_importance, "accuracy in the first half of them and net-perf-proxy after"),
@@ -304,8 +308,8 @@ mod tests {
 
     #[test]
     fn the_rest_is_checked_too() {
-        let one = vec![Performance::Loss];
-        assert!(refused(HpeDartsConfig { soft_importance: one, ..Default::default() }).why.contains("1 entries"));
+        let three = vec![Performance::Loss; 3];
+        assert!(refused(HpeDartsConfig { soft_importance: three, ..Default::default() }).why.contains("3 entries"));
         assert!(refused(HpeDartsConfig { prune_epochs: vec![5, 0], ..Default::default() }).why.contains("= [5, 0]"));
         assert!(refused(HpeDartsConfig { prune_epochs: vec![5; 3], ..Default::default() }).why.contains("3 entries"));
         assert!(refused(HpeDartsConfig { skip_dropout: 1.0, ..Default::default() }).why.contains("skip_dropout = 1"));
