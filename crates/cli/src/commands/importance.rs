@@ -12,7 +12,8 @@ use nas::{
     strategies::{
         column, genotype,
         parts::{
-            CodeWeights, Cut, ImportanceConfig, ImportanceTable, NoneRule, Performance, Probe, Pruner, SweepLength,
+            CodeWeights, Criterion, Cut, ImportanceConfig, ImportanceTable, NoneRule, Performance, Probe, Pruner,
+            SweepLength,
         },
     },
     supernet::{OpAt, PerOp},
@@ -52,12 +53,12 @@ pub struct Args {
     /// newest checkpoint].
     #[arg(long, value_name = "N", value_parser = args::count(1, 1_000_000))]
     epoch: Option<usize>,
-    /// Performances, separated by commas.
+    /// Performances, or sums of them as `loss+naswot`, separated by commas.
     #[arg(
-        long, value_name = "NAMES", value_delimiter = ',', value_parser = named::<Performance>,
+        long, value_name = "NAMES", value_delimiter = ',', value_parser = named::<Criterion>,
         default_value = "accuracy,loss,net-perf-proxy,naswot"
     )]
-    by: Vec<Performance>,
+    by: Vec<Criterion>,
     /// Samples of D_val to repeat everything on, 1 to 1000: their agreement is how far the images matter.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = args::count(1, 1000))]
     samples: usize,
@@ -101,7 +102,7 @@ fn confidence(text: &str) -> Result<f64, String> {
 /// One sweep.
 #[derive(Debug, Serialize)]
 struct Measured {
-    by: Performance,
+    by: Criterion,
     racing: bool,
     sample: usize,
     seconds: f64,
@@ -153,16 +154,16 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     let known = (space.name() == NasBench201.name()).then(|| outcome::open_table(cx)).flatten();
     let mut sweeps = Vec::new();
     for sample in 0..args.samples {
-        for &by in &args.by {
+        for by in &args.by {
             for racing in [false, true] {
-                if racing && !(args.racing.is_some() && by.by_labels()) {
+                if racing && !(args.racing.is_some() && by.single().is_some_and(Performance::by_labels)) {
                     continue;
                 }
                 let sweep = if racing { SweepLength::Racing } else { SweepLength::Exact };
                 let began = Instant::now();
                 // An exact sweep by accuracy has measured the loss as well, and the other way round.
                 let before = sweeps.iter().filter(|m: &&Measured| !racing && m.sample == sample);
-                let before = before.filter_map(|m| Some((m.table.by(by)?, m.seconds))).next();
+                let before = before.filter_map(|m| Some((m.table.by(by.single()?)?, m.seconds))).next();
                 let (table, seconds) = match before {
                     Some(before) => before,
                     None => {
@@ -179,7 +180,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
                     table.column(Column::Cifar10Valid).and_then(|column| column.get(index).copied())
                 });
                 let arch = space.text(&best)?;
-                sweeps.push(Measured { by, racing, sample, seconds, least, arch, cifar10_valid, table });
+                sweeps.push(Measured { by: by.clone(), racing, sample, seconds, least, arch, cifar10_valid, table });
             }
         }
     }
@@ -234,11 +235,10 @@ fn grid(space: &dyn SearchSpace, value: impl Fn(OpAt) -> Option<f64>) -> Table {
 
 fn show(measured: &Measured, space: &dyn SearchSpace) -> String {
     let Measured { by, racing, seconds, least, arch, cifar10_valid, table, .. } = measured;
-    let unit = match by {
-        Performance::Accuracy => "accuracy, points",
-        Performance::Loss => "loss, nats",
-        Performance::NetPerfProxy => "net-perf-proxy, nats",
-        Performance::Naswot => "naswot, nats",
+    let unit = match by.single() {
+        Some(Performance::Accuracy) => "points",
+        Some(Performance::Loss | Performance::NetPerfProxy | Performance::Naswot) => "nats",
+        None => "sum of multiples of the mean size",
     };
     let how = if *racing { ", racing" } else { "" };
     let grid = grid(space, |at| table.importance[at].as_ref().map(|v| v.0));
@@ -250,7 +250,7 @@ fn show(measured: &Measured, space: &dyn SearchSpace) -> String {
     let goes: Vec<String> = (0..space.edge_names().len()).map(names).collect();
     let valid = cifar10_valid.map_or_else(String::new, |v| format!(": {v:.2} % on CIFAR-10 validation by the table"));
     format!(
-        "Importance by {unit}{how} ({} images, {seconds:.1} s)\n{grid}least important: {}\nmost important: {arch}{valid}\n",
+        "Importance by {by}, {unit}{how} ({} images, {seconds:.1} s)\n{grid}least important: {}\nmost important: {arch}{valid}\n",
         table.images,
         goes.join(" | ")
     )
@@ -299,7 +299,7 @@ fn races(sweeps: &[Measured]) -> Table {
         ("exact", Align::Right),
     ]);
     for race in sweeps.iter().filter(|m| m.racing) {
-        let Some(exact) = sweeps.iter().find(|m| !m.racing && (m.by, m.sample) == (race.by, race.sample)) else {
+        let Some(exact) = sweeps.iter().find(|m| !m.racing && (&m.by, m.sample) == (&race.by, race.sample)) else {
             continue;
         };
         let set = |m: &Measured, edge: usize| {
@@ -370,8 +370,8 @@ mod tests {
 
     #[test]
     fn performances_and_confidences_are_read_or_explained() {
-        assert_eq!(named("loss"), Ok(Performance::Loss));
-        assert!(named::<Performance>("losses").unwrap_err().contains("`losses`, expected one of `accuracy`"));
+        assert_eq!(named("loss"), Ok(Criterion::from(Performance::Loss)));
+        assert!(named::<Criterion>("losses").unwrap_err().contains("`losses`, expected `accuracy`"));
         assert_eq!(confidence("0.95"), Ok(0.95));
         assert!(confidence("95").is_err() && confidence("x").is_err());
     }

@@ -16,7 +16,7 @@ use crate::{
 /// Search for an architecture.
 ///
 /// Without arguments: HPE-DARTS on the built-in digits with a small NAS-Bench-201 supernet, in less than a minute.
-/// With `--dataset cifar10 --data DIR`: the settings of the paper.
+/// With `--dataset cifar10 --data DIR`: the measured default; `--preset paper` has the settings of the paper.
 ///
 /// The configuration is made of layers: a preset, then --config, then the other options, then --set. The run folder
 /// holds it in full (config.toml) with the record (events.jsonl), the checkpoints and the result. Ctrl-C saves; `hpe-darts

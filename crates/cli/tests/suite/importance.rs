@@ -48,6 +48,12 @@ fn it_measures_a_kept_epoch_and_leaves_the_run_as_it_is() {
     let alone: Value = serde_json::from_str(&alone).unwrap();
     assert_eq!(alone["sweeps"][0]["table"]["importance"], sweeps[2]["table"]["importance"]);
     assert_eq!(sweeps[2]["table"]["importance"][0][0], 0.0);
+    let (code, out, err) = importance(&["--epoch", "1", "--images", "160", "--by", "loss+naswot", "--json"]);
+    assert_eq!(code, 0, "{err}");
+    let sum: Value = serde_json::from_str(&out).unwrap();
+    let table = &sum["sweeps"][0]["table"];
+    assert_eq!(table["by"], "loss+naswot");
+    assert!(table["measures"]["loss"]["supernet"].is_f64() && table["measures"]["naswot"]["supernet"].is_f64());
     // Another sample has other images.
     assert_ne!(sweeps[2]["table"]["importance"], sweeps[8]["table"]["importance"]);
 
@@ -74,7 +80,7 @@ fn what_cannot_be_measured_says_why() {
     refused(&["--epoch", "9"], "keeps no checkpoint of the end of epoch 9");
     refused(&["--epoch", "9"], "hint: leave --epoch out");
     refused(&["--images", "100000"], "more than the 719 images of D_val");
-    refused(&["--by", "acuracy"], "unknown name `acuracy`, expected one of `accuracy`, `loss`");
+    refused(&["--by", "acuracy"], "unknown performance `acuracy`, expected `accuracy`, `loss`");
     let (code, _, err) = output(program(folder.path()).args(["importance", "nowhere"]));
     assert_eq!(code, 1);
     assert!(err.contains("nowhere is not a run"), "{err}");

@@ -17,7 +17,7 @@ use crate::{
     data::LoadEvent,
     strategies::{
         OneShot,
-        parts::{Cut, Importance, ImportanceConfig, ImportanceTable, Performance},
+        parts::{Criterion, Cut, Importance, ImportanceConfig, ImportanceTable},
     },
     supernet::{Engine, Mask},
 };
@@ -85,7 +85,7 @@ impl Study {
     /// As [`Importance::measure`].
     pub fn importance(
         &mut self,
-        by: Performance,
+        by: &Criterion,
         config: &ImportanceConfig,
         cut: Cut,
         sample: usize,

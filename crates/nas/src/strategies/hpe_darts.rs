@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::{
     OneShot, Strategy, Unsuitable, alpha_shape, column, genotype,
     parts::{
-        AdamConfig, Alpha, AlphaInit, AlphaUpdate, Decayed, Importance, ImportanceConfig, NoneRule, Performance,
-        Pruner, Relaxation, Removal, SkipDropout, Sweep,
+        AdamConfig, Alpha, AlphaInit, AlphaUpdate, Criterion, Decayed, Importance, ImportanceConfig, NoneRule,
+        Performance, Pruner, Relaxation, Removal, SkipDropout, Sweep,
     },
 };
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
 /// | `alpha_update` | `bilevel` | `joint`, `none`; in pruning epochs | Algorithm 1 hands `D_val` to soft pruning |
 /// | `removal` | `zero` | `renormalise` | VP-DARTS, DARTS-PT |
 /// | `decayed` | `least-important` | `all-but-best` | 3.2.3; VP-DARTS |
-/// | `soft_importance` | [] | `accuracy`, `loss`, `net-perf-proxy` or `naswot`, one for all stages or a list of one per stage; []: `accuracy` in the first half of the stages, then `net-perf-proxy` | 4.1.2 |
+/// | `soft_importance` | [] | `accuracy`, `loss`, `net-perf-proxy`, `naswot` or a sum as `loss+naswot`, one for all stages or a list of one per stage; []: `accuracy` in the first half of the stages, then `net-perf-proxy` | 4.1.2 |
 /// | `hard_importance` | [] | the same; []: `net-perf-proxy` in all | 4.1.2 |
 /// | `skip_dropout` | 0 | [0, 1) | VP-DARTS: 0.2 |
 /// | `none_rule` | `first` | `scored` | `none` on an edge cuts the network |
@@ -53,12 +53,12 @@ pub struct HpeDartsConfig {
     pub removal: Removal,
     /// `U_e`: the operations that soft pruning decays.
     pub decayed: Decayed,
-    /// Performance that soft pruning goes by, stage by stage.
+    /// What soft pruning goes by, stage by stage.
     #[serde(deserialize_with = "one_or_list")]
-    pub soft_importance: Vec<Performance>,
-    /// Performance that hard pruning goes by, stage by stage.
+    pub soft_importance: Vec<Criterion>,
+    /// What hard pruning goes by, stage by stage.
     #[serde(deserialize_with = "one_or_list")]
-    pub hard_importance: Vec<Performance>,
+    pub hard_importance: Vec<Criterion>,
     /// Probability of dropping `skip_connect` while training.
     pub skip_dropout: f64,
     /// Where `none` stands among the operations.
@@ -119,7 +119,7 @@ impl HpeDarts {
         at.phase.checked_sub(1)
     }
 
-    fn importance(&self, by: Performance) -> Importance {
+    fn importance(&self, by: &Criterion) -> Importance {
         Importance::new(by, &self.config.importance)
     }
 }
@@ -135,7 +135,7 @@ impl OneShot for HpeDarts {
     fn begin(&mut self, at: &At, cx: &mut Context) -> Result<(), SearchError> {
         let Some(stage) = Self::stage(at) else { return Ok(()) };
         let cut = self.pruner.cut(self.config.decayed, self.config.pop[stage]);
-        let table = self.importance(self.config.soft_importance[stage]).measure(cx, &self.alpha, cut)?;
+        let table = self.importance(&self.config.soft_importance[stage]).measure(cx, &self.alpha, cut)?;
         let decayed = self.pruner.decayed(self.config.decayed, &table, self.config.pop[stage]);
         let factor = 1.0 - at.within as f64 / self.config.prune_epochs[stage] as f64;
         self.alpha.scale(&decayed, factor);
@@ -152,7 +152,7 @@ impl OneShot for HpeDarts {
     fn end(&mut self, at: &At, cx: &mut Context) -> Result<(), SearchError> {
         let Some(stage) = Self::stage(at).filter(|_| at.ends_phase()) else { return Ok(()) };
         let cut = self.pruner.cut(Decayed::LeastImportant, self.config.pop[stage]);
-        let table = self.importance(self.config.hard_importance[stage]).measure(cx, &self.alpha, cut)?;
+        let table = self.importance(&self.config.hard_importance[stage]).measure(cx, &self.alpha, cut)?;
         let removed = self.pruner.least_important(&table, self.config.pop[stage]);
         self.alpha.remove(&removed, cx.mask());
         cx.remove(&removed);
@@ -231,14 +231,15 @@ impl Strategy for HpeDarts {
         if config.soft_importance.is_empty() {
             config.soft_importance = (0..stages)
                 .map(|s| if s < stages / 2 { Performance::Accuracy } else { Performance::NetPerfProxy })
+                .map(Criterion::from)
                 .collect();
         }
         if config.hard_importance.is_empty() {
-            config.hard_importance.push(Performance::NetPerfProxy);
+            config.hard_importance.push(Performance::NetPerfProxy.into());
         }
         for list in [&mut config.soft_importance, &mut config.hard_importance] {
-            if let [one] = list[..] {
-                *list = vec![one; stages];
+            if let [one] = &list[..] {
+                *list = vec![one.clone(); stages];
             }
         }
         let lists = [
@@ -308,12 +309,12 @@ mod tests {
 
     #[test]
     fn the_rest_is_checked_too() {
-        let three = vec![Performance::Loss; 3];
+        let three = vec![Performance::Loss.into(); 3];
         assert!(refused(HpeDartsConfig { soft_importance: three, ..Default::default() }).why.contains("3 entries"));
         assert!(refused(HpeDartsConfig { prune_epochs: vec![5, 0], ..Default::default() }).why.contains("= [5, 0]"));
         assert!(refused(HpeDartsConfig { prune_epochs: vec![5; 3], ..Default::default() }).why.contains("3 entries"));
         assert!(refused(HpeDartsConfig { skip_dropout: 1.0, ..Default::default() }).why.contains("skip_dropout = 1"));
-        let two = vec![Performance::Loss; 2];
+        let two = vec![Performance::Loss.into(); 2];
         let pop = vec![2, 1, 1];
         let error = refused(HpeDartsConfig { hard_importance: two, pop, ..Default::default() });
         assert_eq!(error.why, "hard_importance has 2 entries, but pop = [2, 1, 1] makes 3 stages");
@@ -327,7 +328,7 @@ mod tests {
         let hard = |text: &str| {
             let mut config: HpeDartsConfig = toml::from_str(text).unwrap();
             HpeDarts::check(&mut config, &NasBench201).unwrap();
-            config.hard_importance
+            config.hard_importance.iter().map(|c| c.single().unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(hard(""), [NetPerfProxy, NetPerfProxy]);
         assert_eq!(hard("hard_importance = 'loss'"), [Loss, Loss]);
@@ -342,7 +343,7 @@ mod tests {
         let soft = |pop: Vec<usize>| {
             let mut config = HpeDartsConfig { pop, ..Default::default() };
             HpeDarts::check(&mut config, &NasBench201).unwrap();
-            config.soft_importance
+            config.soft_importance.iter().map(|c| c.single().unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(soft(vec![2, 2]), [Accuracy, NetPerfProxy]);
         assert_eq!(soft(vec![4]), [NetPerfProxy]);

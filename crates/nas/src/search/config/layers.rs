@@ -274,6 +274,18 @@ mod tests {
     }
 
     #[test]
+    fn every_preset_suits_its_space_and_leaves_other_strategies_alone() {
+        for preset in &PRESETS {
+            for strategy in STRATEGIES {
+                let (preset, strategy) = (Some(preset.name.to_owned()), Some(strategy.name.to_owned()));
+                let mut config = resolve(&Request { preset, strategy: strategy.clone(), ..Default::default() });
+                crate::search::fit(&mut config).unwrap();
+                assert_eq!(Some(config.strategy.name()), strategy.as_deref());
+            }
+        }
+    }
+
+    #[test]
     fn a_resolved_configuration_is_read_as_it_was_written() {
         for strategy in STRATEGIES {
             let config = resolve(&Request { strategy: Some(strategy.name.to_owned()), ..Default::default() });

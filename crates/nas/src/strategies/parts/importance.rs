@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, fmt, ops::Range};
 use engine::Codes;
 use serde::{Deserialize, Serialize};
 
-use super::{Alpha, Cut, race::EdgeRace};
+use super::{Alpha, Criterion, Cut, race::EdgeRace};
 use crate::{
     data::{Loader, LoaderOptions, Order},
     proxy::{Score, naswot, net_perf_proxy},
@@ -188,7 +188,7 @@ pub struct Measure {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ImportanceTable {
     /// What the supernet was judged by.
-    pub by: Performance,
+    pub by: Criterion,
     /// What was done to each operation.
     #[serde(default, skip_serializing_if = "Probe::is_without")]
     pub probe: Probe,
@@ -197,7 +197,8 @@ pub struct ImportanceTable {
     /// Of a racing sweep: images that the operations of each edge were measured on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images_by_edge: Option<Vec<usize>>,
-    /// By [`Probe`], `[E, O]`; `None` where an operation is not alive.
+    /// By [`Probe`], `[E, O]`; `None` where an operation is not alive. By several performances it is the sum of their
+    /// importances, each in units of its mean absolute value over all alive operations.
     pub importance: PerOp<Option<Number>>,
     /// The performances themselves by name: `accuracy` (percent) and `loss` (nats), or the proxy's score.
     pub measures: BTreeMap<String, Measure>,
@@ -214,35 +215,83 @@ impl ImportanceTable {
         let Measure { supernet, without } = self.measures.get(&by.to_string())?;
         let lost =
             |v: &Option<Number>| v.as_ref().map(|v| Number(self.probe.importance(sign * supernet.0, sign * v.0)));
-        self.images_by_edge.is_none().then(|| Self { by, importance: without.map(lost), ..self.clone() })
+        self.images_by_edge.is_none().then(|| Self { by: by.into(), importance: without.map(lost), ..self.clone() })
     }
 }
 
-/// Importance of every alive operation by one performance.
+impl ImportanceTable {
+    /// The table by several performances from one table each, at least one.
+    fn sum(by: Criterion, tables: Vec<Self>) -> Self {
+        let unit = |table: &Self| {
+            let sizes = table.importance.values().iter().flatten().map(|v| v.0.abs()).filter(|v| v.is_finite());
+            let (sum, count) = sizes.fold((0.0, 0), |(sum, count), size| (sum + size, count + 1));
+            if sum > 0.0 { sum / f64::from(count) } else { 1.0 }
+        };
+        let mut tables = tables.into_iter();
+        let Some(mut whole) = tables.next() else { unreachable!("a criterion names a performance") };
+        if by.single().is_some() {
+            return whole;
+        }
+        let own = unit(&whole);
+        whole.importance.values_mut().iter_mut().flatten().for_each(|v| v.0 /= own);
+        for other in tables {
+            let unit = unit(&other);
+            for (sum, value) in whole.importance.values_mut().iter_mut().zip(other.importance.values()) {
+                if let (Some(sum), Some(value)) = (sum, value) {
+                    let both = sum.0 + value.0 / unit;
+                    // Opposite infinities say nothing together.
+                    sum.0 = if both.is_nan() { 0.0 } else { both };
+                }
+            }
+            whole.images = whole.images.max(other.images);
+            whole.measures.extend(other.measures);
+            whole.signs.extend(other.signs);
+        }
+        whole.by = by;
+        whole
+    }
+}
+
+/// Importance of every alive operation by a criterion.
 #[derive(Clone, Debug)]
 pub struct Importance {
-    by: Performance,
+    by: Criterion,
     config: ImportanceConfig,
 }
 
 impl Importance {
     /// By `by`, measured as `config` says.
-    pub fn new(by: Performance, config: &ImportanceConfig) -> Self {
-        Self { by, config: config.clone() }
+    pub fn new(by: &Criterion, config: &ImportanceConfig) -> Self {
+        Self { by: by.clone(), config: config.clone() }
     }
 
     /// Takes every alive operation out in turn and measures what that costs. The whole supernet is measured once;
-    /// all measurements of a sweep use the same images. `cut` is what the importances are for: what a racing sweep settles.
+    /// all measurements by one performance use the same images. `cut` is what the importances are for: what a racing sweep
+    /// settles. Several performances are measured by exact sweeps.
     ///
     /// # Errors
     /// A loss that is not a number; an interruption; whatever the engine refuses.
     pub fn measure(&self, cx: &mut Context, alpha: &Alpha, cut: Cut) -> Result<ImportanceTable, SearchError> {
         let variants = Variants::new(cx, alpha, self.config.probe);
-        if self.by.by_labels() { self.by_labels(cx, &variants, cut) } else { self.by_codes(cx, &variants) }
+        let mut tables = Vec::new();
+        for &by in self.by.performances() {
+            tables.push(if by.by_labels() {
+                self.by_labels(by, cx, &variants, cut)?
+            } else {
+                self.by_codes(by, cx, &variants)?
+            });
+        }
+        Ok(ImportanceTable::sum(self.by.clone(), tables))
     }
 
     /// Batch by batch, and on each batch variant by variant, so that every image is read once.
-    fn by_labels(&self, cx: &mut Context, variants: &Variants, cut: Cut) -> Result<ImportanceTable, SearchError> {
+    fn by_labels(
+        &self,
+        by: Performance,
+        cx: &mut Context,
+        variants: &Variants,
+        cut: Cut,
+    ) -> Result<ImportanceTable, SearchError> {
         let valid = cx.valid_source();
         let wanted = (valid.len() as f64 * self.config.fraction).round() as usize;
         let bound = if self.config.images == 0 { usize::MAX } else { self.config.images };
@@ -253,9 +302,9 @@ impl Importance {
         let mut loader: Option<Loader> = None;
         let mut current = None;
         let epoch = cx.epoch_index();
-        let racing = self.config.sweep == SweepLength::Racing;
+        let racing = self.config.sweep == SweepLength::Racing && self.by.single().is_some();
         let layout = Layout::new(variants);
-        let sums = cx.sweep(self.by.to_string(), steps * count, layout.len(), |supernet, i, sums| {
+        let sums = cx.sweep(by.to_string(), steps * count, layout.len(), |supernet, i, sums| {
             let (step, variant) = (i / count, i % count);
             if racing && layout.is_settled(sums, variant) {
                 return Ok(());
@@ -279,7 +328,7 @@ impl Importance {
                 sums[layout.total(variant) + at] += now;
             }
             if racing {
-                layout.race(sums, variant, self.by, cut, &self.config);
+                layout.race(sums, variant, by, cut, &self.config);
             }
             Ok(())
         })?;
@@ -294,14 +343,14 @@ impl Importance {
             return Err(cx.not_finite("the loss of an importance sweep", f64::NAN));
         }
         let exact = || -> Vec<f64> {
-            let performance = |v: usize| if self.by == Performance::Accuracy { accuracy[v] } else { -loss[v] };
+            let performance = |v: usize| if by == Performance::Accuracy { accuracy[v] } else { -loss[v] };
             (1..count).map(|v| self.config.probe.importance(performance(0), performance(v))).collect()
         };
         // Of a race: the mean of the differences on the edge's own batches.
-        let importance = if racing { layout.importances(&sums, batch, self.by) } else { exact() };
+        let importance = if racing { layout.importances(&sums, batch, by) } else { exact() };
         let by_edge = racing.then(|| layout.edge_batches(&sums).into_iter().map(|b| b * batch).collect::<Vec<_>>());
         Ok(ImportanceTable {
-            by: self.by,
+            by: by.into(),
             probe: self.config.probe,
             images: by_edge.as_ref().map_or(steps * batch, |e| e.iter().copied().max().unwrap_or(0)),
             images_by_edge: by_edge,
@@ -314,18 +363,19 @@ impl Importance {
         })
     }
 
-    fn by_codes(&self, cx: &mut Context, variants: &Variants) -> Result<ImportanceTable, SearchError> {
+    fn by_codes(&self, by: Performance, cx: &mut Context, variants: &Variants) -> Result<ImportanceTable, SearchError> {
         let source = cx.valid_source().subset(self.config.proxy_batch_size, cx.sweep_seed());
         let options =
             LoaderOptions { batch: source.len(), drop_last: true, order: Order::Sequential, ..cx.sweep_loader() };
         let batch = Loader::single(&source, &options, cx.epoch_index(), 0)?;
         let count = variants.weights.len();
-        let sums = cx.sweep(self.by.to_string(), count, 2 * count, |supernet, variant, sums| {
+        let sums = cx.sweep(by.to_string(), count, 2 * count, |supernet, variant, sums| {
             if variants.like_whole(variant) {
                 sums.copy_within(0..2, 2 * variant);
                 return Ok(());
             }
-            let score = self.score(supernet, batch.images(), &variants.weights[variant], &variants.removed[variant])?;
+            let score =
+                self.score(by, supernet, batch.images(), &variants.weights[variant], &variants.removed[variant])?;
             sums[2 * variant] = score.value;
             sums[2 * variant + 1] = f64::from(score.sign);
             Ok(())
@@ -334,24 +384,25 @@ impl Importance {
         let signs = sums.iter().skip(1).step_by(2).enumerate().filter(|(_, sign)| **sign != 1.0);
         let shape = variants.shape();
         Ok(ImportanceTable {
-            by: self.by,
+            by: by.into(),
             probe: self.config.probe,
             images: source.len(),
             images_by_edge: None,
             importance: variants.table(shape, scores[1..].iter().map(|&s| self.config.probe.importance(scores[0], s))),
-            measures: BTreeMap::from([(self.by.to_string(), variants.measure(shape, &scores))]),
+            measures: BTreeMap::from([(by.to_string(), variants.measure(shape, &scores))]),
             signs: signs.map(|(i, &sign)| (i.checked_sub(1).map(|i| variants.alive[i]), sign as i8)).collect(),
         })
     }
 
     fn score(
         &self,
+        by: Performance,
         supernet: &mut Supernet,
         images: &[f32],
         w: &PerOp<f32>,
         removed: &[usize],
     ) -> Result<Score, SearchError> {
-        if self.by == Performance::Naswot {
+        if by == Performance::Naswot {
             let distances = supernet.code_distances(images, w, Codes::ReluInputs)?;
             let dropped = self.config.removed_relu == RemovedRelu::Dropped;
             return Ok(naswot::score(&distances, if dropped { removed } else { &[] }));
@@ -506,4 +557,43 @@ impl<'a> Layout<'a> {
 /// Performance on one batch, from its correct answers and summed loss.
 fn performance(by: Performance, batch: &[f64]) -> f64 {
     if by == Performance::Accuracy { batch[0] } else { -batch[1] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(by: Performance, values: &[Option<f64>]) -> ImportanceTable {
+        ImportanceTable {
+            by: by.into(),
+            probe: Probe::Without,
+            images: if by.by_labels() { 128 } else { 64 },
+            images_by_edge: None,
+            importance: PerOp::from_values(2, values.iter().map(|v| v.map(Number)).collect()),
+            measures: BTreeMap::new(),
+            signs: vec![],
+        }
+    }
+
+    #[test]
+    fn several_performances_are_added_in_units_of_their_mean_size() {
+        let loss = table(Performance::Loss, &[Some(0.25), Some(-0.75), Some(0.5), None]);
+        let naswot = table(Performance::Naswot, &[Some(6.0), Some(-3.0), Some(f64::NEG_INFINITY), None]);
+        let by = Criterion::try_from("loss+naswot".to_owned()).unwrap();
+        let sum = ImportanceTable::sum(by.clone(), vec![loss.clone(), naswot.clone()]);
+        assert_eq!((&sum.by, sum.images), (&by, 128));
+        let values: Vec<Option<f64>> = sum.importance.values().iter().map(|v| v.as_ref().map(|v| v.0)).collect();
+        let expected = [Some(0.5 + 6.0 / 4.5), Some(-1.5 - 3.0 / 4.5), Some(f64::NEG_INFINITY), None];
+        for (found, expected) in values.iter().zip(expected) {
+            match (found, expected) {
+                (Some(found), Some(expected)) => assert!(*found == expected || (found - expected).abs() < 1e-12),
+                (found, expected) => assert_eq!(*found, expected),
+            }
+        }
+        // One alone is what it is; a table of zeros adds nothing.
+        assert_eq!(ImportanceTable::sum(Performance::Loss.into(), vec![loss.clone()]), loss);
+        let zeros = table(Performance::Naswot, &[Some(0.0); 4]);
+        let same = ImportanceTable::sum(by, vec![loss, zeros]).importance;
+        assert_eq!(same.values()[0].as_ref().map(|v| v.0), Some(0.5));
+    }
 }

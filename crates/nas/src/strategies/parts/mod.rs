@@ -2,6 +2,7 @@
 
 mod adam;
 mod alpha;
+mod criterion;
 mod importance;
 mod pruner;
 mod race;
@@ -10,6 +11,7 @@ mod update;
 
 pub use adam::{Adam, AdamConfig};
 pub use alpha::{Alpha, AlphaInit};
+pub use criterion::Criterion;
 pub use importance::{
     CodeWeights, Importance, ImportanceConfig, ImportanceTable, Kernel, Measure, Performance, Probe, RemovedRelu,
     Sweep, SweepLength,

@@ -105,7 +105,7 @@ mod tests {
         // A NaN stands for an operation that is gone.
         let values = rows.concat().into_iter().map(|v| (!v.is_nan()).then_some(Number(v))).collect();
         ImportanceTable {
-            by: Performance::Loss,
+            by: Performance::Loss.into(),
             probe: Probe::Without,
             images: 1,
             images_by_edge: None,
