@@ -33,7 +33,7 @@ use crate::{
 
 /// Measure the importance of every operation of a run's supernet.
 ///
-/// Takes each operation out in turn, as pruning does, and says what that costs, by each of the performances that --by
+/// Takes each operation out in turn, as pruning does (or leaves it alone, --probe), and says what that does, by each of the performances that --by
 /// names; all of them on the same images of D_val for one sample. The run itself is not changed and may be going on.
 ///
 /// If the NAS-Bench-201 table has been imported and the run searches that space, the truth stands beside it: the mean
@@ -53,7 +53,7 @@ pub struct Args {
     /// newest checkpoint].
     #[arg(long, value_name = "N", value_parser = args::count(1, 1_000_000))]
     epoch: Option<usize>,
-    /// Performances, or sums of them as `loss+naswot`, separated by commas.
+    /// Performances, or sums of them as `loss+sign(naswot)`, separated by commas.
     #[arg(
         long, value_name = "NAMES", value_delimiter = ',', value_parser = named::<Criterion>,
         default_value = "accuracy,loss,net-perf-proxy,naswot"
@@ -238,7 +238,7 @@ fn show(measured: &Measured, space: &dyn SearchSpace) -> String {
     let unit = match by.single() {
         Some(Performance::Accuracy) => "points",
         Some(Performance::Loss | Performance::NetPerfProxy | Performance::Naswot) => "nats",
-        None => "sum of multiples of the mean size",
+        None => "multiples of the mean size and signs",
     };
     let how = if *racing { ", racing" } else { "" };
     let grid = grid(space, |at| table.importance[at].as_ref().map(|v| v.0));

@@ -100,7 +100,7 @@ fn stages_of_other_lengths_share_a_warm_up_too() {
     let c = Comparison::new(&format!("{one}{STAGES}"));
     let (code, _, err) = c.run(&[]);
     assert_eq!(code, 0, "{err}");
-    let forked = c.path("out/two,alpha_update=none/seed1");
+    let forked = c.path("out/long-first,alpha_update=none/seed1");
     assert!(read(&forked.join("timing.jsonl")).contains("\"event\":\"fork\""));
     let alone = c.path("alone");
     let mut command = program(&c.path("home"));

@@ -168,12 +168,23 @@ pub(super) fn warmup(config: &Config) -> Option<(usize, Config)> {
     Some((epochs, Config { strategy, threads: None, run: Default::default(), ..config.clone() }))
 }
 
+/// Whether the run in a folder has trained this warm-up and keeps it. A folder may hold another search than its settings in
+/// the file say by now.
+pub(super) fn has_trained(run: &Path, wanted: &(usize, Config)) -> bool {
+    let of_run = || {
+        let mut config = Config::read(&run.join(run_folder::CONFIG)).ok()?;
+        fit(&mut config).ok()?;
+        warmup(&config)
+    };
+    run_folder::keeps(run, wanted.0) && of_run().as_ref() == Some(wanted)
+}
+
 /// Lets searches that begin with the same warm-up share it: the first one trains it, or the first one that has.
 fn share_warmups(cells: &mut [Cell]) {
     for i in 0..cells.len() {
         let Some(own) = warmup(&cells[i].config) else { continue };
         let same: Vec<usize> = (0..cells.len()).filter(|&j| warmup(&cells[j].config).as_ref() == Some(&own)).collect();
-        let has_it = same.iter().find(|&&j| run_folder::keeps(&cells[j].folder, own.0));
+        let has_it = same.iter().find(|&&j| has_trained(&cells[j].folder, &own));
         let trains = *has_it.unwrap_or(&same[0]);
         if trains != i {
             cells[i].warmup = Some((trains, own.0));

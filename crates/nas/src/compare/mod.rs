@@ -27,7 +27,7 @@ pub struct Cell {
     pub config: Config,
     /// Its run folder.
     pub folder: PathBuf,
-    /// Cell that trains the warm-up that this one goes on from, and the epochs of it.
+    /// Cell that trains or has trained the warm-up that this one goes on from, and the epochs of it.
     pub warmup: Option<(usize, usize)>,
 }
 

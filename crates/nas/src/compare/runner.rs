@@ -7,10 +7,14 @@ use std::{
     time::Duration,
 };
 
-use super::{Cell, CompareError, file::warmup};
+use super::{
+    Cell, CompareError,
+    file::{has_trained, warmup},
+};
 use crate::{
     data::LoadEvent,
-    search::{Config, Executor, Observer, Outcome, Plan, Resumed, SearchError, run_folder},
+    files::write_atomic,
+    search::{Config, Executor, Observer, Outcome, Plan, Resumed, SearchError, fit, run_folder},
 };
 
 /// Follows the searches of a comparison, from several threads.
@@ -100,11 +104,18 @@ fn one(
     let threads = cell.config.threads;
     let engine = |plan: &Plan| plan.engine_with(threads);
     if cell.folder.join(run_folder::CONFIG).exists() {
-        let known = Config::read(&cell.folder.join(run_folder::CONFIG)).map_err(|e| failed(e.into()))?;
+        let path = cell.folder.join(run_folder::CONFIG);
+        let mut known = Config::read(&path).map_err(|e| failed(e.into()))?;
+        fit(&mut known).map_err(failed)?;
         // Threads and the care of the folder have no part in the result.
-        let same = Config { threads, run: cell.config.run, ..known } == cell.config;
-        if !same {
+        let now = Config { threads, run: cell.config.run, ..known.clone() };
+        if now != cell.config {
             return Err(CompareError::OtherSettings { path: cell.folder.clone(), name: cell.name.clone() });
+        }
+        if known.run != now.run {
+            // Since it began, others have come to wait for its warm-up.
+            let toml = Config { run: now.run, ..known }.to_toml();
+            write_atomic(&path, |w| w.write_all(toml.as_bytes())).map_err(SearchError::write(&path)).map_err(failed)?;
         }
         let observer = progress.observer(cell);
         return match Executor::resume(&cell.folder, home, &mut loading, engine, observer, stop).map_err(failed)? {
@@ -115,11 +126,7 @@ fn one(
     let plan = Plan::new(cell.config.clone(), home, &mut loading).map_err(failed)?;
     let from = cell.warmup.map(|(first, epochs)| (&cells[first].folder, epochs));
     let observer = progress.observer(cell);
-    // A folder may hold another search than its settings say by now.
-    let trained = |(run, epochs): &(&PathBuf, usize)| {
-        let of_run = Config::read(&run.join(run_folder::CONFIG)).ok();
-        run_folder::keeps(run, *epochs) && of_run.as_ref().and_then(warmup) == warmup(&cell.config)
-    };
+    let trained = |(run, _): &(&PathBuf, usize)| warmup(&cell.config).is_some_and(|own| has_trained(run, &own));
     let executor = match from.filter(trained) {
         Some((run, epochs)) => Executor::fork(plan, engine, (run, epochs), &cell.folder, observer, stop),
         // The search that should have trained the warm-up has failed, or is another one.

@@ -175,6 +175,7 @@ impl Executor {
         let config = Config::read(&folder.file(CONFIG)).map_err(SearchError::from)?;
         let plan = Plan::new(config, home, notify)?;
         let (mut events, mut timing) = (open(&folder, EVENTS)?, open(&folder, TIMING)?);
+        folder.sweep_up()?;
         timing.close_line().map_err(SearchError::write(timing.path()))?;
         let Some(saved) = saved else {
             events.truncate(0).map_err(SearchError::write(events.path()))?;

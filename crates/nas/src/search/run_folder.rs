@@ -179,8 +179,14 @@ impl RunFolder {
                 return Err(no_run(format!("{name} is missing")).into());
             }
         }
-        checkpoint::sweep_up(path).map_err(|source| RunError::Open { path: path.to_owned(), source })?;
         Ok(folder)
+    }
+
+    /// Takes away what a killed process has left half-written. The caller holds the lock of the record: another process
+    /// may be writing a checkpoint otherwise.
+    pub(super) fn sweep_up(&self) -> Result<(), SearchError> {
+        let path = &self.path;
+        Ok(checkpoint::sweep_up(path).map_err(|source| RunError::Open { path: path.clone(), source })?)
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -1,7 +1,12 @@
 //! HPE-DARTS: hybrid pruning and proxy evaluation (Lin, Kuo, Wang).
 
+use std::{fmt, marker::PhantomData};
+
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, IntoDeserializer, SeqAccess, Visitor},
+};
 
 use super::{
     OneShot, Strategy, Unsuitable, alpha_shape, column, genotype,
@@ -27,7 +32,7 @@ use crate::{
 /// | `alpha_update` | `bilevel` | `joint`, `none`; in pruning epochs | Algorithm 1 hands `D_val` to soft pruning |
 /// | `removal` | `zero` | `renormalise` | VP-DARTS, DARTS-PT |
 /// | `decayed` | `least-important` | `all-but-best` | 3.2.3; VP-DARTS |
-/// | `soft_importance` | [] | `accuracy`, `loss`, `net-perf-proxy`, `naswot` or a sum as `loss+naswot`, one for all stages or a list of one per stage; []: `accuracy` in the first half of the stages, then `net-perf-proxy` | 4.1.2 |
+/// | `soft_importance` | [] | `accuracy`, `loss`, `net-perf-proxy`, `naswot` or a sum as `loss+sign(naswot)`, one for all stages or a list of one per stage; []: `accuracy` in the first half of the stages, then `net-perf-proxy` | 4.1.2 |
 /// | `hard_importance` | [] | the same; []: `net-perf-proxy` in all | 4.1.2 |
 /// | `skip_dropout` | 0 | [0, 1) | VP-DARTS: 0.2 |
 /// | `none_rule` | `first` | `scored` | `none` on an edge cuts the network |
@@ -71,16 +76,33 @@ pub struct HpeDartsConfig {
 
 /// A value for all stages, or a list of one per stage.
 fn one_or_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "expected one value for all stages, or a list of one per stage")]
-    enum Given<T> {
-        One(T),
-        List(Vec<T>),
+    deserializer.deserialize_any(Stages(PhantomData))
+}
+
+struct Stages<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Stages<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("one value for all stages, or a list of one per stage")
     }
-    Ok(match Given::deserialize(deserializer)? {
-        Given::One(one) => vec![one],
-        Given::List(list) => list,
-    })
+
+    fn visit_i64<E: de::Error>(self, one: i64) -> Result<Vec<T>, E> {
+        Ok(vec![T::deserialize(one.into_deserializer())?])
+    }
+
+    fn visit_str<E: de::Error>(self, one: &str) -> Result<Vec<T>, E> {
+        Ok(vec![T::deserialize(one.into_deserializer())?])
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+        let mut all = Vec::new();
+        while let Some(one) = list.next_element()? {
+            all.push(one);
+        }
+        Ok(all)
+    }
 }
 
 impl Default for HpeDartsConfig {
@@ -177,7 +199,7 @@ impl Strategy for HpeDarts {
     type Config = HpeDartsConfig;
 
     const ABOUT: &'static str =
-        "soft pruning by importance, hard pruning by a training-free proxy; settings of the paper by default";
+        "a supernet whose operations are decayed (soft pruning) and removed (hard pruning) by their importance";
 
     const SOURCE: &'static str =
         "Lin, Kuo, Wang: HPE-DARTS: Hybrid Pruning and Proxy Evaluation in Differentiable Architecture Search";
@@ -250,7 +272,7 @@ impl Strategy for HpeDarts {
             if list.len() != stages {
                 return Err(Unsuitable::new(
                     format!("{name} has {} entries, but pop = {:?} makes {stages} stages", list.len(), config.pop),
-                    format!("give one performance per stage, or [] for {default}"),
+                    format!("give one for all stages, a list of one per stage, or [] for {default}"),
                 ));
             }
         }
@@ -270,7 +292,7 @@ impl Strategy for HpeDarts {
     fn warmup(config: &HpeDartsConfig) -> Option<(usize, HpeDartsConfig)> {
         let HpeDartsConfig { warmup_epochs, relaxation, alpha_init, removal, skip_dropout, .. } = *config;
         // Of the stages only the sum of their epochs counts: it is in the length of the learning rate's cosine.
-        let prune_epochs = vec![config.prune_epochs.iter().sum()];
+        let prune_epochs = vec![config.prune_epochs.iter().copied().fold(0, usize::saturating_add)];
         let default = HpeDartsConfig::default();
         let common =
             HpeDartsConfig { warmup_epochs, prune_epochs, relaxation, alpha_init, removal, skip_dropout, ..default };
@@ -334,6 +356,8 @@ mod tests {
         assert_eq!(hard("hard_importance = 'loss'"), [Loss, Loss]);
         assert_eq!(hard("hard_importance = ['naswot', 'loss']"), [Naswot, Loss]);
         let error = toml::from_str::<HpeDartsConfig>("hard_importance = 'lost'").unwrap_err().to_string();
+        assert!(error.contains("unknown performance `lost`, expected `accuracy`, `loss`"), "{error}");
+        let error = toml::from_str::<HpeDartsConfig>("prune_epochs = true").unwrap_err().to_string();
         assert!(error.contains("expected one value for all stages"), "{error}");
     }
 

@@ -44,7 +44,7 @@ pub const PRESETS: [Preset; 3] = [
     Preset {
         name: "paper",
         alias: Some("nas-bench-201"),
-        about: "CIFAR-10, the benchmark's supernet, the settings of the paper to the letter",
+        about: "CIFAR-10, the benchmark's supernet, the paper's settings as docs/DEVIATIONS.md reads them",
         toml: include_str!("../presets/paper.toml"),
     },
 ];
@@ -267,6 +267,8 @@ mod tests {
         ] {
             let paper = resolve(&request);
             assert_eq!((paper.dataset, paper.supernet.cells_per_stage), (DatasetName::Cifar10, 5));
+            let bilevel = paper.to_toml().contains("alpha_update = \"bilevel\"");
+            assert_eq!(bilevel, request.preset.is_some(), "the paper's settings have to be asked for");
             assert_eq!(paper.data.augmentation, Some(DatasetName::Cifar10.default_augmentation()));
         }
         let both = Request { preset: Some("demo".into()), dataset: Some("cifar10".into()), ..Default::default() };

@@ -159,8 +159,10 @@ fn a_race_settles_what_the_exact_sweep_finds_on_fewer_images() {
 
 #[test]
 fn stopped_anywhere_and_resumed_a_search_is_bit_identical() {
-    let racing = STRATEGIES.iter().filter(|s| s.name == "hpe-darts").map(|s| (s, &RACING[..]));
-    for (strategy, set) in STRATEGIES.iter().map(|s| (s, &[][..])).chain(racing) {
+    let sums = ["strategy.hpe-darts.hard_importance=\"loss+sign(naswot)\""];
+    let hpe_darts = STRATEGIES.iter().filter(|s| s.name == "hpe-darts");
+    let more = hpe_darts.flat_map(|s| [&RACING[..], &sums[..]].map(|set| (s, set)));
+    for (strategy, set) in STRATEGIES.iter().map(|s| (s, &[][..])).chain(more) {
         let plan = plan(strategy.name, set);
         let folder = tempfile::tempdir().unwrap();
         let whole = folder.path().join("whole");
@@ -412,7 +414,17 @@ fn hpe_darts_events(set: &[&str]) -> Vec<Event> {
 
 #[test]
 fn importance_is_what_taking_an_operation_out_costs() {
-    let set = ["strategy.hpe-darts.soft_importance=[\"loss\", \"naswot\"]"];
+    importance_is_a_difference("without", 1.0);
+}
+
+#[test]
+fn alone_importance_is_what_is_left_of_the_performance() {
+    importance_is_a_difference("alone", -1.0);
+}
+
+fn importance_is_a_difference(probe: &str, side: f64) {
+    let probe = format!("strategy.hpe-darts.importance.probe={probe}");
+    let set = ["strategy.hpe-darts.soft_importance=[\"loss\", \"naswot\"]", &probe];
     let mut sweeps = 0;
     for event in hpe_darts_events(&set) {
         let Event::Importance { table, .. } = event else { continue };
@@ -421,7 +433,7 @@ fn importance_is_what_taking_an_operation_out_costs() {
         let sign = if name == "loss" { -1.0 } else { 1.0 };
         let measure = &table.measures[&name];
         for at in table.importance.places() {
-            let cost = measure.without[at].map(|without| sign * (measure.supernet.0 - without.0));
+            let cost = measure.without[at].map(|changed| side * sign * (measure.supernet.0 - changed.0));
             assert_eq!(table.importance[at].map(|i| i.0), cost, "{name} at {at:?}");
         }
         let expected = if name == "loss" { 128 } else { 8 };

@@ -5,26 +5,35 @@ use serde::{Deserialize, Serialize};
 use super::Performance;
 
 /// What operations are judged by: a performance, or several whose importances are added up on a common scale.
-/// Written `loss` or `loss+naswot`.
+/// Written `loss`, `loss+naswot` or `loss+sign(naswot)`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Criterion(Vec<Performance>);
+pub struct Criterion(Vec<Term>);
+
+/// A part of a [`Criterion`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Term {
+    /// What is measured.
+    pub performance: Performance,
+    /// Whether only the sign of the importance counts, as -1, 0 or 1.
+    pub sign: bool,
+}
 
 impl Criterion {
-    /// At least one, none of them twice.
-    pub fn performances(&self) -> &[Performance] {
+    /// At least one, no performance twice.
+    pub fn terms(&self) -> &[Term] {
         &self.0
     }
 
-    /// The performance, if it is one alone.
+    /// The performance, if it is one alone that counts as it is.
     pub fn single(&self) -> Option<Performance> {
-        if let [one] = self.0[..] { Some(one) } else { None }
+        if let [Term { performance, sign: false }] = self.0[..] { Some(performance) } else { None }
     }
 }
 
 impl From<Performance> for Criterion {
-    fn from(one: Performance) -> Self {
-        Self(vec![one])
+    fn from(performance: Performance) -> Self {
+        Self(vec![Term { performance, sign: false }])
     }
 }
 
@@ -32,19 +41,22 @@ impl TryFrom<String> for Criterion {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let mut all = Vec::new();
-        for name in text.split('+') {
-            let known = Performance::ALL.into_iter().find(|p| p.to_string() == name);
-            match known {
-                Some(one) if !all.contains(&one) => all.push(one),
-                Some(_) => return Err(format!("`{text}` names {name} twice")),
-                None => {
-                    let names = Performance::ALL.map(|p| format!("`{p}`")).join(", ");
-                    return Err(format!("unknown performance `{name}`, expected {names}, or several joined by `+`"));
-                }
+        let mut terms: Vec<Term> = Vec::new();
+        for term in text.split('+') {
+            let inner = term.strip_prefix("sign(").and_then(|rest| rest.strip_suffix(')'));
+            let name = inner.unwrap_or(term);
+            let Some(performance) = Performance::ALL.into_iter().find(|p| p.to_string() == name) else {
+                let names = Performance::ALL.map(|p| format!("`{p}`")).join(", ");
+                return Err(format!(
+                    "unknown performance `{name}`, expected {names}, `sign(...)` of one, or several joined by `+`"
+                ));
+            };
+            if terms.iter().any(|t| t.performance == performance) {
+                return Err(format!("`{text}` names {name} twice"));
             }
+            terms.push(Term { performance, sign: inner.is_some() });
         }
-        Ok(Self(all))
+        Ok(Self(terms))
     }
 }
 
@@ -56,7 +68,11 @@ impl From<Criterion> for String {
 
 impl fmt::Display for Criterion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("+"))
+        for (i, Term { performance, sign }) in self.0.iter().enumerate() {
+            let plus = if i > 0 { "+" } else { "" };
+            if *sign { write!(f, "{plus}sign({performance})")? } else { write!(f, "{plus}{performance}")? }
+        }
+        Ok(())
     }
 }
 
@@ -70,16 +86,18 @@ mod tests {
 
     #[test]
     fn one_or_several_are_read_as_they_are_written() {
-        for text in ["loss", "accuracy+net-perf-proxy", "loss+naswot"] {
+        for text in ["loss", "accuracy+net-perf-proxy", "loss+sign(naswot)", "sign(loss)"] {
             assert_eq!(read(text).unwrap().to_string(), text);
         }
         assert_eq!(read("loss").unwrap().single(), Some(Performance::Loss));
         assert_eq!(read("loss+naswot").unwrap().single(), None);
+        assert_eq!(read("sign(loss)").unwrap().single(), None);
     }
 
     #[test]
     fn what_is_none_says_what_would_be_one() {
         assert_eq!(read("loss+loss").unwrap_err(), "`loss+loss` names loss twice");
+        assert_eq!(read("loss+sign(loss)").unwrap_err(), "`loss+sign(loss)` names loss twice");
         let unknown = read("loss+").unwrap_err();
         assert!(unknown.starts_with("unknown performance ``, expected `accuracy`, `loss`"), "{unknown}");
     }

@@ -197,8 +197,8 @@ pub struct ImportanceTable {
     /// Of a racing sweep: images that the operations of each edge were measured on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images_by_edge: Option<Vec<usize>>,
-    /// By [`Probe`], `[E, O]`; `None` where an operation is not alive. By several performances it is the sum of their
-    /// importances, each in units of its mean absolute value over all alive operations.
+    /// By [`Probe`], `[E, O]`; `None` where an operation is not alive. By several terms it is their sum: the sign of an
+    /// importance, or the importance in units of its mean absolute value over all alive operations.
     pub importance: PerOp<Option<Number>>,
     /// The performances themselves by name: `accuracy` (percent) and `loss` (nats), or the proxy's score.
     pub measures: BTreeMap<String, Measure>,
@@ -211,6 +211,7 @@ impl ImportanceTable {
     /// The importances by another performance that an exact sweep has measured too: a sweep by accuracy also knows
     /// the loss, and the other way round.
     pub fn by(&self, by: Performance) -> Option<Self> {
+        self.by.single()?;
         let sign = if by == Performance::Loss { -1.0 } else { 1.0 };
         let Measure { supernet, without } = self.measures.get(&by.to_string())?;
         let lost =
@@ -220,25 +221,18 @@ impl ImportanceTable {
 }
 
 impl ImportanceTable {
-    /// The table by several performances from one table each, at least one.
+    /// The table by a criterion from the table of each of its terms.
     fn sum(by: Criterion, tables: Vec<Self>) -> Self {
-        let unit = |table: &Self| {
-            let sizes = table.importance.values().iter().flatten().map(|v| v.0.abs()).filter(|v| v.is_finite());
-            let (sum, count) = sizes.fold((0.0, 0), |(sum, count), size| (sum + size, count + 1));
-            if sum > 0.0 { sum / f64::from(count) } else { 1.0 }
-        };
-        let mut tables = tables.into_iter();
-        let Some(mut whole) = tables.next() else { unreachable!("a criterion names a performance") };
-        if by.single().is_some() {
-            return whole;
-        }
-        let own = unit(&whole);
-        whole.importance.values_mut().iter_mut().flatten().for_each(|v| v.0 /= own);
-        for other in tables {
-            let unit = unit(&other);
+        let mut terms = by
+            .terms()
+            .iter()
+            .zip(tables)
+            .map(|(term, table)| if by.single().is_some() { table } else { table.scaled(term.sign) });
+        let Some(mut whole) = terms.next() else { unreachable!("a criterion has a term") };
+        for other in terms {
             for (sum, value) in whole.importance.values_mut().iter_mut().zip(other.importance.values()) {
                 if let (Some(sum), Some(value)) = (sum, value) {
-                    let both = sum.0 + value.0 / unit;
+                    let both = sum.0 + value.0;
                     // Opposite infinities say nothing together.
                     sum.0 = if both.is_nan() { 0.0 } else { both };
                 }
@@ -249,6 +243,22 @@ impl ImportanceTable {
         }
         whole.by = by;
         whole
+    }
+
+    /// Signs, or multiples of the mean absolute value of those that are finite.
+    fn scaled(mut self, sign: bool) -> Self {
+        let sizes: Vec<f64> = self.importance.values().iter().flatten().map(|v| v.0.abs()).collect();
+        let finite = || sizes.iter().filter(|v| v.is_finite());
+        let mean = finite().sum::<f64>() / finite().count() as f64;
+        let scale = |v: f64| match sign {
+            true if v == 0.0 => 0.0,
+            true => v.signum(),
+            // A table of zeros stays one.
+            false if mean > 0.0 => v / mean,
+            false => v,
+        };
+        self.importance.values_mut().iter_mut().flatten().for_each(|v| v.0 = scale(v.0));
+        self
     }
 }
 
@@ -265,20 +275,22 @@ impl Importance {
         Self { by: by.clone(), config: config.clone() }
     }
 
-    /// Takes every alive operation out in turn and measures what that costs. The whole supernet is measured once;
-    /// all measurements by one performance use the same images. `cut` is what the importances are for: what a racing sweep
+    /// Changes the supernet at every alive operation in turn ([`Probe`]) and measures what that does. The whole one is measured once;
+    /// all measurements of a sweep use the same images. `cut` is what the importances are for: what a racing sweep
     /// settles. Several performances are measured by exact sweeps.
     ///
     /// # Errors
     /// A loss that is not a number; an interruption; whatever the engine refuses.
     pub fn measure(&self, cx: &mut Context, alpha: &Alpha, cut: Cut) -> Result<ImportanceTable, SearchError> {
         let variants = Variants::new(cx, alpha, self.config.probe);
-        let mut tables = Vec::new();
-        for &by in self.by.performances() {
-            tables.push(if by.by_labels() {
-                self.by_labels(by, cx, &variants, cut)?
-            } else {
-                self.by_codes(by, cx, &variants)?
+        let seed = cx.sweep_seed();
+        let mut tables: Vec<ImportanceTable> = Vec::new();
+        for by in self.by.terms().iter().map(|term| term.performance) {
+            let known = tables.iter().find_map(|table| table.by(by));
+            tables.push(match known {
+                Some(known) => known,
+                None if by.by_labels() => self.by_labels(by, cx, &variants, cut, seed)?,
+                None => self.by_codes(by, cx, &variants, seed)?,
             });
         }
         Ok(ImportanceTable::sum(self.by.clone(), tables))
@@ -291,11 +303,12 @@ impl Importance {
         cx: &mut Context,
         variants: &Variants,
         cut: Cut,
+        seed: u64,
     ) -> Result<ImportanceTable, SearchError> {
         let valid = cx.valid_source();
         let wanted = (valid.len() as f64 * self.config.fraction).round() as usize;
         let bound = if self.config.images == 0 { usize::MAX } else { self.config.images };
-        let source = valid.subset(wanted.min(bound).max(1), cx.sweep_seed());
+        let source = valid.subset(wanted.min(bound).max(1), seed);
         let batch = cx.batch_size().min(source.len());
         let options = LoaderOptions { batch, drop_last: true, order: Order::Sequential, ..cx.sweep_loader() };
         let (steps, count) = (options.steps(source.len()), variants.weights.len());
@@ -363,8 +376,14 @@ impl Importance {
         })
     }
 
-    fn by_codes(&self, by: Performance, cx: &mut Context, variants: &Variants) -> Result<ImportanceTable, SearchError> {
-        let source = cx.valid_source().subset(self.config.proxy_batch_size, cx.sweep_seed());
+    fn by_codes(
+        &self,
+        by: Performance,
+        cx: &mut Context,
+        variants: &Variants,
+        seed: u64,
+    ) -> Result<ImportanceTable, SearchError> {
+        let source = cx.valid_source().subset(self.config.proxy_batch_size, seed);
         let options =
             LoaderOptions { batch: source.len(), drop_last: true, order: Order::Sequential, ..cx.sweep_loader() };
         let batch = Loader::single(&source, &options, cx.epoch_index(), 0)?;
@@ -590,6 +609,10 @@ mod tests {
                 (found, expected) => assert_eq!(*found, expected),
             }
         }
+        let by_sign = Criterion::try_from("loss+sign(naswot)".to_owned()).unwrap();
+        let sum = ImportanceTable::sum(by_sign, vec![loss.clone(), naswot]).importance;
+        let values: Vec<Option<f64>> = sum.values().iter().map(|v| v.as_ref().map(|v| v.0)).collect();
+        assert_eq!(values, [Some(1.5), Some(-2.5), Some(0.0), None]);
         // One alone is what it is; a table of zeros adds nothing.
         assert_eq!(ImportanceTable::sum(Performance::Loss.into(), vec![loss.clone()]), loss);
         let zeros = table(Performance::Naswot, &[Some(0.0); 4]);

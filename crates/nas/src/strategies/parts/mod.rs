@@ -11,7 +11,7 @@ mod update;
 
 pub use adam::{Adam, AdamConfig};
 pub use alpha::{Alpha, AlphaInit};
-pub use criterion::Criterion;
+pub use criterion::{Criterion, Term};
 pub use importance::{
     CodeWeights, Importance, ImportanceConfig, ImportanceTable, Kernel, Measure, Performance, Probe, RemovedRelu,
     Sweep, SweepLength,
