@@ -53,7 +53,7 @@ pub struct Args {
     /// newest checkpoint].
     #[arg(long, value_name = "N", value_parser = args::count(1, 1_000_000))]
     epoch: Option<usize>,
-    /// Performances, or sums of them as `loss+sign(naswot)`, separated by commas.
+    /// Performances, or sums of them as `loss+0.3*sign(naswot)`, separated by commas.
     #[arg(
         long, value_name = "NAMES", value_delimiter = ',', value_parser = named::<Criterion>,
         default_value = "accuracy,loss,net-perf-proxy,naswot"

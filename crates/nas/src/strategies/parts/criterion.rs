@@ -5,14 +5,16 @@ use serde::{Deserialize, Serialize};
 use super::Performance;
 
 /// What operations are judged by: a performance, or several whose importances are added up on a common scale.
-/// Written `loss`, `loss+naswot` or `loss+sign(naswot)`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Written `loss`, `loss+naswot` or `loss+0.3*sign(naswot)`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Criterion(Vec<Term>);
 
 /// A part of a [`Criterion`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Term {
+    /// Factor in the sum, positive.
+    pub weight: f64,
     /// What is measured.
     pub performance: Performance,
     /// Whether only the sign of the importance counts, as -1, 0 or 1.
@@ -27,13 +29,13 @@ impl Criterion {
 
     /// The performance, if it is one alone that counts as it is.
     pub fn single(&self) -> Option<Performance> {
-        if let [Term { performance, sign: false }] = self.0[..] { Some(performance) } else { None }
+        if let [Term { weight: 1.0, performance, sign: false }] = self.0[..] { Some(performance) } else { None }
     }
 }
 
 impl From<Performance> for Criterion {
     fn from(performance: Performance) -> Self {
-        Self(vec![Term { performance, sign: false }])
+        Self(vec![Term { weight: 1.0, performance, sign: false }])
     }
 }
 
@@ -43,8 +45,9 @@ impl TryFrom<String> for Criterion {
     fn try_from(text: String) -> Result<Self, String> {
         let mut terms: Vec<Term> = Vec::new();
         for term in text.split('+') {
-            let inner = term.strip_prefix("sign(").and_then(|rest| rest.strip_suffix(')'));
-            let name = inner.unwrap_or(term);
+            let (weight, rest) = term.split_once('*').map_or((None, term), |(weight, rest)| (Some(weight), rest));
+            let inner = rest.strip_prefix("sign(").and_then(|rest| rest.strip_suffix(')'));
+            let name = inner.unwrap_or(rest);
             let Some(performance) = Performance::ALL.into_iter().find(|p| p.to_string() == name) else {
                 let names = Performance::ALL.map(|p| format!("`{p}`")).join(", ");
                 return Err(format!(
@@ -54,7 +57,11 @@ impl TryFrom<String> for Criterion {
             if terms.iter().any(|t| t.performance == performance) {
                 return Err(format!("`{text}` names {name} twice"));
             }
-            terms.push(Term { performance, sign: inner.is_some() });
+            let factor = weight.map_or(Some(1.0), |w| w.parse().ok().filter(|w: &f64| w.is_finite() && *w > 0.0));
+            let Some(weight) = factor else {
+                return Err(format!("`{term}`: expected a number more than 0 in front of `*`"));
+            };
+            terms.push(Term { weight, performance, sign: inner.is_some() });
         }
         Ok(Self(terms))
     }
@@ -68,9 +75,12 @@ impl From<Criterion> for String {
 
 impl fmt::Display for Criterion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, Term { performance, sign }) in self.0.iter().enumerate() {
-            let plus = if i > 0 { "+" } else { "" };
-            if *sign { write!(f, "{plus}sign({performance})")? } else { write!(f, "{plus}{performance}")? }
+        for (i, Term { weight, performance, sign }) in self.0.iter().enumerate() {
+            f.write_str(if i > 0 { "+" } else { "" })?;
+            if *weight != 1.0 {
+                write!(f, "{weight}*")?;
+            }
+            if *sign { write!(f, "sign({performance})")? } else { write!(f, "{performance}")? }
         }
         Ok(())
     }
@@ -86,18 +96,22 @@ mod tests {
 
     #[test]
     fn one_or_several_are_read_as_they_are_written() {
-        for text in ["loss", "accuracy+net-perf-proxy", "loss+sign(naswot)", "sign(loss)"] {
+        for text in ["loss", "accuracy+net-perf-proxy", "loss+0.3*sign(naswot)", "sign(loss)", "2.5*loss+naswot"] {
             assert_eq!(read(text).unwrap().to_string(), text);
         }
         assert_eq!(read("loss").unwrap().single(), Some(Performance::Loss));
         assert_eq!(read("loss+naswot").unwrap().single(), None);
         assert_eq!(read("sign(loss)").unwrap().single(), None);
+        assert_eq!(read("2*loss").unwrap().single(), None);
     }
 
     #[test]
     fn what_is_none_says_what_would_be_one() {
         assert_eq!(read("loss+loss").unwrap_err(), "`loss+loss` names loss twice");
         assert_eq!(read("loss+sign(loss)").unwrap_err(), "`loss+sign(loss)` names loss twice");
+        for bad in ["-1*loss", "0*loss", "x*loss", "inf*loss"] {
+            assert_eq!(read(bad).unwrap_err(), format!("`{bad}`: expected a number more than 0 in front of `*`"));
+        }
         let unknown = read("loss+").unwrap_err();
         assert!(unknown.starts_with("unknown performance ``, expected `accuracy`, `loss`"), "{unknown}");
     }

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, fmt, ops::Range};
 use engine::Codes;
 use serde::{Deserialize, Serialize};
 
-use super::{Alpha, Criterion, Cut, race::EdgeRace};
+use super::{Alpha, Criterion, Cut, Term, race::EdgeRace};
 use crate::{
     data::{Loader, LoaderOptions, Order},
     proxy::{Score, naswot, net_perf_proxy},
@@ -197,8 +197,8 @@ pub struct ImportanceTable {
     /// Of a racing sweep: images that the operations of each edge were measured on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images_by_edge: Option<Vec<usize>>,
-    /// By [`Probe`], `[E, O]`; `None` where an operation is not alive. By several terms it is their sum: the sign of an
-    /// importance, or the importance in units of its mean absolute value over all alive operations.
+    /// By [`Probe`], `[E, O]`; `None` where an operation is not alive. By several terms it is their weighted
+    /// sum: of the sign of an importance, or of the importance in units of its mean absolute value over all alive operations.
     pub importance: PerOp<Option<Number>>,
     /// The performances themselves by name: `accuracy` (percent) and `loss` (nats), or the proxy's score.
     pub measures: BTreeMap<String, Measure>,
@@ -227,7 +227,7 @@ impl ImportanceTable {
             .terms()
             .iter()
             .zip(tables)
-            .map(|(term, table)| if by.single().is_some() { table } else { table.scaled(term.sign) });
+            .map(|(term, table)| if by.single().is_some() { table } else { table.scaled(*term) });
         let Some(mut whole) = terms.next() else { unreachable!("a criterion has a term") };
         for other in terms {
             for (sum, value) in whole.importance.values_mut().iter_mut().zip(other.importance.values()) {
@@ -245,8 +245,8 @@ impl ImportanceTable {
         whole
     }
 
-    /// Signs, or multiples of the mean absolute value of those that are finite.
-    fn scaled(mut self, sign: bool) -> Self {
+    /// Signs, or multiples of the mean absolute value of those that are finite; times the weight of the term.
+    fn scaled(mut self, Term { weight, sign, .. }: Term) -> Self {
         let sizes: Vec<f64> = self.importance.values().iter().flatten().map(|v| v.0.abs()).collect();
         let finite = || sizes.iter().filter(|v| v.is_finite());
         let mean = finite().sum::<f64>() / finite().count() as f64;
@@ -257,7 +257,7 @@ impl ImportanceTable {
             false if mean > 0.0 => v / mean,
             false => v,
         };
-        self.importance.values_mut().iter_mut().flatten().for_each(|v| v.0 = scale(v.0));
+        self.importance.values_mut().iter_mut().flatten().for_each(|v| v.0 = weight * scale(v.0));
         self
     }
 }
@@ -609,10 +609,10 @@ mod tests {
                 (found, expected) => assert_eq!(*found, expected),
             }
         }
-        let by_sign = Criterion::try_from("loss+sign(naswot)".to_owned()).unwrap();
+        let by_sign = Criterion::try_from("loss+0.5*sign(naswot)".to_owned()).unwrap();
         let sum = ImportanceTable::sum(by_sign, vec![loss.clone(), naswot]).importance;
         let values: Vec<Option<f64>> = sum.values().iter().map(|v| v.as_ref().map(|v| v.0)).collect();
-        assert_eq!(values, [Some(1.5), Some(-2.5), Some(0.0), None]);
+        assert_eq!(values, [Some(1.0), Some(-2.0), Some(0.5), None]);
         // One alone is what it is; a table of zeros adds nothing.
         assert_eq!(ImportanceTable::sum(Performance::Loss.into(), vec![loss.clone()]), loss);
         let zeros = table(Performance::Naswot, &[Some(0.0); 4]);
