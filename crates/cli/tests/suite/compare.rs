@@ -61,6 +61,22 @@ impl Comparison {
         output(&mut self.command(more))
     }
 
+    /// Starts, and stops as soon as a search has begun.
+    #[cfg(unix)]
+    fn interrupt(&self, search: &Path) {
+        let mut child = self.command(&[]).spawn().unwrap();
+        let began = Instant::now();
+        while !search.join("checkpoint").exists() {
+            assert!(began.elapsed() < Duration::from_secs(60) && child.try_wait().unwrap().is_none());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let stopped = child.wait_with_output().unwrap();
+        let err = String::from_utf8_lossy(&stopped.stderr);
+        assert_eq!(stopped.status.code(), Some(130), "{err}");
+        assert!(err.contains("everything is saved"), "{err}");
+    }
+
     fn search(&self, setting: &str, seed: u64) -> PathBuf {
         self.path("out").join(format!("alpha_update={setting}/seed{seed}"))
     }
@@ -117,17 +133,7 @@ fn read(path: &Path) -> String {
 #[test]
 fn interrupted_it_goes_on_with_the_same_results() {
     let c = Comparison::new(FILE);
-    let mut child = c.command(&[]).spawn().unwrap();
-    let began = Instant::now();
-    while !c.search("bilevel", 1).join("checkpoint").exists() {
-        assert!(began.elapsed() < Duration::from_secs(60) && child.try_wait().unwrap().is_none());
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    let stopped = child.wait_with_output().unwrap();
-    let err = String::from_utf8_lossy(&stopped.stderr);
-    assert_eq!(stopped.status.code(), Some(130), "{err}");
-    assert!(err.contains("everything is saved"), "{err}");
+    c.interrupt(&c.search("bilevel", 1));
     assert!(!c.search("none", 2).exists());
     assert_eq!(c.run(&[]).0, 0);
 
@@ -136,6 +142,19 @@ fn interrupted_it_goes_on_with_the_same_results() {
     for (setting, seed) in [("bilevel", 1), ("none", 1), ("none", 2)] {
         assert!(record(&c.search(setting, seed)) == record(&other.search(setting, seed)), "{setting} {seed}");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_search_that_has_begun_trains_the_warm_up_of_those_that_the_file_gets_later() {
+    // Long enough to be stopped inside of it.
+    let one = FILE.replace("[1, 2]", "[1]").replace("max_steps_per_epoch = 4", "max_steps_per_epoch = 40");
+    let c = Comparison::new(&one.replace("\"bilevel\", \"none\"", "\"none\""));
+    c.interrupt(&c.search("none", 1));
+    fs::write(c.path("c.toml"), one.replace("\"bilevel\", \"none\"", "\"none\", \"joint\"")).unwrap();
+    let (code, _, err) = c.run(&[]);
+    assert_eq!(code, 0, "{err}");
+    assert!(read(&c.search("joint", 1).join("timing.jsonl")).contains("\"event\":\"fork\""));
 }
 
 #[test]
