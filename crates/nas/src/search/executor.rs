@@ -146,6 +146,9 @@ impl Executor {
         let folder = RunFolder::create(folder, &plan.config)?;
         let (events, timing) = (open(&folder, EVENTS)?, open(&folder, TIMING)?);
         let mut cx = Context::new(plan, supernet, folder, (events, timing), observer, stop, start_of(state));
+        if let Some(next) = cx.plan.schedule.at(cx.position.epoch) {
+            cx.clock.enter(&next.name);
+        }
         cx.log("fork", json!({ "from": from, "after": epoch }))?;
         // What comes later may differ, and the first line describes all of it.
         let start = run_start(&cx);
