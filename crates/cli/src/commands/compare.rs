@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use indicatif::ProgressBar;
 use nas::{
     benchmark,
-    compare::{self, COLUMNS, Cell, CompareError, Comparison, Summary},
+    compare::{self, Cell, CompareError, Comparison, Summary},
     data::LoadEvent,
     files::write_atomic,
     search::{Notice, Observer, Outcome, SearchError},
@@ -123,14 +123,13 @@ fn list(cells: &[Cell], cx: &Context) -> Result<()> {
 }
 
 fn show(summary: &Summary) -> Table {
-    let heads = [("settings", Align::Left), ("seeds", Align::Right)].into_iter();
-    let heads = heads.chain(COLUMNS.map(|(_, name)| (name, Align::Right)));
-    let mut rows = Table::with_heads(heads.chain([("rank", Align::Right), ("hours", Align::Right)]));
+    let aligned = std::iter::once(Align::Left).chain(std::iter::repeat(Align::Right));
+    let mut rows = Table::with_heads(compare::heads().zip(aligned));
     for row in &summary.rows {
         let seeds = format!("{} of {}", row.seeds.len(), row.of);
-        let numbers = row.accuracies.iter().map(|s| (s, 2)).chain([(&row.rank, 0), (&row.hours, 2)]);
-        let shown = numbers.map(|(s, digits)| s.map_or_else(|| "-".to_owned(), |s| format!("{s:.digits$}")));
-        rows.row([row.name.clone(), seeds].into_iter().chain(shown));
+        let numbers = row.accuracies.iter().map(|&s| (s, 2)).chain([(row.rank, 0), (row.hours, 2)]);
+        let numbers = numbers.map(|(s, digits)| compare::shown(s, digits));
+        rows.row([row.name.clone(), seeds].into_iter().chain(numbers));
     }
     rows
 }

@@ -115,13 +115,10 @@ pub fn loading(out: &Output, event: &LoadEvent) {
 }
 
 fn load_with(name: DatasetName, options: &LoadOptions, cx: &Context, place: &mut dyn FnMut(&Path)) -> Result<Dataset> {
-    let loaded = data::load_with(name, options, &mut |event| match event {
-        LoadEvent::Reading { folder } => place(&folder),
-        LoadEvent::Decoding { .. } | LoadEvent::Cached { .. } => {
-            loading(&cx.out, &event);
-            if let LoadEvent::Decoding { archive } = event {
-                place(&archive);
-            }
+    let loaded = data::load_with(name, options, &mut |event| {
+        loading(&cx.out, &event);
+        if let LoadEvent::Reading { folder: path } | LoadEvent::Decoding { archive: path } = event {
+            place(&path);
         }
     });
     match loaded {

@@ -8,7 +8,7 @@ use nas::{
     benchmark::{self, Column},
     proxy::correlation::spearman,
     search::{Notice, Observer, Study},
-    space::{NasBench201, OpName, SearchSpace},
+    space::{Arch, NasBench201, OpName, SearchSpace},
     strategies::{
         column, genotype,
         parts::{
@@ -33,8 +33,9 @@ use crate::{
 
 /// Measure the importance of every operation of a run's supernet.
 ///
-/// Takes each operation out in turn, as pruning does (or leaves it alone, --probe), and says what that does, by each of the performances that --by
-/// names; all of them on the same images of D_val for one sample. The run itself is not changed and may be going on.
+/// Takes each operation out in turn, as pruning does (or leaves it alone, --probe), and says what that does, by each of the
+/// performances that --by names; all of them on the same images of D_val for one sample. The run itself is not changed and
+/// may be going on.
 ///
 /// If the NAS-Bench-201 table has been imported and the run searches that space, the truth stands beside it: the mean
 /// CIFAR-10 validation accuracy of all architectures with the operation on that edge minus that of those without it, and
@@ -175,10 +176,9 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
                 let dropped = pruner.all_but_best(&table);
                 let best: Vec<OpAt> = study.mask().alive().filter(|at| !dropped.contains(at)).collect();
                 let best = genotype(space, &best)?;
-                let index = space.table_index(&best);
-                let cifar10_valid = known.as_ref().zip(index).and_then(|(table, index)| {
-                    table.column(Column::Cifar10Valid).and_then(|column| column.get(index).copied())
-                });
+                let row = space.table_index(&best).and_then(|index| Arch::from_index(index).ok());
+                let cifar10_valid =
+                    known.as_ref().zip(row).and_then(|(table, row)| table.value(Column::Cifar10Valid, row));
                 let arch = space.text(&best)?;
                 sweeps.push(Measured { by: by.clone(), racing, sample, seconds, least, arch, cifar10_valid, table });
             }

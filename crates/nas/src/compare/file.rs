@@ -181,12 +181,13 @@ pub(super) fn has_trained(run: &Path, wanted: &(usize, Config)) -> bool {
 
 /// Lets searches that begin with the same warm-up share it: the first one trains it, or the first one that has.
 fn share_warmups(cells: &mut [Cell]) {
-    for i in 0..cells.len() {
-        let Some(own) = warmup(&cells[i].config) else { continue };
-        let same: Vec<usize> = (0..cells.len()).filter(|&j| warmup(&cells[j].config).as_ref() == Some(&own)).collect();
-        let has_it = same.iter().find(|&&j| has_trained(&cells[j].folder, &own));
-        let trains = *has_it.unwrap_or(&same[0]);
-        if trains != i {
+    let warmups: Vec<_> = cells.iter().map(|cell| warmup(&cell.config)).collect();
+    for (first, own) in warmups.iter().enumerate() {
+        let Some(own) = own.as_ref().filter(|_| !warmups[..first].contains(own)) else { continue };
+        let same: Vec<usize> = (first..cells.len()).filter(|&i| warmups[i].as_ref() == Some(own)).collect();
+        let has_it = same.iter().find(|&&i| has_trained(&cells[i].folder, own));
+        let trains = *has_it.unwrap_or(&first);
+        for &i in same.iter().filter(|&&i| i != trains) {
             cells[i].warmup = Some((trains, own.0));
             cells[trains].config.run.keep_epochs = true;
         }

@@ -14,7 +14,7 @@ use crate::search::{Config, ConfigError, SearchError};
 
 pub use file::Comparison;
 pub use runner::{Progress, run};
-pub use summary::{COLUMNS, Row, Statistic, Summary};
+pub use summary::{COLUMNS, Row, Statistic, Summary, heads, shown};
 
 /// One search of a comparison.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,5 +1,5 @@
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -103,8 +103,8 @@ fn one(
     let mut loading = |event| progress.loading(cell, &event);
     let threads = cell.config.threads;
     let engine = |plan: &Plan| plan.engine_with(threads);
-    if cell.folder.join(run_folder::CONFIG).exists() {
-        let path = cell.folder.join(run_folder::CONFIG);
+    let path = cell.folder.join(run_folder::CONFIG);
+    if path.exists() {
         let mut known = Config::read(&path).map_err(|e| failed(e.into()))?;
         fit(&mut known).map_err(failed)?;
         // Threads and the care of the folder have no part in the result.
@@ -124,11 +124,10 @@ fn one(
         };
     }
     let plan = Plan::new(cell.config.clone(), home, &mut loading).map_err(failed)?;
-    let from = cell.warmup.map(|(first, epochs)| (&cells[first].folder, epochs));
+    let from = cell.warmup.map(|(run, _)| &cells[run].folder).zip(warmup(&cell.config));
     let observer = progress.observer(cell);
-    let trained = |(run, _): &(&PathBuf, usize)| warmup(&cell.config).is_some_and(|own| has_trained(run, &own));
-    let executor = match from.filter(trained) {
-        Some((run, epochs)) => Executor::fork(plan, engine, (run, epochs), &cell.folder, observer, stop),
+    let executor = match from.filter(|(run, own)| has_trained(run, own)) {
+        Some((run, (epochs, _))) => Executor::fork(plan, engine, (run, epochs), &cell.folder, observer, stop),
         // The search that should have trained the warm-up has failed, or is another one.
         None => engine(&plan)
             .map_err(SearchError::from)

@@ -45,6 +45,16 @@ impl Statistic {
     }
 }
 
+/// A statistic with so many digits, `-` where there is none.
+pub fn shown(statistic: Option<Statistic>, digits: usize) -> String {
+    statistic.map_or_else(|| "-".to_owned(), |s| format!("{s:.digits$}"))
+}
+
+/// Heads of the columns of a summary: settings, seeds, the accuracies, rank, hours.
+pub fn heads() -> impl Iterator<Item = &'static str> {
+    ["settings", "seeds"].into_iter().chain(COLUMNS.map(|(_, name)| name)).chain(["rank", "hours"])
+}
+
 impl std::fmt::Display for Statistic {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let digits = f.precision().unwrap_or(2);
@@ -120,20 +130,17 @@ impl Summary {
 
     /// As a table in Markdown, with the architectures below it.
     pub fn to_markdown(&self) -> String {
-        let heads = ["settings", "seeds"].into_iter().chain(COLUMNS.map(|(_, name)| name)).chain(["rank", "hours"]);
-        let heads: Vec<&str> = heads.collect();
+        let heads: Vec<String> = heads().map(str::to_owned).collect();
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-        let mut text = line(&heads.iter().map(|h| (*h).to_owned()).collect::<Vec<_>>());
+        let mut text = line(&heads);
         text += &line(&vec!["---".to_owned(); heads.len()]);
         for row in &self.rows {
-            let show =
-                |s: &Option<Statistic>, digits: usize| s.map_or_else(|| "-".to_owned(), |s| format!("{s:.digits$}"));
             let mut cells = vec![row.name.clone(), format!("{} of {}", row.seeds.len(), row.of)];
-            cells.extend(row.accuracies.iter().map(|s| show(s, 2)));
+            cells.extend(row.accuracies.iter().map(|&s| shown(s, 2)));
             cells.push(
                 row.rank.map_or_else(|| "-".to_owned(), |s| format!("{:.0} ({:.0} to {:.0})", s.mean, s.min, s.max)),
             );
-            cells.push(show(&row.hours, 2));
+            cells.push(shown(row.hours, 2));
             text += &line(&cells);
         }
         for row in self.rows.iter().filter(|r| !r.found.is_empty()) {

@@ -7,7 +7,7 @@ use std::{
 
 use engine::{EngineError, TensorState};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     At, Config, Context, Event, Notice, Observer, PhaseSeconds, Plan, RunError, SearchError,
@@ -112,12 +112,7 @@ impl Executor {
             clock: Clock::new(BTreeMap::new()),
         };
         let mut cx = Context::new(plan, Supernet::new(engine), folder, journals, observer, stop, start);
-        if let Some(first) = cx.plan.schedule.at(0) {
-            cx.clock.enter(&first.name);
-        }
-        cx.log("start", json!({}))?;
-        let start = run_start(&cx);
-        cx.record(Event::RunStart(Box::new(start)))?;
+        open_record(&mut cx, "start", json!({}))?;
         let mut executor = Self { strategy, cx };
         executor.save()?;
         Ok(executor)
@@ -146,13 +141,8 @@ impl Executor {
         let folder = RunFolder::create(folder, &plan.config)?;
         let (events, timing) = (open(&folder, EVENTS)?, open(&folder, TIMING)?);
         let mut cx = Context::new(plan, supernet, folder, (events, timing), observer, stop, start_of(state));
-        if let Some(next) = cx.plan.schedule.at(cx.position.epoch) {
-            cx.clock.enter(&next.name);
-        }
-        cx.log("fork", json!({ "from": from, "after": epoch }))?;
-        // What comes later may differ, and the first line describes all of it.
-        let start = run_start(&cx);
-        cx.record(Event::RunStart(Box::new(start)))?;
+        // A first line of its own: it describes what comes later too, which may differ.
+        open_record(&mut cx, "fork", json!({ "from": from, "after": epoch }))?;
         cx.events.append_lines(&lines[first..]).map_err(SearchError::write(cx.events.path()))?;
         let mut executor = Self { strategy, cx };
         executor.save()?;
@@ -390,6 +380,16 @@ fn outcome(found: Found, folder: &RunFolder, plan: &Plan, seconds: &BTreeMap<Str
         seconds: plan.schedule.phases.iter().filter(|p| p.epochs > 0).map(|p| of(&p.name)).collect(),
         folder: folder.path().to_owned(),
     }
+}
+
+/// Enters the phase that a search in a new folder begins with and writes the first line of each journal.
+fn open_record(cx: &mut Context, how: &str, details: Value) -> Result<(), SearchError> {
+    if let Some(next) = cx.plan.schedule.at(cx.position.epoch) {
+        cx.clock.enter(&next.name);
+    }
+    cx.log(how, details)?;
+    let start = run_start(cx);
+    cx.record(Event::RunStart(Box::new(start)))
 }
 
 fn run_start(cx: &Context) -> RunStart {

@@ -105,6 +105,24 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Stages<T> {
     }
 }
 
+/// Writes one value out for all stages of `pop`, and refuses a list of another length.
+fn per_stage<T: Clone>(
+    name: &str,
+    list: &mut Vec<T>,
+    pop: &[usize],
+    hint: impl Into<String>,
+) -> Result<(), Unsuitable> {
+    let stages = pop.len();
+    if let [one] = &list[..] {
+        *list = vec![one.clone(); stages];
+    }
+    if list.len() == stages {
+        return Ok(());
+    }
+    let why = format!("{name} has {} entries, but pop = {pop:?} makes {stages} stages", list.len());
+    Err(Unsuitable::new(why, hint))
+}
+
 impl Default for HpeDartsConfig {
     fn default() -> Self {
         Self {
@@ -228,19 +246,8 @@ impl Strategy for HpeDarts {
                 "every entry of pop must be at least 1",
             ));
         }
-        if let [all] = config.prune_epochs[..] {
-            config.prune_epochs = vec![all; stages];
-        }
-        if config.prune_epochs.len() != stages {
-            return Err(Unsuitable::new(
-                format!(
-                    "prune_epochs has {} entries, but pop = {:?} makes {stages} stages",
-                    config.prune_epochs.len(),
-                    config.pop
-                ),
-                "give one number for all stages, or one per stage",
-            ));
-        }
+        let hint = "give one number for all stages, or one per stage";
+        per_stage("prune_epochs", &mut config.prune_epochs, &config.pop, hint)?;
         if config.prune_epochs.contains(&0) {
             return Err(Unsuitable::new(
                 format!(
@@ -259,22 +266,17 @@ impl Strategy for HpeDarts {
         if config.hard_importance.is_empty() {
             config.hard_importance.push(Performance::NetPerfProxy.into());
         }
-        for list in [&mut config.soft_importance, &mut config.hard_importance] {
-            if let [one] = &list[..] {
-                *list = vec![one.clone(); stages];
-            }
-        }
         let lists = [
-            ("soft_importance", &config.soft_importance, "accuracy in the first half of them and net-perf-proxy after"),
-            ("hard_importance", &config.hard_importance, "net-perf-proxy in all"),
+            (
+                "soft_importance",
+                &mut config.soft_importance,
+                "accuracy in the first half of them and net-perf-proxy after",
+            ),
+            ("hard_importance", &mut config.hard_importance, "net-perf-proxy in all"),
         ];
         for (name, list, default) in lists {
-            if list.len() != stages {
-                return Err(Unsuitable::new(
-                    format!("{name} has {} entries, but pop = {:?} makes {stages} stages", list.len(), config.pop),
-                    format!("give one for all stages, a list of one per stage, or [] for {default}"),
-                ));
-            }
+            let hint = format!("give one for all stages, a list of one per stage, or [] for {default}");
+            per_stage(name, list, &config.pop, hint)?;
         }
         if !(0.0..1.0).contains(&config.skip_dropout) {
             return Err(Unsuitable::new(

@@ -218,9 +218,7 @@ impl ImportanceTable {
             |v: &Option<Number>| v.as_ref().map(|v| Number(self.probe.importance(sign * supernet.0, sign * v.0)));
         self.images_by_edge.is_none().then(|| Self { by: by.into(), importance: without.map(lost), ..self.clone() })
     }
-}
 
-impl ImportanceTable {
     /// The table by a criterion from the table of each of its terms.
     fn sum(by: Criterion, tables: Vec<Self>) -> Self {
         let mut terms = by
