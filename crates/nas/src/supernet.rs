@@ -102,6 +102,11 @@ impl Supernet {
         &self.mask
     }
 
+    /// The network, with the operations that are alive.
+    pub fn spec(&self) -> &NetworkSpec {
+        self.engine.spec()
+    }
+
     /// Number of trainable parameters of what is alive.
     pub fn parameters(&self) -> usize {
         self.engine.parameters()

@@ -54,10 +54,10 @@ pub struct Args {
     /// newest checkpoint].
     #[arg(long, value_name = "N", value_parser = args::count(1, 1_000_000))]
     epoch: Option<usize>,
-    /// Performances, or sums of them as `loss+0.3*sign(naswot)`, separated by commas.
+    /// Performances, or sums of them as `loss+0.18*params`, separated by commas.
     #[arg(
         long, value_name = "NAMES", value_delimiter = ',', value_parser = named::<Criterion>,
-        default_value = "accuracy,loss,net-perf-proxy,naswot"
+        default_value = "accuracy,loss,net-perf-proxy,naswot,params"
     )]
     by: Vec<Criterion>,
     /// Samples of D_val to repeat everything on, 1 to 1000: their agreement is how far the images matter.
@@ -238,6 +238,7 @@ fn show(measured: &Measured, space: &dyn SearchSpace) -> String {
     let unit = match by.single() {
         Some(Performance::Accuracy) => "points",
         Some(Performance::Loss | Performance::NetPerfProxy | Performance::Naswot) => "nats",
+        Some(Performance::Params) => "millions",
         None => "multiples of the mean size and signs",
     };
     let how = if *racing { ", racing" } else { "" };

@@ -39,10 +39,10 @@ fn it_measures_a_kept_epoch_and_leaves_the_run_as_it_is() {
     assert_eq!(report["truth"], Value::Null);
     let sweeps = report["sweeps"].as_array().unwrap();
     let kinds: Vec<(&str, bool)> =
-        sweeps[..6].iter().map(|s| (s["by"].as_str().unwrap(), s["racing"].as_bool().unwrap())).collect();
+        sweeps[..7].iter().map(|s| (s["by"].as_str().unwrap(), s["racing"].as_bool().unwrap())).collect();
     let expected = [("accuracy", false), ("accuracy", true), ("loss", false), ("loss", true)];
-    assert_eq!(kinds, [&expected[..], &[("net-perf-proxy", false), ("naswot", false)]].concat());
-    assert_eq!(sweeps.len(), 12);
+    assert_eq!(kinds, [&expected[..], &[("net-perf-proxy", false), ("naswot", false), ("params", false)]].concat());
+    assert_eq!(sweeps.len(), 14);
     // What accuracy has measured is the loss's table too, and the same as measured for the loss alone.
     let (_, alone, _) = importance(&["--epoch", "1", "--images", "160", "--by", "loss", "--json"]);
     let alone: Value = serde_json::from_str(&alone).unwrap();
@@ -55,7 +55,8 @@ fn it_measures_a_kept_epoch_and_leaves_the_run_as_it_is() {
     assert_eq!(table["by"], "loss+naswot");
     assert!(table["measures"]["loss"]["supernet"].is_f64() && table["measures"]["naswot"]["supernet"].is_f64());
     // Another sample has other images.
-    assert_ne!(sweeps[2]["table"]["importance"], sweeps[8]["table"]["importance"]);
+    assert_ne!(sweeps[2]["table"]["importance"], sweeps[9]["table"]["importance"]);
+    assert_eq!(sweeps[6]["table"]["importance"], sweeps[13]["table"]["importance"]);
 
     // The newest checkpoint, after everything but one operation of each edge is gone.
     let (code, out, err) = importance(&["--by", "net-perf-proxy,loss"]);

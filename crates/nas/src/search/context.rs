@@ -7,6 +7,7 @@ use std::{
     time::Instant,
 };
 
+use engine::NetworkSpec;
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
 use serde_json::{Value, json};
@@ -107,6 +108,11 @@ impl Context {
     /// Operations that are alive, `[E, O]`.
     pub fn mask(&self) -> &Mask {
         self.supernet.mask()
+    }
+
+    /// The supernet's network, with the operations that are alive.
+    pub fn spec(&self) -> &NetworkSpec {
+        self.supernet.spec()
     }
 
     /// Images of a batch.

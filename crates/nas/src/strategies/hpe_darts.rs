@@ -32,7 +32,7 @@ use crate::{
 /// | `alpha_update` | `bilevel` | `joint`, `none`; in pruning epochs | Algorithm 1 hands `D_val` to soft pruning |
 /// | `removal` | `zero` | `renormalise` | VP-DARTS, DARTS-PT |
 /// | `decayed` | `least-important` | `all-but-best` | 3.2.3; VP-DARTS |
-/// | `soft_importance` | [] | `accuracy`, `loss`, `net-perf-proxy`, `naswot` or a sum as `loss+0.3*sign(naswot)`, one for all stages or a list of one per stage; []: `accuracy` in the first half of the stages, then `net-perf-proxy` | 4.1.2 |
+/// | `soft_importance` | [] | `accuracy`, `loss`, `net-perf-proxy`, `naswot`, `params` or a sum as `loss+0.18*params`, one for all stages or a list of one per stage; []: `accuracy` in the first half of the stages, then `net-perf-proxy` | 4.1.2 |
 /// | `hard_importance` | [] | the same; []: `net-perf-proxy` in all | 4.1.2 |
 /// | `skip_dropout` | 0 | [0, 1) | VP-DARTS: 0.2 |
 /// | `none_rule` | `first` | `scored` | `none` on an edge cuts the network |

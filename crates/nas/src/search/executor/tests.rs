@@ -424,7 +424,8 @@ fn alone_importance_is_what_is_left_of_the_performance() {
 
 fn importance_is_a_difference(probe: &str, side: f64) {
     let probe = format!("strategy.hpe-darts.importance.probe={probe}");
-    let set = ["strategy.hpe-darts.soft_importance=[\"loss\", \"naswot\"]", &probe];
+    let hard = "strategy.hpe-darts.hard_importance=params";
+    let set = ["strategy.hpe-darts.soft_importance=[\"loss\", \"naswot\"]", hard, &probe];
     let mut sweeps = 0;
     for event in hpe_darts_events(&set) {
         let Event::Importance { table, .. } = event else { continue };
@@ -436,7 +437,11 @@ fn importance_is_a_difference(probe: &str, side: f64) {
             let cost = measure.without[at].map(|changed| side * sign * (measure.supernet.0 - changed.0));
             assert_eq!(table.importance[at].map(|i| i.0), cost, "{name} at {at:?}");
         }
-        let expected = if name == "loss" { 128 } else { 8 };
+        let expected = match &*name {
+            "loss" => 128,
+            "naswot" => 8,
+            _ => 0,
+        };
         assert_eq!(table.images, expected, "{name}");
     }
     // Two soft ones and a hard one in each of two stages.

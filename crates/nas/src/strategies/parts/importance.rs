@@ -8,7 +8,7 @@ use crate::{
     data::{Loader, LoaderOptions, Order},
     proxy::{Score, naswot, net_perf_proxy},
     search::{Context, SearchError, numbers::Number},
-    space::OpName,
+    space::{OpName, cost},
     strategies::column,
     supernet::{OpAt, PerOp, Supernet},
 };
@@ -27,13 +27,15 @@ pub enum Performance {
     NetPerfProxy,
     /// NASWOT with the current weights on one mini-batch of `D_val`.
     Naswot,
+    /// Trainable parameters, in millions: what every proxy has to beat. Needs neither images nor weights.
+    Params,
 }
 
 impl Performance {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Accuracy, Self::Loss, Self::NetPerfProxy, Self::Naswot];
+    pub const ALL: [Self; 5] = [Self::Accuracy, Self::Loss, Self::NetPerfProxy, Self::Naswot, Self::Params];
 
-    /// Whether it is measured on labels, image by image; else on the codes of one mini-batch.
+    /// Whether it is measured on labels, image by image, and can be raced.
     pub fn by_labels(self) -> bool {
         matches!(self, Self::Accuracy | Self::Loss)
     }
@@ -46,6 +48,7 @@ impl fmt::Display for Performance {
             Self::Loss => "loss",
             Self::NetPerfProxy => "net-perf-proxy",
             Self::Naswot => "naswot",
+            Self::Params => "params",
         })
     }
 }
@@ -192,7 +195,7 @@ pub struct ImportanceTable {
     /// What was done to each operation.
     #[serde(default, skip_serializing_if = "Probe::is_without")]
     pub probe: Probe,
-    /// Images that each performance was measured on; of a racing sweep, the most that an edge needed.
+    /// Images that each performance was measured on; of a racing sweep, the most that an edge needed; 0 for a count of parameters.
     pub images: usize,
     /// Of a racing sweep: images that the operations of each edge were measured on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -287,8 +290,11 @@ impl Importance {
             let known = tables.iter().find_map(|table| table.by(by));
             tables.push(match known {
                 Some(known) => known,
-                None if by.by_labels() => self.by_labels(by, cx, &variants, cut, seed)?,
-                None => self.by_codes(by, cx, &variants, seed)?,
+                None => match by {
+                    Performance::Accuracy | Performance::Loss => self.by_labels(by, cx, &variants, cut, seed)?,
+                    Performance::NetPerfProxy | Performance::Naswot => self.by_codes(by, cx, &variants, seed)?,
+                    Performance::Params => self.by_size(cx, &variants),
+                },
             });
         }
         Ok(ImportanceTable::sum(self.by.clone(), tables))
@@ -399,16 +405,36 @@ impl Importance {
         })?;
         let scores: Vec<f64> = sums.iter().step_by(2).copied().collect();
         let signs = sums.iter().skip(1).step_by(2).enumerate().filter(|(_, sign)| **sign != 1.0);
+        let signs = signs.map(|(i, &sign)| (i.checked_sub(1).map(|i| variants.alive[i]), sign as i8)).collect();
+        Ok(ImportanceTable { signs, ..self.by_scores(by, variants, &scores, source.len()) })
+    }
+
+    fn by_size(&self, cx: &Context, variants: &Variants) -> ImportanceTable {
+        let sizes: Vec<f64> = variants
+            .removed
+            .iter()
+            .map(|removed| {
+                let mut spec = cx.spec().clone();
+                removed.iter().for_each(|&place| spec.alive[place] = false);
+                cost(&spec).params_m()
+            })
+            .collect();
+        self.by_scores(Performance::Params, variants, &sizes, 0)
+    }
+
+    /// The table of a score that was taken of each variant.
+    fn by_scores(&self, by: Performance, variants: &Variants, scores: &[f64], images: usize) -> ImportanceTable {
         let shape = variants.shape();
-        Ok(ImportanceTable {
+        let importance = scores[1..].iter().map(|&score| self.config.probe.importance(scores[0], score));
+        ImportanceTable {
             by: by.into(),
             probe: self.config.probe,
-            images: source.len(),
+            images,
             images_by_edge: None,
-            importance: variants.table(shape, scores[1..].iter().map(|&s| self.config.probe.importance(scores[0], s))),
-            measures: BTreeMap::from([(by.to_string(), variants.measure(shape, &scores))]),
-            signs: signs.map(|(i, &sign)| (i.checked_sub(1).map(|i| variants.alive[i]), sign as i8)).collect(),
-        })
+            importance: variants.table(shape, importance),
+            measures: BTreeMap::from([(by.to_string(), variants.measure(shape, scores))]),
+            signs: Vec::new(),
+        }
     }
 
     fn score(
