@@ -1,4 +1,4 @@
-"""How the engine's time and memory grow: threads, batch, channels, operations, cells, images. Needs only Python and cargo.
+"""How the engine's time and memory grow: threads, kernels, batch, channels, operations, cells, images. Needs only Python and cargo.
 
     python bench/scaling.py [--rounds 7] [--run RUN_FOLDER] [--out results/FOLDER]
 
@@ -22,6 +22,7 @@ PROGRAM = ROOT / "target/release/hpe-darts"
 ALL = "none,skip_connect,nor_conv_1x1,nor_conv_3x3,avg_pool_3x3"
 AXES = {
     "threads": [("--threads", t) for t in (1, 2)],
+    "kernels": [("--kernels", k) for k in ("auto", "winograd", "direct")],
     "batch": [("--batch", b) for b in (16, 32, 64, 128, 256)],
     "channels": [("--channels", c) for c in (16, 24, 32, 48, 64)],
     "cells": [("--cells", n) for n in (1, 2, 3, 4, 5)],
