@@ -207,7 +207,7 @@ def main():
         f"{result['axes']['batch'][0]['simd']}, commit {commit}.\n`python bench/scaling.py --rounds {args.rounds}`"
         f"{' --run RUN' if args.run else ''}: medians of {args.rounds} rounds, the better of two passes; unless it is the axis, batch 64, "
         f"C 16, N 5, all operations, {args.threads} threads.\nGFLOP/s count the direct convolution's operations, of peak: of the machine's measured peak of "
-        f"fused multiply-adds.\nA sweep measures every operation by NetPerfProxy; taking `none` out changes nothing and costs nothing.\n\n"
+        "fused multiply-adds.\nA sweep measures every operation by NetPerfProxy; taking `none` out changes nothing and costs nothing.\n\n"
         f"![growth](scaling.svg)\n\n{sections(result)}\n"
     )
     print(f"wrote {out}")

@@ -54,7 +54,7 @@ fn it_measures_a_kept_epoch_and_leaves_the_run_as_it_is() {
     let table = &sum["sweeps"][0]["table"];
     assert_eq!(table["by"], "loss+naswot");
     assert!(table["measures"]["loss"]["supernet"].is_f64() && table["measures"]["naswot"]["supernet"].is_f64());
-    // Another sample has other images.
+    // Another sample has other images; a count of parameters needs none.
     assert_ne!(sweeps[2]["table"]["importance"], sweeps[9]["table"]["importance"]);
     assert_eq!(sweeps[6]["table"]["importance"], sweeps[13]["table"]["importance"]);
 

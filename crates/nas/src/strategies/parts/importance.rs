@@ -195,7 +195,8 @@ pub struct ImportanceTable {
     /// What was done to each operation.
     #[serde(default, skip_serializing_if = "Probe::is_without")]
     pub probe: Probe,
-    /// Images that each performance was measured on; of a racing sweep, the most that an edge needed; 0 for a count of parameters.
+    /// Images that each performance was measured on; of a racing sweep, the most that an edge needed; 0 for a count of
+    /// parameters.
     pub images: usize,
     /// Of a racing sweep: images that the operations of each edge were measured on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -409,6 +410,7 @@ impl Importance {
         Ok(ImportanceTable { signs, ..self.by_scores(by, variants, &scores, source.len()) })
     }
 
+    /// No sweep: nothing is evaluated, so there is nothing to interrupt.
     fn by_size(&self, cx: &Context, variants: &Variants) -> ImportanceTable {
         let sizes: Vec<f64> = variants
             .removed
