@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use indicatif::ProgressBar;
 use nas::{
     benchmark,
-    compare::{self, Cell, CompareError, Comparison, Summary},
+    compare::{self, Cell, CompareError, Comparison, EXAMPLE, Summary},
     data::LoadEvent,
     files::write_atomic,
     search::{Notice, Observer, Outcome, SearchError},
@@ -36,22 +36,8 @@ use crate::{
 /// After every search that ends, DIR/summary.md and DIR/summary.json are written anew: mean and
 /// standard deviation over the seeds of the six accuracies that the NAS-Bench-201 table has, the
 /// rank among all architectures by CIFAR-10 test accuracy, hours, and the architectures found.
-///
-/// A file:
-///
-///     preset = "paper"                 # optional, as of `search --preset`
-///     seeds = [0, 1, 2]
-///
-///     [settings]                       # of all searches, as in a file for `search --config`
-///     dataset = "cifar10"
-///
-///     [matrix]                         # optional: every combination
-///     "strategy.hpe-darts.alpha_update" = ["bilevel", "joint", "none"]
-///
-///     [runs.few-images]                # optional: named settings, with every combination
-///     strategy.hpe-darts.importance.images = 640
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(verbatim_doc_comment, after_long_help = format!("A file:\n\n{EXAMPLE}"))]
 pub struct Args {
     /// TOML file with seeds and settings.
     #[arg(long, value_name = "F")]

@@ -6,17 +6,18 @@ use toml::{Table, Value};
 use super::{Cell, CompareError};
 use crate::search::{Config, Request, config::keys, fit, run_folder};
 
-/// What a file looks like, as a hint.
-pub(super) const EXAMPLE: &str = "\
-a comparison looks like this:
-  preset = \"paper\"                # optional, as of search --preset
+/// What a file looks like.
+pub const EXAMPLE: &str = r#"  preset = "paper"                 # optional, as of search --preset
   seeds = [0, 1, 2]
-  [settings]                      # of all searches, as in a search's --config
-  dataset = \"cifar10\"
-  [matrix]                        # optional: every combination
-  \"strategy.hpe-darts.alpha_update\" = [\"bilevel\", \"joint\"]
-  [runs.few-images]               # optional: named settings, with every combination
-  strategy.hpe-darts.importance.images = 640";
+
+  [settings]                       # of all searches, as in a search's --config
+  dataset = "cifar10"
+
+  [matrix]                         # optional: every combination
+  "strategy.hpe-darts.alpha_update" = ["bilevel", "joint", "none"]
+
+  [runs.few-images]                # optional: named settings, with every combination
+  strategy.hpe-darts.importance.images = 640"#;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -112,21 +113,9 @@ fn matrix_keys(
     flat(matrix).into_iter().map(list).collect()
 }
 
-/// A table as dotted keys with values.
+/// The values of a table by dotted key.
 fn flat(table: &Table) -> Vec<(String, Value)> {
-    let value = |key: &str| {
-        // A quoted key may hold dots itself; then the whole rest is one key of the table it stands in.
-        fn find(table: &Table, key: &str) -> Option<Value> {
-            if let Some(value) = table.get(key) {
-                return Some(value.clone());
-            }
-            let inner =
-                |(head, v): (&String, &Value)| find(v.as_table()?, key.strip_prefix(head.as_str())?.strip_prefix('.')?);
-            table.iter().find_map(inner)
-        }
-        find(table, key)
-    };
-    keys::of(table).into_iter().filter_map(|key| value(&key).map(|v| (key, v))).collect()
+    keys::values(table).into_iter().map(|(key, value)| (key, value.clone())).collect()
 }
 
 /// The settings and one more, named by the last part of its key.
@@ -165,7 +154,7 @@ fn resolve(
 /// The warm-up of a search: its epochs, and the settings that determine it.
 pub(super) fn warmup(config: &Config) -> Option<(usize, Config)> {
     let (epochs, strategy) = config.strategy.warmup().filter(|(epochs, _)| *epochs > 0)?;
-    Some((epochs, Config { strategy, threads: None, run: Default::default(), ..config.clone() }))
+    Some((epochs, Config { strategy, ..config.decisive() }))
 }
 
 /// Whether the run in a folder has trained this warm-up and keeps it. A folder may hold another search than its settings in

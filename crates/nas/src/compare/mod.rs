@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use crate::search::{Config, ConfigError, SearchError};
 
-pub use file::Comparison;
+pub use file::{Comparison, EXAMPLE};
 pub use runner::{Progress, run};
 pub use summary::{COLUMNS, Row, Statistic, Summary, heads, shown};
 
@@ -67,12 +67,18 @@ pub enum CompareError {
         source: ConfigError,
     },
     /// A run folder of the comparison holds a search with other settings.
-    #[error("{} holds a search with other settings than {name} has now", .path.display())]
+    #[error("{} holds a search with other settings than {name} has now: there {key} is {there}, now {now}", .path.display())]
     OtherSettings {
         /// The run folder.
         path: PathBuf,
         /// Name of the settings.
         name: String,
+        /// Dotted key of a setting that differs.
+        key: String,
+        /// Its value in the run.
+        there: String,
+        /// Its value in the file.
+        now: String,
     },
     /// A search failed.
     #[error("{name}: {source}")]
@@ -89,7 +95,7 @@ impl CompareError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Read { .. } => None,
-            Self::File { .. } => Some(file::EXAMPLE.to_owned()),
+            Self::File { .. } => Some(format!("a comparison looks like this:\n{EXAMPLE}")),
             Self::Config { source, .. } => source.hint(),
             Self::OtherSettings { .. } => {
                 Some("give another --out, another name to the changed settings, or take that folder away".to_owned())

@@ -14,7 +14,11 @@ use super::{
 use crate::{
     data::LoadEvent,
     files::write_atomic,
-    search::{Config, Executor, Observer, Outcome, Plan, Resumed, SearchError, fit, run_folder},
+    search::{
+        Config, Executor, Observer, Outcome, Plan, Resumed, SearchError,
+        config::keys::{self, Difference},
+        fit, run_folder,
+    },
 };
 
 /// Follows the searches of a comparison, from several threads.
@@ -107,14 +111,13 @@ fn one(
     if path.exists() {
         let mut known = Config::read(&path).map_err(|e| failed(e.into()))?;
         fit(&mut known).map_err(failed)?;
-        // Threads and the care of the folder have no part in the result.
-        let now = Config { threads, run: cell.config.run, ..known.clone() };
-        if now != cell.config {
-            return Err(CompareError::OtherSettings { path: cell.folder.clone(), name: cell.name.clone() });
+        if let Some(Difference { key, one: now, other: there }) = difference(&cell.config, &known) {
+            let (path, name) = (cell.folder.clone(), cell.name.clone());
+            return Err(CompareError::OtherSettings { path, name, key, there, now });
         }
-        if known.run != now.run {
+        if known.run != cell.config.run {
             // Since it began, others have come to wait for its warm-up.
-            let toml = Config { run: now.run, ..known }.to_toml();
+            let toml = Config { run: cell.config.run, ..known }.to_toml();
             write_atomic(&path, |w| w.write_all(toml.as_bytes())).map_err(SearchError::write(&path)).map_err(failed)?;
         }
         let observer = progress.observer(cell);
@@ -134,4 +137,11 @@ fn one(
             .and_then(|engine| Executor::start(plan, engine, &cell.folder, observer, stop)),
     };
     executor.and_then(Executor::run).map_err(failed)
+}
+
+/// What decides the result and is not the same in both.
+fn difference(now: &Config, there: &Config) -> Option<Difference> {
+    let (now, there) = (now.decisive().table(), there.decisive().table());
+    let swapped = |Difference { key, one, other }| Difference { key, one: other, other: one };
+    keys::difference(&now, &there).or_else(|| keys::difference(&there, &now).map(swapped))
 }

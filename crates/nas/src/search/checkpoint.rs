@@ -10,6 +10,7 @@ use md5::{Digest, Md5};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use toml::Table;
 
 use super::{clock::PhaseSeconds, numbers::Number};
 use crate::{files::sync_folder, supernet::Mask};
@@ -80,6 +81,9 @@ pub(super) struct State {
     pub(super) mask: Mask,
     pub(super) sums: EpochSums,
     pub(super) sweeps: Vec<SweepState>,
+    /// The settings that made it ([`super::Config::decisive`]); earlier versions did not write them.
+    #[serde(default)]
+    pub(super) settings: Option<Table>,
     /// Length of `events.jsonl` that belongs to this state.
     pub(super) events_bytes: u64,
     pub(super) seconds: BTreeMap<String, PhaseSeconds>,
@@ -270,6 +274,7 @@ mod tests {
             mask: Mask::filled(1, 2, true),
             sums: EpochSums { train_loss: 0.1 + 0.2, ..Default::default() },
             sweeps: vec![SweepState { done: 1, sums: vec![Number(f64::NEG_INFINITY)] }],
+            settings: Some("rate = 0.3\n[data]\nflip = true".parse().unwrap()),
             events_bytes: 10,
             seconds: BTreeMap::new(),
             weights_md5: String::new(),

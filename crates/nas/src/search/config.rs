@@ -8,6 +8,7 @@ mod setting;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use toml::Table;
 
 use crate::{
     data::{Augmentation, DatasetName, SplitChoice},
@@ -201,6 +202,17 @@ impl Config {
     pub fn to_toml(&self) -> String {
         // Plain structs of numbers, strings and tables: nothing in them can fail to be written.
         toml::to_string(self).unwrap_or_default()
+    }
+
+    /// As a table.
+    pub(crate) fn table(&self) -> Table {
+        // As in `to_toml`.
+        Table::try_from(self).unwrap_or_default()
+    }
+
+    /// The settings that decide what comes out: threads and the care of the folder have no part in it.
+    pub(crate) fn decisive(&self) -> Self {
+        Self { threads: None, run: RunConfig::default(), ..self.clone() }
     }
 
     /// Writes out what depends on the machine and the data set, and checks every number.

@@ -342,6 +342,7 @@ impl Context {
             mask: self.supernet.mask().clone(),
             sums: self.sums.clone(),
             sweeps: self.sweeps.clone(),
+            settings: Some(self.plan.config.decisive().table()),
             events_bytes,
             seconds: self.clock.seconds().clone(),
             weights_md5: String::new(),

@@ -8,11 +8,13 @@ use std::{
 use engine::{EngineError, TensorState};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use toml::Table;
 
 use super::{
     At, Config, Context, Event, Notice, Observer, PhaseSeconds, Plan, RunError, SearchError,
     checkpoint::{self, Checkpoint, EpochSums, Moment, Position, State},
     clock::Clock,
+    config::keys::{self, Difference},
     context::Start,
     events::{EVENTS_VERSION, EpochEnd, RunStart},
     journal::Journal,
@@ -180,6 +182,7 @@ impl Executor {
         if folder.file(GENOTYPE).is_file() {
             return finished(&folder, &plan, &state.seconds).map(Resumed::Finished);
         }
+        same_settings(&folder, &plan.config, &state)?;
         let (strategy, supernet) = restored(&folder, &plan, &state, &saved.tensors, engine)?;
         if events.bytes() < state.events_bytes {
             let path = folder.path().to_owned();
@@ -320,6 +323,22 @@ impl Executor {
         let path = self.cx.folder.file(GENOTYPE);
         write_atomic(&path, |w| Ok(serde_json::to_writer_pretty(w, &found)?)).map_err(SearchError::write(&path))?;
         Ok(outcome(found, &self.cx.folder, &self.cx.plan, self.cx.clock.seconds()))
+    }
+}
+
+/// Refuses to go on with other settings than the checkpoint was made with. The data may have moved.
+pub(super) fn same_settings(folder: &RunFolder, config: &Config, state: &State) -> Result<(), SearchError> {
+    let placeless = |mut table: Table| {
+        table.get_mut("data").and_then(toml::Value::as_table_mut).and_then(|data| data.remove("dir"));
+        table
+    };
+    let Some(settings) = state.settings.clone().map(placeless) else { return Ok(()) };
+    match keys::difference(&settings, &config.decisive().table()) {
+        Some(Difference { key, one, other }) => {
+            let why = format!("{key} is {other}, it was made with {one}");
+            Err(RunError::Mismatch { path: folder.path().to_owned(), why }.into())
+        }
+        None => Ok(()),
     }
 }
 

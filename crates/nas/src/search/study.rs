@@ -54,6 +54,7 @@ impl Study {
         let config = Config::read(&folder.file(CONFIG))?;
         let plan = Plan::new(config, home, notify)?;
         let Checkpoint { state, tensors, .. } = saved;
+        executor::same_settings(&folder, &plan.config, &state)?;
         let (strategy, supernet) = executor::restored(&folder, &plan, &state, &tensors, engine)?;
         let scratch = tempfile::tempdir().map_err(SearchError::write(std::env::temp_dir()))?;
         let folder = RunFolder::create(&scratch.path().join("study"), &plan.config)?;

@@ -380,6 +380,35 @@ fn a_configuration_that_was_changed_is_noticed() {
 }
 
 #[test]
+fn other_settings_than_those_of_the_checkpoint_are_refused() {
+    let plan = plan(STRATEGIES[0].name, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let stop = Arc::new(AtomicBool::new(true));
+    let stopped = Executor::start(plan.clone(), fake(&plan), &run, Box::new(Silent), stop).unwrap().run();
+    assert!(matches!(stopped, Err(SearchError::Interrupted)), "{stopped:?}");
+    let with = |change: fn(&mut Config)| {
+        let mut config = plan.config.clone();
+        change(&mut config);
+        fs::write(run.join(CONFIG), config.to_toml()).unwrap();
+        resume(&run, Box::new(Silent), go())
+    };
+    let error = with(|config| config.training.momentum = 0.5).unwrap_err();
+    assert!(error.to_string().ends_with("training.momentum is 0.5, it was made with 0.9"), "{error}");
+    let error = with(|config| config.seed += 1).unwrap_err();
+    assert!(error.to_string().ends_with("seed is 1, it was made with 0"), "{error}");
+    // Neither threads nor the care of the folder nor the place of the data decide anything.
+    ready(
+        with(|config| {
+            config.threads = Some(2);
+            config.run.checkpoint_minutes = 9.0;
+            config.data.dir = Some("elsewhere".into());
+        })
+        .unwrap(),
+    );
+}
+
+#[test]
 fn on_the_real_engine_every_strategy_resumes_bit_identically() {
     for strategy in STRATEGIES {
         let plan = plan(strategy.name, &["supernet.channels=4", "training.batch_size=16"]);
