@@ -277,6 +277,11 @@ fn settings_that_make_no_search_are_refused_with_their_values() {
         "warmup_epochs must be less",
     );
     refused(&set("training.batch_size=1000"), "batch 1000 does not fit", "a batch of at most 718 fits");
+    refused(
+        &set("strategy.hpe-darts.importance.proxy_batch_size=1000"),
+        "batch 1000 does not fit: there are 719 samples",
+        "a batch of at most 719 fits",
+    );
     refused(&set("training.batch_size=0"), "training.batch_size = 0, expected at least 1", "");
     refused(
         &set("supernet.channels=9000000000000000000"),

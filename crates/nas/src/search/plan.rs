@@ -54,7 +54,8 @@ impl Plan {
         notify: &mut dyn FnMut(LoadEvent),
     ) -> Result<Self, SearchError> {
         let space = fit(&mut config)?;
-        let schedule = Self::strategy_of(&config, space).schedule();
+        let strategy = Self::strategy_of(&config, space);
+        let schedule = strategy.schedule();
         let (epochs, max) = (schedule.epochs(), config.training.max_epochs);
         if epochs > max {
             let phases: Vec<_> = schedule.phases.iter().map(|p| format!("{} {}", p.name, p.epochs)).collect();
@@ -90,6 +91,10 @@ impl Plan {
         };
         let whole = steps(&plan.train)?;
         steps(&plan.valid)?;
+        let (batch, samples) = (strategy.valid_batch(), plan.valid.len());
+        if batch > samples {
+            return Err(data::DataError::Batch { batch, samples }.into());
+        }
         plan.steps_per_epoch = if max_steps_per_epoch == 0 { whole } else { whole.min(max_steps_per_epoch) };
         Ok(plan)
     }

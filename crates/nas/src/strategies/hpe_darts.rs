@@ -171,6 +171,11 @@ impl OneShot for HpeDarts {
         Schedule::new(std::iter::once(warmup).chain(stages))
     }
 
+    fn valid_batch(&self) -> usize {
+        let mut criteria = self.config.soft_importance.iter().chain(&self.config.hard_importance);
+        if criteria.any(Criterion::by_codes) { self.config.importance.proxy_batch_size } else { 0 }
+    }
+
     /// Soft pruning: evaluate, and decay the alpha of the least important operations (Eq. 7).
     fn begin(&mut self, at: &At, cx: &mut Context) -> Result<(), SearchError> {
         let Some(stage) = Self::stage(at) else { return Ok(()) };

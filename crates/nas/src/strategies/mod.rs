@@ -32,6 +32,11 @@ pub trait OneShot: fmt::Debug + Send {
     /// Phases and epochs. Does not change during a search.
     fn schedule(&self) -> Schedule;
 
+    /// Images of `D_val` that it needs in one batch of its own; 0 where batches of the training's size do.
+    fn valid_batch(&self) -> usize {
+        0
+    }
+
     /// Before the first step of an epoch.
     ///
     /// # Errors

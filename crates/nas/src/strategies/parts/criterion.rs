@@ -31,6 +31,11 @@ impl Criterion {
     pub fn single(&self) -> Option<Performance> {
         if let [Term { weight: 1.0, performance, sign: false }] = self.0[..] { Some(performance) } else { None }
     }
+
+    /// Whether a term is measured on the mini-batch of a proxy.
+    pub fn by_codes(&self) -> bool {
+        self.0.iter().any(|term| term.performance.by_codes())
+    }
 }
 
 impl From<Performance> for Criterion {

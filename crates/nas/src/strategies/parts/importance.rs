@@ -39,6 +39,11 @@ impl Performance {
     pub fn by_labels(self) -> bool {
         matches!(self, Self::Accuracy | Self::Loss)
     }
+
+    /// Whether it compares the codes of the samples of a mini-batch.
+    pub fn by_codes(self) -> bool {
+        matches!(self, Self::NetPerfProxy | Self::Naswot)
+    }
 }
 
 impl fmt::Display for Performance {
@@ -357,15 +362,16 @@ impl Importance {
         };
         let accuracy: Vec<f64> = mean(0).iter().map(|a| 100.0 * a).collect();
         let loss = mean(1);
-        if loss.iter().any(|l| l.is_nan()) {
-            return Err(cx.not_finite("the loss of an importance sweep", f64::NAN));
-        }
         let exact = || -> Vec<f64> {
             let performance = |v: usize| if by == Performance::Accuracy { accuracy[v] } else { -loss[v] };
             (1..count).map(|v| self.config.probe.importance(performance(0), performance(v))).collect()
         };
         // Of a race: the mean of the differences on the edge's own batches.
         let importance = if racing { layout.importances(&sums, batch, by) } else { exact() };
+        // In a race, infinite losses can make differences of both signs on one edge.
+        if loss.iter().chain(&importance).any(|v| v.is_nan()) {
+            return Err(cx.not_finite("the loss of an importance sweep", f64::NAN));
+        }
         let by_edge = racing.then(|| layout.edge_batches(&sums).into_iter().map(|b| b * batch).collect::<Vec<_>>());
         Ok(ImportanceTable {
             by: by.into(),
@@ -388,9 +394,9 @@ impl Importance {
         variants: &Variants,
         seed: u64,
     ) -> Result<ImportanceTable, SearchError> {
-        let source = cx.valid_source().subset(self.config.proxy_batch_size, seed);
-        let options =
-            LoaderOptions { batch: source.len(), drop_last: true, order: Order::Sequential, ..cx.sweep_loader() };
+        let batch = self.config.proxy_batch_size;
+        let source = cx.valid_source().subset(batch, seed);
+        let options = LoaderOptions { batch, drop_last: true, order: Order::Sequential, ..cx.sweep_loader() };
         let batch = Loader::single(&source, &options, cx.epoch_index(), 0)?;
         let count = variants.weights.len();
         let sums = cx.sweep(by.to_string(), count, 2 * count, |supernet, variant, sums| {
