@@ -6,6 +6,20 @@ use std::{
     path::Path,
 };
 
+/// How a file begins that is being written.
+pub(crate) const TEMPORARY: &str = ".tmp-";
+
+/// Takes away what a killed process has left half-written in a folder: the files and folders that begin so.
+pub(crate) fn sweep_up(folder: &Path, prefix: &str) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(prefix) {
+            if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
+        }
+    }
+    Ok(())
+}
+
 /// Writes a file so that nothing but the whole of it ever stands under `path`: into a temporary file of the same folder,
 /// synced, then renamed over what was there. The folder is created if need be.
 ///
@@ -18,7 +32,7 @@ pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Resul
     };
     fs::create_dir_all(folder)?;
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".tmp-");
+    builder.prefix(TEMPORARY);
     // A temporary file is private by default; this one will be an ordinary file, so the umask decides.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));

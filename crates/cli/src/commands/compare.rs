@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use indicatif::ProgressBar;
 use nas::{
     benchmark,
-    compare::{self, Cell, CompareError, Comparison, EXAMPLE, Summary},
+    compare::{self, Cell, CompareError, Comparison, EXAMPLE, SUMMARIES, Summary},
     data::LoadEvent,
     files::write_atomic,
     search::{Notice, Observer, Outcome, SearchError},
@@ -34,8 +34,9 @@ use crate::{
 /// the warm-up share it, with the same results.
 ///
 /// After every search that ends, DIR/summary.md and DIR/summary.json are written anew: mean and
-/// standard deviation over the seeds of the six accuracies that the NAS-Bench-201 table has, the
-/// rank among all architectures by CIFAR-10 test accuracy, hours, and the architectures found.
+/// standard deviation over the seeds of the six accuracies that the NAS-Bench-201 table has, mean,
+/// best and worst rank among all architectures by CIFAR-10 test accuracy, hours, and the
+/// architectures found.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_long_help = format!("A file:\n\n{EXAMPLE}"))]
 pub struct Args {
@@ -70,10 +71,8 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     let (home, stop) = (cx.home().ok(), cx.interrupt()?);
     let followed = Followed::new(&cells, &args.out, table, cx);
     let results = compare::run(&cells, args.jobs, home.as_deref(), &stop, &followed);
-    let Followed { outcomes, table, bar, .. } = followed;
-    bar.finish_and_clear();
-    let outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let summary = Summary::new(&cells, &outcomes, table.as_ref());
+    followed.bar.finish_and_clear();
+    let summary = followed.summary()?;
     if args.json {
         cx.out.json(&summary)?
     } else {
@@ -86,7 +85,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         let hint = first.hint().map(|h| format!("\n{h}")).unwrap_or_default();
         bail!("{} of {} searches failed; the first: {first}{hint}", failed.len(), cells.len());
     }
-    if outcomes.iter().any(Option::is_none) {
+    if results.iter().any(|r| !matches!(r, Some(Ok(_)))) {
         cx.out.note("interrupted, everything is saved; the same command goes on");
         return Err(Interrupted.into());
     }
@@ -113,9 +112,7 @@ fn show(summary: &Summary) -> Table {
     let mut rows = Table::with_heads(compare::heads().zip(aligned));
     for row in &summary.rows {
         let seeds = format!("{} of {}", row.seeds.len(), row.of);
-        let numbers = row.accuracies.iter().map(|&s| (s, 2)).chain([(row.rank, 0), (row.hours, 2)]);
-        let numbers = numbers.map(|(s, digits)| compare::shown(s, digits));
-        rows.row([row.name.clone(), seeds].into_iter().chain(numbers));
+        rows.row([row.name.clone(), seeds].into_iter().chain(row.numbers()));
     }
     rows
 }
@@ -142,19 +139,23 @@ impl<'a> Followed<'a> {
         }
     }
 
-    fn note(&self, text: impl std::fmt::Display) {
-        self.bar.suspend(|| self.output.note(text));
-    }
-
-    fn write(&self, outcomes: &[Option<Outcome>]) -> Result<()> {
-        let summary = Summary::new(self.cells, outcomes, self.table.as_ref());
+    /// Of all searches that have ended, those of another process too; also written to the folder.
+    fn summary(&self) -> Result<Summary> {
+        let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        for (cell, outcome) in self.cells.iter().zip(outcomes.iter_mut()).filter(|(_, outcome)| outcome.is_none()) {
+            *outcome = cell.outcome();
+        }
+        let summary = Summary::new(self.cells, &outcomes, self.table.as_ref());
         let json = serde_json::to_vec_pretty(&summary).context("cannot write the summary as JSON")?;
-        let text = summary.to_markdown();
-        for (name, bytes) in [("summary.json", &json[..]), ("summary.md", text.as_bytes())] {
+        for (name, bytes) in SUMMARIES.into_iter().zip([&json[..], summary.to_markdown().as_bytes()]) {
             let path = self.out.join(name);
             write_atomic(&path, |w| w.write_all(bytes)).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        Ok(())
+        Ok(summary)
+    }
+
+    fn note(&self, text: impl std::fmt::Display) {
+        self.bar.suspend(|| self.output.note(text));
     }
 }
 
@@ -174,9 +175,7 @@ impl compare::Progress for Followed<'_> {
             Ok(outcome) => {
                 self.bar.inc(1);
                 self.note(format_args!("{label}: {} in {:.2} h", outcome.arch, outcome.total_seconds() / 3600.0));
-                let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-                outcomes[cell] = Some(outcome.clone());
-                if let Err(error) = self.write(&outcomes) {
+                if let Err(error) = self.summary() {
                     self.note(format_args!("warning: {error:#}"));
                 }
             }

@@ -157,6 +157,46 @@ fn a_search_that_has_begun_trains_the_warm_up_of_those_that_the_file_gets_later(
     assert!(read(&c.search("joint", 1).join("timing.jsonl")).contains("\"event\":\"fork\""));
 }
 
+#[cfg(unix)]
+#[test]
+fn interrupted_before_searches_that_have_ended_it_still_counts_them() {
+    let long = FILE.replace("[1, 2]", "[1]").replace("max_steps_per_epoch = 4", "max_steps_per_epoch = 40");
+    let c = Comparison::new(&long.replace("\"bilevel\", \"none\"", "\"none\""));
+    assert_eq!(c.run(&[]).0, 0);
+    fs::write(c.path("c.toml"), long.replace("\"bilevel\", \"none\"", "\"bilevel\", \"none\"")).unwrap();
+    c.interrupt(&c.search("bilevel", 1));
+    let summary = read(&c.path("out/summary.md"));
+    assert!(summary.contains("| alpha_update=bilevel | 0 of 1 |"), "{summary}");
+    assert!(summary.contains("| alpha_update=none | 1 of 1 |"), "{summary}");
+}
+
+#[test]
+fn settings_that_come_to_a_search_without_kept_epochs_train_one_warm_up() {
+    let one = FILE.replace("[1, 2]", "[1]");
+    let c = Comparison::new(&one.replace("\"bilevel\", \"none\"", "\"none\""));
+    assert_eq!(c.run(&[]).0, 0);
+    fs::write(c.path("c.toml"), one.replace("\"bilevel\", \"none\"", "\"none\", \"joint\", \"bilevel\"")).unwrap();
+    let (code, _, err) = c.run(&[]);
+    assert_eq!(code, 0, "{err}");
+    let how = |setting| read(&c.search(setting, 1).join("timing.jsonl"));
+    assert!(how("joint").contains("\"event\":\"start\"") && how("bilevel").contains("\"event\":\"fork\""));
+}
+
+#[test]
+fn a_warm_up_that_cannot_be_read_is_trained_anew() {
+    let one = FILE.replace("[1, 2]", "[1]");
+    let c = Comparison::new(&one);
+    assert_eq!(c.run(&[]).0, 0);
+    let weights = c.search("bilevel", 1).join("epochs/2/weights.safetensors");
+    fs::write(&weights, "short").unwrap();
+    let expected = record(&c.search("none", 1));
+    fs::remove_dir_all(c.search("none", 1)).unwrap();
+    let (code, _, err) = c.run(&[]);
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("alpha_update=none seed 1: trains its own warm-up") && err.contains("5 bytes"), "{err}");
+    assert!(record(&c.search("none", 1)) == expected);
+}
+
 #[test]
 fn one_failure_leaves_the_others_alone_and_changed_settings_are_noticed() {
     let c = Comparison::new(&FILE.replace("[1, 2]", "[1]"));

@@ -372,6 +372,7 @@ fn damaged_checkpoints_fall_back_and_newer_ones_are_refused() {
     assert!(stderr.contains("warning: the newest checkpoint cannot be used"), "{stderr}");
     assert!(record(&out) == finished);
 
+    fs::remove_file(out.join("genotype.json")).unwrap();
     let state = out.join("checkpoint/state.json");
     let text = fs::read_to_string(&state).unwrap();
     fs::write(&state, text.replacen("\"version\": 1", "\"version\": 2", 1)).unwrap();

@@ -3,7 +3,7 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::{Cell, CompareError};
+use super::{Cell, CompareError, summary::SUMMARIES};
 use crate::search::{Config, Request, config::keys, fit, run_folder};
 
 /// What a file looks like.
@@ -62,8 +62,15 @@ impl Comparison {
         if seeds.is_empty() {
             return Err(fault("seeds = [], expected at least one".to_owned()));
         }
+        let settings = flat("settings", &settings, &fault)?;
         let mut named = named(&runs, &fault)?;
         for (key, values) in matrix_keys(&matrix, &fault)? {
+            if let Some(n) = named.iter().find(|n| n.set.iter().any(|(k, _)| *k == key)) {
+                return Err(fault(format!(
+                    "{key} is set in [matrix] and in [runs.{}], expected one of them",
+                    n.name[0]
+                )));
+            }
             named =
                 named.iter().flat_map(|n| values.iter().map(move |v| (n, v))).map(|(n, v)| with(n, &key, v)).collect();
         }
@@ -93,11 +100,14 @@ fn named(runs: &Table, fault: &impl Fn(String) -> CompareError) -> Result<Vec<Na
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let one = |(name, settings): (&String, &Value)| {
-        if !name.chars().all(plain) || name.starts_with('.') {
-            return Err(fault(format!("runs.{name}: a name is made of letters, digits, `-`, `_` and `.`")));
+        if name.is_empty() || !name.chars().all(plain) || name.starts_with('.') {
+            return Err(fault(format!("runs.{name:?}: a name is made of letters, digits, `-`, `_` and `.`")));
+        }
+        if SUMMARIES.contains(&name.as_str()) {
+            return Err(fault(format!("runs.{name:?}: the summary has that name, expected another")));
         }
         let settings = settings.as_table().ok_or_else(|| fault(format!("runs.{name} is no table of settings")))?;
-        Ok(Named { name: vec![name.clone()], set: flat(settings) })
+        Ok(Named { name: vec![name.clone()], set: flat(&format!("runs.{name}"), settings, fault)? })
     };
     runs.iter().map(one).collect()
 }
@@ -110,12 +120,26 @@ fn matrix_keys(
         Value::Array(values) if !values.is_empty() => Ok((key, values)),
         other => Err(fault(format!("matrix: {key} = {other}, expected a list of values"))),
     };
-    flat(matrix).into_iter().map(list).collect()
+    flat("matrix", matrix, fault)?.into_iter().map(list).collect()
 }
 
-/// The values of a table by dotted key.
-fn flat(table: &Table) -> Vec<(String, Value)> {
-    keys::values(table).into_iter().map(|(key, value)| (key, value.clone())).collect()
+/// The values of a table of settings by dotted key.
+fn flat(
+    name: &str,
+    table: &Table,
+    fault: &impl Fn(String) -> CompareError,
+) -> Result<Vec<(String, Value)>, CompareError> {
+    let mut flat: Vec<(String, Value)> = Vec::new();
+    for (key, value) in keys::values(table) {
+        if key == "seed" {
+            return Err(fault(format!("{name}: seed = {value}, the seeds of a comparison are listed by `seeds`")));
+        }
+        if flat.iter().any(|(known, _)| *known == key) {
+            return Err(fault(format!("{name}: {key} is set twice")));
+        }
+        flat.push((key, value.clone()));
+    }
+    Ok(flat)
 }
 
 /// The settings and one more, named by the last part of its key.
@@ -131,12 +155,12 @@ fn with(named: &Named, key: &str, value: &Value) -> Named {
 
 fn resolve(
     preset: Option<&String>,
-    settings: &Table,
+    settings: &[(String, Value)],
     set: &[(String, Value)],
     seed: u64,
     threads: usize,
 ) -> Result<Config, crate::search::ConfigError> {
-    let all: Vec<(String, Value)> = flat(settings).into_iter().chain(set.iter().cloned()).collect();
+    let all: Vec<(String, Value)> = settings.iter().chain(set).cloned().collect();
     let strategy = all.iter().rev().find_map(|(key, _)| key.strip_prefix("strategy.")?.split('.').next());
     let dataset = all.iter().rev().find(|(key, _)| key == "dataset").and_then(|(_, v)| v.as_str());
     let request = Request {
@@ -168,14 +192,16 @@ pub(super) fn has_trained(run: &Path, wanted: &(usize, Config)) -> bool {
     run_folder::keeps(run, wanted.0) && of_run().as_ref() == Some(wanted)
 }
 
-/// Lets searches that begin with the same warm-up share it: the first one trains it, or the first one that has.
+/// Lets searches that begin with the same warm-up share it: the first one that has trained and kept it, or else the first
+/// one that comes to its end yet.
 fn share_warmups(cells: &mut [Cell]) {
     let warmups: Vec<_> = cells.iter().map(|cell| warmup(&cell.config)).collect();
     for (first, own) in warmups.iter().enumerate() {
         let Some(own) = own.as_ref().filter(|_| !warmups[..first].contains(own)) else { continue };
         let same: Vec<usize> = (first..cells.len()).filter(|&i| warmups[i].as_ref() == Some(own)).collect();
         let has_it = same.iter().find(|&&i| has_trained(&cells[i].folder, own));
-        let trains = *has_it.unwrap_or(&first);
+        let will = || same.iter().find(|&&i| !run_folder::is_past(&cells[i].folder, own.0));
+        let Some(&trains) = has_it.or_else(will) else { continue };
         for &i in same.iter().filter(|&&i| i != trains) {
             cells[i].warmup = Some((trains, own.0));
             cells[trains].config.run.keep_epochs = true;
@@ -230,7 +256,17 @@ mod tests {
         assert!(why("").contains("missing field `seeds`"));
         assert!(why("seeds = []").contains("expected at least one"));
         assert!(why("seeds = [1]\nsedes = 2").contains("unknown field `sedes`"));
-        assert!(why("seeds = [1]\n[matrix]\nseed = 3").contains("expected a list of values"));
+        assert!(why("seeds = [1]\n[matrix]\ndataset = 3").contains("expected a list of values"));
+        for table in ["settings", "matrix", "runs.a"] {
+            let message = why(&format!("seeds = [1]\n[{table}]\nseed = 3"));
+            assert!(message.contains(&format!("{table}: seed = 3, the seeds of a comparison are listed by `seeds`")));
+        }
+        let twice = "\"training.momentum\" = [0.9]\ntraining.momentum = [0.8]";
+        assert!(why(&format!("seeds = [1]\n[matrix]\n{twice}")).contains("matrix: training.momentum is set twice"));
+        let both = "[matrix]\ntraining.momentum = [0.9]\n[runs.a]\ntraining.momentum = 0.8";
+        assert!(why(&format!("seeds = [1]\n{both}")).contains("training.momentum is set in [matrix] and in [runs.a]"));
+        assert!(why("seeds = [1]\n[runs]\n\"\" = {}").contains("a name is made of"));
+        assert!(why("seeds = [1]\n[runs]\n\"summary.md\" = {}").contains("the summary has that name"));
         assert!(why("seeds = [1]\n[runs]\n\"a/b\" = {}").contains("a name is made of"));
         assert!(why("seeds = [1, 1]").contains("two searches are called search seed 1"));
         assert!(why("seeds = [1]\n[runs.x]\npop = [4]").starts_with("x: --set pop=[4]"));

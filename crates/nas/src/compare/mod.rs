@@ -10,11 +10,11 @@ mod summary;
 
 use std::path::PathBuf;
 
-use crate::search::{Config, ConfigError, SearchError};
+use crate::search::{Config, ConfigError, Outcome, SearchError};
 
 pub use file::{Comparison, EXAMPLE};
 pub use runner::{Progress, run};
-pub use summary::{COLUMNS, Row, Statistic, Summary, heads, shown};
+pub use summary::{COLUMNS, Row, SUMMARIES, Statistic, Summary, heads};
 
 /// One search of a comparison.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +32,11 @@ pub struct Cell {
 }
 
 impl Cell {
+    /// The result of its search, if that has ended. A search with other settings in its folder is not its own.
+    pub fn outcome(&self) -> Option<Outcome> {
+        runner::ended(self)
+    }
+
     /// Name and seed, for messages.
     pub fn label(&self) -> String {
         format!("{} seed {}", self.name, self.seed)

@@ -15,9 +15,9 @@ use crate::{
     data::LoadEvent,
     files::write_atomic,
     search::{
-        Config, Executor, Observer, Outcome, Plan, Resumed, SearchError,
+        Config, Executor, Notice, Observer, Outcome, Plan, Resumed, RunError, SearchError,
         config::keys::{self, Difference},
-        fit, run_folder,
+        finished, fit, run_folder,
     },
 };
 
@@ -84,7 +84,8 @@ fn next(cells: &[Cell], stages: &Mutex<Vec<Stage>>, changed: &Condvar, stop: &At
         }
         let waiting = || (0..cells.len()).filter(|&i| stages[i] == Stage::Waiting);
         let trained = |run: usize, epochs| stages[run] == Stage::Ended || run_folder::keeps(&cells[run].folder, epochs);
-        let ready = |&i: &usize| cells[i].warmup.is_none_or(|(run, epochs)| trained(run, epochs));
+        let begun = |i: usize| run_folder::is_run(&cells[i].folder);
+        let ready = |&i: &usize| cells[i].warmup.is_none_or(|(run, epochs)| begun(i) || trained(run, epochs));
         if let Some(index) = waiting().find(ready) {
             stages[index] = Stage::Running;
             return Some(index);
@@ -107,17 +108,15 @@ fn one(
     let mut loading = |event| progress.loading(cell, &event);
     let threads = cell.config.threads;
     let engine = |plan: &Plan| plan.engine_with(threads);
-    let path = cell.folder.join(run_folder::CONFIG);
-    if path.exists() {
-        let mut known = Config::read(&path).map_err(|e| failed(e.into()))?;
-        fit(&mut known).map_err(failed)?;
-        if let Some(Difference { key, one: now, other: there }) = difference(&cell.config, &known) {
-            let (path, name) = (cell.folder.clone(), cell.name.clone());
-            return Err(CompareError::OtherSettings { path, name, key, there, now });
+    if let Some(known) = begun(cell)? {
+        if let Some(outcome) = finished(&cell.folder).map_err(failed)? {
+            return Ok(outcome);
         }
-        if known.run != cell.config.run {
-            // Since it began, others have come to wait for its warm-up.
-            let toml = Config { run: cell.config.run, ..known }.to_toml();
+        let mut now = Config { run: cell.config.run, ..known.clone() };
+        now.data.dir.clone_from(&cell.config.data.dir);
+        if now != known {
+            // Since it began, others have come to wait for its warm-up, or the data has moved.
+            let (path, toml) = (cell.folder.join(run_folder::CONFIG), now.to_toml());
             write_atomic(&path, |w| w.write_all(toml.as_bytes())).map_err(SearchError::write(&path)).map_err(failed)?;
         }
         let observer = progress.observer(cell);
@@ -128,20 +127,57 @@ fn one(
     }
     let plan = Plan::new(cell.config.clone(), home, &mut loading).map_err(failed)?;
     let from = cell.warmup.map(|(run, _)| &cells[run].folder).zip(warmup(&cell.config));
-    let observer = progress.observer(cell);
-    let executor = match from.filter(|(run, own)| has_trained(run, own)) {
-        Some((run, (epochs, _))) => Executor::fork(plan, engine, (run, epochs), &cell.folder, observer, stop),
-        // The search that should have trained the warm-up has failed, or is another one.
-        None => engine(&plan)
-            .map_err(SearchError::from)
-            .and_then(|engine| Executor::start(plan, engine, &cell.folder, observer, stop)),
-    };
+    if let Some((run, (epochs, _))) = from.filter(|(run, own)| has_trained(run, own)) {
+        let (observer, stop) = (progress.observer(cell), Arc::clone(&stop));
+        match Executor::fork(plan.clone(), engine, (run, epochs), &cell.folder, observer, stop) {
+            Err(SearchError::Run(why @ (RunError::NoCheckpoint { .. } | RunError::Mismatch { .. }))) => {
+                let warning = format!("trains its own warm-up: that of {} cannot be used ({why})", run.display());
+                progress.observer(cell).notice(Notice::Warning(&warning));
+            }
+            executor => return executor.and_then(Executor::run).map_err(failed),
+        }
+    }
+    // Nobody has trained its warm-up, or the search that should have is another one or has failed.
+    let executor = engine(&plan)
+        .map_err(SearchError::from)
+        .and_then(|engine| Executor::start(plan, engine, &cell.folder, progress.observer(cell), stop));
     executor.and_then(Executor::run).map_err(failed)
 }
 
-/// What decides the result and is not the same in both.
+/// The result of a search of the comparison, if it has ended.
+pub(super) fn ended(cell: &Cell) -> Option<Outcome> {
+    begun(cell).ok()??;
+    finished(&cell.folder).ok()?
+}
+
+/// The configuration of the search in the cell's folder, if there is one.
+///
+/// # Errors
+/// One of other settings than the cell's, or that cannot be read.
+fn begun(cell: &Cell) -> Result<Option<Config>, CompareError> {
+    if !run_folder::is_run(&cell.folder) {
+        return Ok(None);
+    }
+    let failed = |source: SearchError| CompareError::Search { name: cell.label(), source };
+    let mut known = Config::read(&cell.folder.join(run_folder::CONFIG)).map_err(|e| failed(e.into()))?;
+    fit(&mut known).map_err(failed)?;
+    match difference(&cell.config, &known) {
+        Some(Difference { key, one: now, other: there }) => {
+            let (path, name) = (cell.folder.clone(), cell.name.clone());
+            Err(CompareError::OtherSettings { path, name, key, there, now })
+        }
+        None => Ok(Some(known)),
+    }
+}
+
+/// What decides the result and is not the same in both. The data may have moved.
 fn difference(now: &Config, there: &Config) -> Option<Difference> {
-    let (now, there) = (now.decisive().table(), there.decisive().table());
+    let table = |config: &Config| {
+        let mut config = config.decisive();
+        config.data.dir = None;
+        config.table()
+    };
+    let (now, there) = (table(now), table(there));
     let swapped = |Difference { key, one, other }| Difference { key, one: other, other: one };
     keys::difference(&now, &there).or_else(|| keys::difference(&there, &now).map(swapped))
 }

@@ -7,6 +7,9 @@ use crate::{
     space::Arch,
 };
 
+/// Names of the files that hold a summary: as JSON, and for people.
+pub const SUMMARIES: [&str; 2] = ["summary.json", "summary.md"];
+
 /// The accuracies that a summary takes from the table, after 200 epochs, in percent.
 pub const COLUMNS: [(Column, &str); 6] = [
     (Column::Cifar10Valid, "CIFAR-10 valid"),
@@ -45,14 +48,9 @@ impl Statistic {
     }
 }
 
-/// A statistic with so many digits, `-` where there is none.
-pub fn shown(statistic: Option<Statistic>, digits: usize) -> String {
-    statistic.map_or_else(|| "-".to_owned(), |s| format!("{s:.digits$}"))
-}
-
 /// Heads of the columns of a summary: settings, seeds, the accuracies, rank, hours.
 pub fn heads() -> impl Iterator<Item = &'static str> {
-    ["settings", "seeds"].into_iter().chain(COLUMNS.map(|(_, name)| name)).chain(["rank", "hours"])
+    ["settings", "seeds"].into_iter().chain(COLUMNS.map(|(_, name)| name)).chain(["rank (best to worst)", "hours"])
 }
 
 impl std::fmt::Display for Statistic {
@@ -80,6 +78,19 @@ pub struct Row {
     pub hours: Option<Statistic>,
     /// The architectures with the seeds that found them, the most frequent one first.
     pub found: Vec<(String, Vec<u64>)>,
+}
+
+impl Row {
+    /// Its numbers as text, in the order of [`heads`].
+    pub fn numbers(&self) -> impl Iterator<Item = String> {
+        let shown = |statistic: Option<Statistic>| statistic.map_or_else(|| "-".to_owned(), |s| format!("{s:.2}"));
+        let range = |s: Statistic| match s.std {
+            Some(_) => format!("{:.0} ({:.0} to {:.0})", s.mean, s.min, s.max),
+            None => format!("{:.0}", s.mean),
+        };
+        let rank = self.rank.map_or_else(|| "-".to_owned(), range);
+        self.accuracies.iter().map(move |&s| shown(s)).chain([rank, shown(self.hours)])
+    }
 }
 
 /// All settings of a comparison.
@@ -136,11 +147,7 @@ impl Summary {
         text += &line(&vec!["---".to_owned(); heads.len()]);
         for row in &self.rows {
             let mut cells = vec![row.name.clone(), format!("{} of {}", row.seeds.len(), row.of)];
-            cells.extend(row.accuracies.iter().map(|&s| shown(s, 2)));
-            cells.push(
-                row.rank.map_or_else(|| "-".to_owned(), |s| format!("{:.0} ({:.0} to {:.0})", s.mean, s.min, s.max)),
-            );
-            cells.push(shown(row.hours, 2));
+            cells.extend(row.numbers());
             text += &line(&cells);
         }
         for row in self.rows.iter().filter(|r| !r.found.is_empty()) {

@@ -13,7 +13,10 @@ use serde_json::Value;
 use toml::Table;
 
 use super::{clock::PhaseSeconds, numbers::Number};
-use crate::{files::sync_folder, supernet::Mask};
+use crate::{
+    files::{self, sync_folder},
+    supernet::Mask,
+};
 
 /// Version of the checkpoint's format.
 pub(super) const CHECKPOINT_VERSION: u32 = 1;
@@ -140,6 +143,9 @@ pub(super) fn write(run: &Path, mut state: State, tensors: &[TensorState]) -> io
 
 /// Reads the newest checkpoint that is whole.
 pub(super) fn read(run: &Path) -> Result<Checkpoint, ReadError> {
+    if [CURRENT, PREVIOUS].iter().all(|name| !run.join(name).exists()) {
+        return Err(ReadError::Broken("there is none".to_owned()));
+    }
     match read_folder(&run.join(CURRENT)) {
         Err(ReadError::Broken(why)) => match read_folder(&run.join(PREVIOUS)) {
             Ok(checkpoint) => Ok(Checkpoint { fallback: Some(why), ..checkpoint }),
@@ -231,13 +237,7 @@ pub(super) fn read_kept(run: &Path, epoch: usize) -> Option<Result<Checkpoint, R
 
 /// Takes away what a killed process has left half-written.
 pub(super) fn sweep_up(run: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(run)? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
-            fs::remove_dir_all(entry.path())?;
-        }
-    }
-    Ok(())
+    files::sweep_up(run, TEMPORARY)
 }
 
 /// Puts the previous checkpoint in the place of a newest one that cannot be used, so that the next one that is written
@@ -251,9 +251,21 @@ pub(super) fn discard_newest(run: &Path) -> io::Result<()> {
     sync_folder(run)
 }
 
-/// Whether the run has not come to its first checkpoint.
-pub(super) fn none_written(run: &Path) -> bool {
-    [CURRENT, PREVIOUS].iter().all(|name| !run.join(name).exists())
+/// Takes all checkpoints away.
+pub(super) fn remove(run: &Path) -> io::Result<()> {
+    for name in [CURRENT, PREVIOUS] {
+        match fs::remove_dir_all(run.join(name)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+    }
+    sweep_up(run)
+}
+
+/// Where the newest checkpoint stands, if there is one that can be read.
+pub(super) fn position(run: &Path) -> Option<Position> {
+    let state: State = serde_json::from_slice(&fs::read(folder(run).join(STATE)).ok()?).ok()?;
+    Some(state.position)
 }
 
 /// The folder of the newest checkpoint.

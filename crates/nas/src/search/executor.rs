@@ -1,6 +1,7 @@
 use std::{
     collections::BTreeMap,
-    fs::File,
+    fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use toml::Table;
 
 use super::{
-    At, Config, Context, Event, Notice, Observer, PhaseSeconds, Plan, RunError, SearchError,
+    At, Config, Context, Event, Notice, Observer, PhaseSeconds, Plan, RunError, Schedule, SearchError,
     checkpoint::{self, Checkpoint, EpochSums, Moment, Position, State},
     clock::Clock,
     config::keys::{self, Difference},
@@ -19,7 +20,8 @@ use super::{
     events::{EVENTS_VERSION, EpochEnd, RunStart},
     journal::Journal,
     numbers::Number,
-    run_folder::{CONFIG, EVENTS, GENOTYPE, RunFolder, TIMING},
+    plan::fit,
+    run_folder::{CONFIG, EVENTS, GENOTYPE, RunFolder, Starting, TIMING, is_starting, keeps},
 };
 use crate::{
     data::LoadEvent,
@@ -91,20 +93,8 @@ impl Executor {
         observer: Box<dyn Observer>,
         stop: Arc<AtomicBool>,
     ) -> Result<Self, SearchError> {
-        let folder = RunFolder::create(folder, &plan.config)?;
+        let (folder, starting) = RunFolder::create(folder, &plan.config)?;
         let journals = (open(&folder, EVENTS)?, open(&folder, TIMING)?);
-        Self::begin(plan, engine, folder, journals, observer, stop)
-    }
-
-    /// From the first epoch, in a folder without a checkpoint.
-    fn begin(
-        plan: Plan,
-        engine: Box<dyn Engine>,
-        folder: RunFolder,
-        journals: (Journal, Journal),
-        observer: Box<dyn Observer>,
-        stop: Arc<AtomicBool>,
-    ) -> Result<Self, SearchError> {
         let strategy = plan.strategy();
         let start = Start {
             position: Position { epoch: 0, moment: Moment::Begin },
@@ -115,9 +105,7 @@ impl Executor {
         };
         let mut cx = Context::new(plan, Supernet::new(engine), folder, journals, observer, stop, start);
         open_record(&mut cx, "start", json!({}))?;
-        let mut executor = Self { strategy, cx };
-        executor.save()?;
-        Ok(executor)
+        Self { strategy, cx }.started(starting)
     }
 
     /// A new search in a new folder that goes on from the end of an epoch of another run, `(folder, epoch counted from 1)`,
@@ -137,18 +125,23 @@ impl Executor {
         let Checkpoint { state, tensors, .. } = source.read_kept(epoch)?;
         let (strategy, supernet) = restored(&source, &plan, &state, &tensors, engine)?;
         let record = source.file(EVENTS);
-        let mut lines = std::fs::read(&record).map_err(|source| RunError::Open { path: record, source })?;
+        let mut lines = fs::read(&record).map_err(|source| RunError::Open { path: record, source })?;
         lines.truncate(state.events_bytes as usize);
         let first = lines.iter().position(|&b| b == b'\n').map_or(lines.len(), |end| end + 1);
-        let folder = RunFolder::create(folder, &plan.config)?;
+        let (folder, starting) = RunFolder::create(folder, &plan.config)?;
         let (events, timing) = (open(&folder, EVENTS)?, open(&folder, TIMING)?);
         let mut cx = Context::new(plan, supernet, folder, (events, timing), observer, stop, start_of(state));
         // A first line of its own: it describes what comes later too, which may differ.
         open_record(&mut cx, "fork", json!({ "from": from, "after": epoch }))?;
         cx.events.append_lines(&lines[first..]).map_err(SearchError::write(cx.events.path()))?;
-        let mut executor = Self { strategy, cx };
-        executor.save()?;
-        Ok(executor)
+        Self { strategy, cx }.started(starting)
+    }
+
+    /// With its first checkpoint the folder is a run.
+    fn started(mut self, starting: Starting) -> Result<Self, SearchError> {
+        self.save()?;
+        starting.done()?;
+        Ok(self)
     }
 
     /// Goes on with the search in `folder` from its last checkpoint. `home`: the program's folder in the user's data
@@ -165,23 +158,24 @@ impl Executor {
         observer: Box<dyn Observer>,
         stop: Arc<AtomicBool>,
     ) -> Result<Resumed, SearchError> {
-        let folder = RunFolder::open(folder)?;
-        let saved = folder.read_checkpoint()?;
-        let config = Config::read(&folder.file(CONFIG)).map_err(SearchError::from)?;
-        let plan = Plan::new(config, home, notify)?;
+        if let Some(outcome) = finished(folder)? {
+            return Ok(Resumed::Finished(outcome));
+        }
+        let path = folder;
+        let folder = RunFolder::open(path)?;
+        let read_config = || Config::read(&folder.file(CONFIG)).map_err(SearchError::from);
+        if is_starting(path) {
+            let plan = Plan::new(read_config()?, home, notify)?;
+            let engine = engine(&plan)?;
+            return Ok(Resumed::Ready(Box::new(Self::start(plan, engine, path, observer, stop)?)));
+        }
+        // Another process may be writing until the lock is taken: nothing that it writes is read before.
         let (mut events, mut timing) = (open(&folder, EVENTS)?, open(&folder, TIMING)?);
+        let saved = folder.read_checkpoint()?;
+        let plan = Plan::new(read_config()?, home, notify)?;
         folder.sweep_up()?;
         timing.close_line().map_err(SearchError::write(timing.path()))?;
-        let Some(saved) = saved else {
-            events.truncate(0).map_err(SearchError::write(events.path()))?;
-            let engine = engine(&plan)?;
-            let executor = Self::begin(plan, engine, folder, (events, timing), observer, stop)?;
-            return Ok(Resumed::Ready(Box::new(executor)));
-        };
         let state = saved.state;
-        if folder.file(GENOTYPE).is_file() {
-            return finished(&folder, &plan, &state.seconds).map(Resumed::Finished);
-        }
         same_settings(&folder, &plan.config, &state)?;
         let (strategy, supernet) = restored(&folder, &plan, &state, &saved.tensors, engine)?;
         if events.bytes() < state.events_bytes {
@@ -189,7 +183,7 @@ impl Executor {
             return Err(RunError::Record { path, found: events.bytes(), expected: state.events_bytes }.into());
         }
         events.truncate(state.events_bytes).map_err(SearchError::write(events.path()))?;
-        let step = state.sums.steps + 1;
+        let (step, position) = (state.sums.steps + 1, state.position);
         let mut cx = Context::new(plan, supernet, folder, (events, timing), observer, stop, start_of(state));
         cx.log("resume", json!({ "step": step, "fallback": saved.fallback }))?;
         if let Some(why) = saved.fallback {
@@ -198,7 +192,12 @@ impl Executor {
             let warning = format!("the newest checkpoint cannot be used ({why}); going on from the one before it");
             cx.observer.notice(Notice::Warning(&warning));
         }
-        Ok(Resumed::Ready(Box::new(Self { strategy, cx })))
+        let executor = Self { strategy, cx };
+        // A process that was killed between saving and keeping has left that to this one.
+        if position.moment == Moment::Begin && position.epoch > 0 && !keeps(path, position.epoch) {
+            executor.keep()?;
+        }
+        Ok(Resumed::Ready(Box::new(executor)))
     }
 
     /// Runs the search to its end.
@@ -258,11 +257,17 @@ impl Executor {
         self.cx.log("epoch", seconds)?;
         self.cx.close_epoch();
         self.save()?;
-        if self.cx.plan.config.run.keep_epochs {
-            let run = self.cx.folder.path().to_owned();
-            checkpoint::keep(&run, self.cx.position.epoch).map_err(SearchError::write(checkpoint::kept(&run)))?;
-        }
+        self.keep()?;
         self.interrupted()
+    }
+
+    /// Keeps the checkpoint of the end of an epoch, which has just been saved, where that is asked for.
+    fn keep(&self) -> Result<(), SearchError> {
+        let run = self.cx.folder.path();
+        match self.cx.plan.config.run.keep_epochs {
+            true => checkpoint::keep(run, self.cx.position.epoch).map_err(SearchError::write(checkpoint::kept(run))),
+            false => Ok(()),
+        }
     }
 
     fn report(&mut self, at: &At, done: usize) {
@@ -322,7 +327,7 @@ impl Executor {
         self.cx.log("end", seconds)?;
         let path = self.cx.folder.file(GENOTYPE);
         write_atomic(&path, |w| Ok(serde_json::to_writer_pretty(w, &found)?)).map_err(SearchError::write(&path))?;
-        Ok(outcome(found, &self.cx.folder, &self.cx.plan, self.cx.clock.seconds()))
+        Ok(outcome(found, self.cx.folder.path(), &self.cx.plan.schedule, self.cx.clock.seconds()))
     }
 }
 
@@ -382,22 +387,42 @@ pub(super) fn open(folder: &RunFolder, name: &str) -> Result<Journal, SearchErro
     Journal::open(&path).map_err(|source| RunError::Open { path, source }.into())
 }
 
-fn finished(folder: &RunFolder, plan: &Plan, seconds: &BTreeMap<String, PhaseSeconds>) -> Result<Outcome, SearchError> {
-    let path = folder.file(GENOTYPE);
-    let broken = |source| RunError::Open { path: path.clone(), source };
-    let file = File::open(&path).map_err(broken)?;
-    let found: Found = serde_json::from_reader(std::io::BufReader::new(file)).map_err(|e| broken(e.into()))?;
-    Ok(outcome(found, folder, plan, seconds))
+/// The result of the search in `run`, if it has ended. Needs neither its data nor its checkpoints.
+///
+/// # Errors
+/// A file of the run that cannot be read.
+pub fn finished(run: &Path) -> Result<Option<Outcome>, SearchError> {
+    let broken = |path: &Path, source| RunError::Open { path: path.to_owned(), source };
+    let path = run.join(GENOTYPE);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(e) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&e.kind()) => return Ok(None),
+        Err(e) => return Err(broken(&path, e).into()),
+    };
+    let found: Found = serde_json::from_slice(&text).map_err(|e| broken(&path, e.into()))?;
+    let mut config = Config::read(&run.join(CONFIG))?;
+    let space = fit(&mut config)?;
+    let path = run.join(TIMING);
+    let timing = fs::read_to_string(&path).map_err(|e| broken(&path, e))?;
+    let booked = |line: &str| serde_json::from_str::<Booked>(line).ok()?.seconds;
+    let seconds = timing.lines().rev().find_map(booked).unwrap_or_default();
+    Ok(Some(outcome(found, run, &Plan::strategy_of(&config, space).schedule(), &seconds)))
 }
 
-fn outcome(found: Found, folder: &RunFolder, plan: &Plan, seconds: &BTreeMap<String, PhaseSeconds>) -> Outcome {
+/// A line of `timing.jsonl`.
+#[derive(Deserialize)]
+struct Booked {
+    seconds: Option<BTreeMap<String, PhaseSeconds>>,
+}
+
+fn outcome(found: Found, run: &Path, schedule: &Schedule, seconds: &BTreeMap<String, PhaseSeconds>) -> Outcome {
     let of = |name: &String| (name.clone(), seconds.get(name).copied().unwrap_or_default());
     Outcome {
         genotype: found.genotype,
         arch: found.arch,
         index: found.index,
-        seconds: plan.schedule.phases.iter().filter(|p| p.epochs > 0).map(|p| of(&p.name)).collect(),
-        folder: folder.path().to_owned(),
+        seconds: schedule.phases.iter().filter(|p| p.epochs > 0).map(|p| of(&p.name)).collect(),
+        folder: run.to_owned(),
     }
 }
 

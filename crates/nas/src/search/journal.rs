@@ -19,13 +19,7 @@ impl Journal {
     /// Opens or creates the file.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(io::Error::new(io::ErrorKind::WouldBlock, IN_USE)),
-            // A file system without locks is no reason to refuse to work.
-            Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(e)) => return Err(e),
-        }
+        lock(&file)?;
         let bytes = file.seek(SeekFrom::End(0))?;
         Ok(Self { path: path.to_owned(), file, bytes })
     }
@@ -85,7 +79,18 @@ impl Journal {
     }
 }
 
-/// Why a journal cannot be opened a second time.
+/// Locks a file of a run until it is closed.
+pub(super) fn lock(file: &File) -> io::Result<()> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(io::Error::new(io::ErrorKind::WouldBlock, IN_USE)),
+        // A file system without locks is no reason to refuse to work.
+        Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => Ok(()),
+        Err(TryLockError::Error(e)) => Err(e),
+    }
+}
+
+/// Why a file cannot be locked a second time.
 const IN_USE: &str = "another process is working on this run";
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub use config::{Config, ConfigError, PRESETS, Preset, Request};
 pub use context::Context;
 pub use error::SearchError;
 pub use events::Event;
-pub use executor::{Executor, Outcome, Resumed};
+pub use executor::{Executor, Outcome, Resumed, finished};
 pub use learning_rate::Cosine;
 pub use observer::{Notice, Observer, Silent};
 pub use plan::Plan;

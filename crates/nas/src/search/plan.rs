@@ -104,7 +104,8 @@ impl Plan {
         Self::strategy_of(&self.config, self.space)
     }
 
-    fn strategy_of(config: &Config, space: &dyn SearchSpace) -> Box<dyn OneShot> {
+    /// The same without the rest of a plan, from a checked configuration.
+    pub(super) fn strategy_of(config: &Config, space: &dyn SearchSpace) -> Box<dyn OneShot> {
         config.strategy.build(space, &mut random::generator(config.seed, random::Purpose::Alpha, 0, 0))
     }
 

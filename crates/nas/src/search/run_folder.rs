@@ -9,6 +9,7 @@
 //! | `epochs/N/` | the same of the end of every epoch, where `run.keep_epochs` asks for it |
 //! | `genotype.json` | the result; its presence says that the search is finished |
 //! | `env.json` | version, CPU, threads |
+//! | `.starting` | there from the making of the folder to its first checkpoint |
 
 use std::{
     fs, io,
@@ -17,8 +18,12 @@ use std::{
 
 use serde_json::json;
 
-use super::{Config, SearchError, checkpoint};
-use crate::files::write_atomic;
+use super::{
+    Config, SearchError,
+    checkpoint::{self, Moment, Position},
+    journal::lock,
+};
+use crate::files::{self, write_atomic};
 
 /// The resolved configuration.
 pub const CONFIG: &str = "config.toml";
@@ -30,6 +35,8 @@ pub const TIMING: &str = "timing.jsonl";
 pub const GENOTYPE: &str = "genotype.json";
 /// Version, CPU, threads.
 pub const ENVIRONMENT: &str = "env.json";
+/// Marks a folder whose search has not come to its first checkpoint.
+const STARTING: &str = ".starting";
 
 /// What is wrong with a run folder. [`RunError::hint`] says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -144,27 +151,46 @@ pub(super) struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes the folder, which must not exist or be empty, with what is known at the start.
-    pub(super) fn create(path: &Path, config: &Config) -> Result<Self, SearchError> {
+    /// Makes the folder, which must not exist or be empty, with what is known at the start. What a process has left that
+    /// was killed at its start is taken away.
+    pub(super) fn create(path: &Path, config: &Config) -> Result<(Self, Starting), SearchError> {
         let failed = |source| RunError::Create { path: path.to_owned(), source };
-        match fs::read_dir(path) {
+        let folder = Self { path: path.to_owned() };
+        let starting = match fs::read_dir(path) {
             Ok(mut entries) => {
-                if entries.next().is_some() {
-                    return Err(RunError::Exists(path.to_owned()).into());
+                if entries.next().is_none() {
+                    Starting::begin(path).map_err(failed)?
+                } else {
+                    let abandoned = Starting::abandoned(path).map_err(failed)?;
+                    let starting = abandoned.ok_or_else(|| RunError::Exists(path.to_owned()))?;
+                    folder.clear().map_err(failed)?;
+                    starting
                 }
             }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path).map_err(failed)?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(path).and_then(|()| Starting::begin(path)).map_err(failed)?
+            }
             Err(e) => return Err(failed(e).into()),
-        }
-        let folder = Self { path: path.to_owned() };
-        // The record comes first: a folder with a configuration is one that can be resumed.
+        };
         fs::File::create_new(folder.file(EVENTS)).map_err(failed)?;
         let toml = config.to_toml();
         write_atomic(&folder.file(CONFIG), |w| w.write_all(toml.as_bytes())).map_err(failed)?;
         let environment = environment(config);
         write_atomic(&folder.file(ENVIRONMENT), |w| Ok(serde_json::to_writer_pretty(w, &environment)?))
             .map_err(failed)?;
-        Ok(folder)
+        Ok((folder, starting))
+    }
+
+    /// Takes away what a start writes.
+    fn clear(&self) -> io::Result<()> {
+        for name in [CONFIG, EVENTS, TIMING, ENVIRONMENT] {
+            match fs::remove_file(self.file(name)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+        }
+        checkpoint::remove(&self.path)?;
+        files::sweep_up(&self.path, files::TEMPORARY)
     }
 
     /// An existing run.
@@ -197,12 +223,9 @@ impl RunFolder {
         self.path.join(name)
     }
 
-    /// The newest checkpoint that is whole; `None` for a run that was killed before its first one.
-    pub(super) fn read_checkpoint(&self) -> Result<Option<checkpoint::Checkpoint>, SearchError> {
-        if checkpoint::none_written(&self.path) {
-            return Ok(None);
-        }
-        checkpoint::read(&self.path).map(Some).map_err(|e| self.unreadable(e))
+    /// The newest checkpoint that is whole.
+    pub(super) fn read_checkpoint(&self) -> Result<checkpoint::Checkpoint, SearchError> {
+        checkpoint::read(&self.path).map_err(|e| self.unreadable(e))
     }
 
     /// The checkpoint kept at the end of `epoch`, counted from 1.
@@ -223,6 +246,42 @@ impl RunFolder {
     }
 }
 
+/// Held from the making of a run folder to its first checkpoint.
+#[derive(Debug)]
+pub(super) struct Starting {
+    path: PathBuf,
+    /// Locked: another process is told that this one is at it.
+    _file: fs::File,
+}
+
+impl Starting {
+    /// In an empty folder.
+    fn begin(run: &Path) -> io::Result<Self> {
+        let path = run.join(STARTING);
+        let file = fs::File::create_new(&path)?;
+        lock(&file)?;
+        Ok(Self { path, _file: file })
+    }
+
+    /// In the place of a process that was killed; `None` if there was none.
+    fn abandoned(run: &Path) -> io::Result<Option<Self>> {
+        let path = run.join(STARTING);
+        let file = match fs::OpenOptions::new().read(true).write(true).open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        lock(&file)?;
+        // Another process may have come to its first checkpoint before the lock was taken.
+        Ok(path.exists().then_some(Self { path, _file: file }))
+    }
+
+    /// The first checkpoint is written.
+    pub(super) fn done(self) -> Result<(), SearchError> {
+        fs::remove_file(&self.path).map_err(SearchError::write(&self.path))
+    }
+}
+
 fn environment(config: &Config) -> serde_json::Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -239,6 +298,22 @@ fn cpu_name() -> Option<String> {
     let info = fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = info.lines().find(|l| l.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// Whether a search stands in the folder: one that can go on, or has ended.
+pub fn is_run(folder: &Path) -> bool {
+    folder.join(CONFIG).exists() && !is_starting(folder)
+}
+
+/// Whether a search in the folder has not come to its first checkpoint: it starts just now, or was killed at that.
+pub(super) fn is_starting(folder: &Path) -> bool {
+    folder.join(STARTING).exists()
+}
+
+/// Whether the search in a folder is past the end of `epoch`, counted from 1, so that it comes no more to keeping it.
+pub fn is_past(run: &Path, epoch: usize) -> bool {
+    let past = |at: Position| at.epoch > epoch || (at.epoch == epoch && at.moment != Moment::Begin);
+    run.join(GENOTYPE).exists() || checkpoint::position(run).is_some_and(past)
 }
 
 /// Whether a run keeps the checkpoint of the end of `epoch`, counted from 1.
@@ -268,6 +343,25 @@ mod tests {
         assert!(error.to_string().contains("exists and is not empty"), "{error}");
         assert!(error.hint().unwrap().contains("--out"));
         assert_eq!(fs::read_dir(out.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_start_has_left_is_taken_away() {
+        let out = tempfile::tempdir().unwrap();
+        let (_, starting) = RunFolder::create(out.path(), &Config::default()).unwrap();
+        fs::write(out.path().join(EVENTS), "half a li").unwrap();
+        fs::write(out.path().join(".tmp-x"), "").unwrap();
+        fs::create_dir(out.path().join("checkpoint")).unwrap();
+        let error = RunFolder::create(out.path(), &Config::default()).unwrap_err();
+        assert!(error.to_string().contains("another process is working on this run"), "{error}");
+        drop(starting);
+        assert!(!is_run(out.path()));
+        let (_, starting) = RunFolder::create(out.path(), &Config::default()).unwrap();
+        assert_eq!(fs::read(out.path().join(EVENTS)).unwrap(), b"");
+        assert_eq!(fs::read_dir(out.path()).unwrap().count(), 4);
+        starting.done().unwrap();
+        assert!(is_run(out.path()));
+        assert!(RunFolder::create(out.path(), &Config::default()).is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    Config, Context, Observer, Plan, RunError, SearchError,
+    Config, Context, Observer, Plan, SearchError,
     checkpoint::Checkpoint,
     executor::{self, open},
     run_folder::{CONFIG, EVENTS, RunFolder, TIMING},
@@ -46,10 +46,9 @@ impl Study {
         stop: Arc<AtomicBool>,
     ) -> Result<Self, SearchError> {
         let folder = RunFolder::open(run)?;
-        let none = |why: String| RunError::NoCheckpoint { path: run.to_owned(), why };
         let saved = match epoch {
             Some(epoch) => folder.read_kept(epoch)?,
-            None => folder.read_checkpoint()?.ok_or_else(|| none("there is none yet".to_owned()))?,
+            None => folder.read_checkpoint()?,
         };
         let config = Config::read(&folder.file(CONFIG))?;
         let plan = Plan::new(config, home, notify)?;
@@ -57,7 +56,7 @@ impl Study {
         executor::same_settings(&folder, &plan.config, &state)?;
         let (strategy, supernet) = executor::restored(&folder, &plan, &state, &tensors, engine)?;
         let scratch = tempfile::tempdir().map_err(SearchError::write(std::env::temp_dir()))?;
-        let folder = RunFolder::create(&scratch.path().join("study"), &plan.config)?;
+        let (folder, _) = RunFolder::create(&scratch.path().join("study"), &plan.config)?;
         let journals = (open(&folder, EVENTS)?, open(&folder, TIMING)?);
         let mut cx = Context::new(plan, supernet, folder, journals, observer, stop, executor::start_of(state));
         cx.clock.enter("study");

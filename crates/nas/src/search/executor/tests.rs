@@ -7,7 +7,7 @@ use std::{
 
 use super::*;
 use crate::{
-    search::{Request, Silent, fake_engine::FakeEngine},
+    search::{Request, Silent, fake_engine::FakeEngine, run_folder},
     strategies::{STRATEGIES, parts::Sweep},
 };
 
@@ -298,11 +298,59 @@ fn killed_before_the_first_checkpoint_a_search_begins_anew() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, run) = (folder.path().join("whole"), folder.path().join("run"));
     run_whole(&plan, &whole);
-    drop(Executor::start(plan.clone(), fake(&plan), &run, Box::new(Silent), go()).unwrap());
-    fs::remove_dir_all(run.join("checkpoint")).unwrap();
+    drop(RunFolder::create(&run, &plan.config).unwrap());
     fs::write(run.join(EVENTS), "{\"event\":\"run_st").unwrap();
     ready(resume(&run, Box::new(Silent), go()).unwrap()).run().unwrap();
     assert!(record(&run) == record(&whole));
+    assert!(run_folder::is_run(&run));
+}
+
+#[test]
+fn without_its_checkpoints_a_record_is_left_alone_and_a_result_is_still_one() {
+    let plan = plan(STRATEGIES[0].name, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let outcome = run_whole(&plan, &run);
+    for name in ["checkpoint", "checkpoint.previous"] {
+        fs::remove_dir_all(run.join(name)).unwrap();
+    }
+    let events = fs::read(run.join(EVENTS)).unwrap();
+    assert_eq!(finished(&run).unwrap(), Some(outcome));
+    assert!(matches!(resume(&run, Box::new(Silent), go()), Ok(Resumed::Finished(_))));
+    fs::remove_file(run.join(GENOTYPE)).unwrap();
+    assert_eq!(finished(&run).unwrap(), None);
+    let error = resume(&run, Box::new(Silent), go()).unwrap_err();
+    assert!(error.to_string().contains("no usable checkpoint in") && error.to_string().ends_with(": there is none"));
+    assert!(fs::read(run.join(EVENTS)).unwrap() == events);
+}
+
+#[test]
+fn nothing_is_read_that_another_process_may_still_change() {
+    let plan = plan(STRATEGIES[0].name, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let working = Executor::start(plan.clone(), fake(&plan), &run, Box::new(Silent), go()).unwrap();
+    // Between the two renames of a checkpoint there is a moment without a newest one.
+    fs::rename(run.join("checkpoint"), run.join("checkpoint.previous")).unwrap();
+    let error = resume(&run, Box::new(Silent), go()).unwrap_err();
+    assert!(error.to_string().contains("another process is working on this run"), "{error}");
+    fs::rename(run.join("checkpoint.previous"), run.join("checkpoint")).unwrap();
+    working.run().unwrap();
+}
+
+#[test]
+fn killed_between_saving_and_keeping_a_search_keeps_the_epoch_when_it_goes_on() {
+    let plan = plan(STRATEGIES[0].name, &["run.keep_epochs=true"]);
+    let folder = tempfile::tempdir().unwrap();
+    let (run, killed) = (folder.path().join("run"), folder.path().join("killed"));
+    run_whole(&plan, &run);
+    copy(&run, &killed);
+    fs::remove_file(killed.join(GENOTYPE)).unwrap();
+    let last = plan.schedule.epochs().to_string();
+    fs::remove_dir_all(killed.join("epochs").join(&last)).unwrap();
+    ready(resume(&killed, Box::new(Silent), go()).unwrap());
+    let weights = |run: &Path| fs::read(run.join("epochs").join(&last).join("weights.safetensors")).unwrap();
+    assert!(weights(&run) == weights(&killed));
 }
 
 #[test]
@@ -359,6 +407,7 @@ fn a_finished_run_says_so_and_a_newer_one_is_refused() {
         }
         Resumed::Ready(_) => panic!("a finished run goes on"),
     }
+    fs::remove_file(run.join(GENOTYPE)).unwrap();
     let state = run.join("checkpoint/state.json");
     let text = fs::read_to_string(&state).unwrap().replacen("\"version\": 1", "\"version\": 7", 1);
     fs::write(&state, text).unwrap();
