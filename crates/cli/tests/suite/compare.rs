@@ -163,7 +163,7 @@ fn interrupted_before_searches_that_have_ended_it_still_counts_them() {
     let long = FILE.replace("[1, 2]", "[1]").replace("max_steps_per_epoch = 4", "max_steps_per_epoch = 40");
     let c = Comparison::new(&long.replace("\"bilevel\", \"none\"", "\"none\""));
     assert_eq!(c.run(&[]).0, 0);
-    fs::write(c.path("c.toml"), long.replace("\"bilevel\", \"none\"", "\"bilevel\", \"none\"")).unwrap();
+    fs::write(c.path("c.toml"), &long).unwrap();
     c.interrupt(&c.search("bilevel", 1));
     let summary = read(&c.path("out/summary.md"));
     assert!(summary.contains("| alpha_update=bilevel | 0 of 1 |"), "{summary}");
