@@ -283,6 +283,8 @@ fn settings_that_make_no_search_are_refused_with_their_values() {
         "a batch of at most 719 fits",
     );
     refused(&set("training.batch_size=0"), "training.batch_size = 0, expected at least 1", "");
+    refused(&set("data.downsample=0"), "data.downsample = 0, expected at least 1", "");
+    refused(&set("data.downsample=3"), "cannot downsample images of 8x8 by 3, expected a number that divides both", "");
     refused(
         &set("supernet.channels=9000000000000000000"),
         "supernet.channels = 9000000000000000000, expected at most",

@@ -52,6 +52,13 @@ impl Augmentation {
     /// Images as they are, normalised.
     pub const NONE: Self = Self { flip: false, crop_padding: 0, cutout: 0 };
 
+    /// The same for images whose sides are `factor` times smaller: lengths shrink with them, rounded down. A factor of 0
+    /// counts as 1.
+    pub fn downsampled(self, factor: usize) -> Self {
+        let factor = factor.max(1);
+        Self { crop_padding: self.crop_padding / factor, cutout: self.cutout / factor, ..self }
+    }
+
     /// Refuses padding and cutouts that are larger than they could ever be meant.
     ///
     /// # Errors

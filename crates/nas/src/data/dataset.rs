@@ -139,6 +139,25 @@ impl Dataset {
         Ok(Self { name, shape, classes, pixel_max, normalisation, train, test })
     }
 
+    /// The same with every `factor` x `factor` block of pixels averaged into one (rounded to the nearest): images of
+    /// `[H / factor, W / factor, C]`. The normalisation stays (Chrabaszcz et al. 2017, "box").
+    ///
+    /// # Errors
+    /// [`DataError::Downsample`] if `factor` is 0 or does not divide both sides.
+    pub fn downsampled(mut self, factor: usize) -> Result<Self, DataError> {
+        let ImageShape { height, width, .. } = self.shape;
+        if factor == 0 || !height.is_multiple_of(factor) || !width.is_multiple_of(factor) {
+            return Err(DataError::Downsample { factor, height, width });
+        }
+        if factor > 1 {
+            for part in [&mut self.train, &mut self.test] {
+                part.images = box_average(&part.images, self.shape, factor);
+            }
+            self.shape = ImageShape { height: height / factor, width: width / factor, ..self.shape };
+        }
+        Ok(self)
+    }
+
     /// The name it is recorded under.
     pub fn name(&self) -> &str {
         &self.name
@@ -181,6 +200,28 @@ impl Dataset {
     pub fn test(&self) -> &Part {
         &self.test
     }
+}
+
+/// Means of blocks of `factor` x `factor` pixels of images of this shape, whose sides `factor` divides.
+fn box_average(images: &[u8], shape: ImageShape, factor: usize) -> Vec<u8> {
+    let row = shape.width * shape.channels;
+    let area = (factor * factor) as u32;
+    let mut small = Vec::with_capacity(images.len() / (factor * factor));
+    let mut sums = vec![0u32; row / factor];
+    // Images lie one behind the other and their heights are multiples of `factor`: rows need not know their image.
+    for rows in images.chunks_exact(row * factor) {
+        sums.fill(0);
+        for line in rows.chunks_exact(row) {
+            for (column, pixel) in line.chunks_exact(shape.channels).enumerate() {
+                let sums = &mut sums[column / factor * shape.channels..];
+                for (sum, &value) in sums.iter_mut().zip(pixel) {
+                    *sum += u32::from(value);
+                }
+            }
+        }
+        small.extend(sums.iter().map(|sum| ((sum + area / 2) / area) as u8));
+    }
+    small
 }
 
 fn check(
@@ -227,6 +268,7 @@ fn check(
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// `train` and `test` samples of 2 classes, each pixel telling where it came from.
     pub(in super::super) fn counting(shape: ImageShape, train: usize, test: usize) -> Dataset {
@@ -245,6 +287,46 @@ pub(super) mod tests {
         let stats = part.channel_statistics(2, 16);
         assert_eq!(stats.mean, [0.5, 0.625]);
         assert_eq!(stats.std, [0.5, 0.0]);
+    }
+
+    #[test]
+    fn downsampling_averages_blocks() {
+        let shape = ImageShape { height: 2, width: 4, channels: 2 };
+        // Two images; channel 0 counts, channel 1 is constant.
+        let images = (0..16u8).flat_map(|i| [10 * i, 7]).collect();
+        let part = Part { images, labels: vec![0, 1] };
+        let normalisation = Normalisation { mean: vec![0.5; 2], std: vec![0.5; 2] };
+        let classes = vec!["a".to_owned(), "b".to_owned()];
+        let whole = Dataset::new("x", shape, classes, 255, normalisation, part, Part::default()).unwrap();
+        let same = whole.clone().downsampled(1).unwrap();
+        assert_eq!((same.shape(), same.train()), (shape, whole.train()));
+        let half = whole.clone().downsampled(2).unwrap();
+        assert_eq!(half.shape(), ImageShape { height: 1, width: 2, channels: 2 });
+        assert_eq!(half.train().images, [25, 7, 45, 7, 105, 7, 125, 7]);
+        assert_eq!((half.train().len(), half.test().len()), (2, 0));
+        for (factor, text) in [(0, "0"), (3, "3"), (4, "4")] {
+            let error = whole.clone().downsampled(factor).unwrap_err();
+            let start = format!("cannot downsample images of 2x4 by {text}");
+            assert!(error.to_string().starts_with(&start), "{error}");
+        }
+        assert_eq!(
+            box_average(&[0, 1, 0, 1, 255, 255, 255, 255], ImageShape { height: 2, width: 2, channels: 1 }, 2),
+            [1, 255]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn downsampling_keeps_the_mean(factor in 1usize..4, height in 1usize..4, width in 1usize..4, seed: u64) {
+            let shape = ImageShape { height: height * factor, width: width * factor, channels: 3 };
+            let images: Vec<u8> = (0..4 * shape.len() as u64)
+                .map(|i| ((i ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8)
+                .collect();
+            let small = box_average(&images, shape, factor);
+            prop_assert_eq!(small.len() * factor * factor, images.len());
+            let mean = |values: &[u8]| values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64;
+            prop_assert!((mean(&small) - mean(&images)).abs() <= 0.5);
+        }
     }
 
     #[test]

@@ -144,6 +144,16 @@ pub enum DataError {
         /// Samples to take it from.
         samples: usize,
     },
+    /// Images that cannot be made smaller by this factor.
+    #[error("cannot downsample images of {height}x{width} by {factor}, expected a number that divides both sides")]
+    Downsample {
+        /// Side of the blocks in pixels.
+        factor: usize,
+        /// Image height.
+        height: usize,
+        /// Image width.
+        width: usize,
+    },
     /// An augmentation that makes no sense for the image size.
     #[error("{setting} {value} is too large for images of {height}x{width}, at most {max}")]
     Augmentation {

@@ -63,7 +63,7 @@ impl Plan {
         }
         let options =
             LoadOptions { data: config.data.dir.clone(), home: home.map(Path::to_owned), verify: config.data.verify };
-        let dataset = Arc::new(data::load_with(config.dataset, &options, notify)?);
+        let dataset = Arc::new(data::load_with(config.dataset, &options, notify)?.downsampled(config.data.downsample)?);
         let samples = dataset.train().len();
         let split = Split::choose(&config.data.split, config.dataset.as_str(), samples, config.seed)?;
         let train = Source::new(Arc::clone(&dataset), PartName::Train, split.train)?;

@@ -87,18 +87,22 @@ impl Request {
         let mut table = as_table(&Config { strategy: (strategy.config)(), ..Config::default() })?;
         let settings = preset.toml.parse().map_err(|e: toml::de::Error| ConfigError::Whole(one_line(&e)))?;
         merge(&mut table, keep_strategy(settings, strategy.name));
-        // A file or `--set` may change a part of the augmentation; the rest is then as usual for the data set.
-        let dataset = dataset.or_else(|| named_dataset(table.get("dataset")?)).unwrap_or(DatasetName::Digits);
-        let augmentation = Table::try_from(dataset.default_augmentation());
-        let augmentation = augmentation.map_err(|e| ConfigError::Whole(e.to_string()))?;
-        merge(&mut table, nested("data", "augmentation", augmentation.into()));
         merge(&mut table, keep_strategy(file, strategy.name));
         self.flags(&mut table)?;
         let known = known_keys(strategy)?;
         for setting in &sets {
             setting.apply(&mut table, &known, strategy.name)?;
         }
+        let given = table.get("data").and_then(|data| data.get("augmentation")?.as_table()).cloned();
         let mut config = Config::deserialize(table).map_err(|e| ConfigError::Whole(one_line(&e)))?;
+        if let Some(given) = given {
+            // A layer may change a part of the augmentation; the rest is then as usual.
+            let usual = Table::try_from(config.usual_augmentation());
+            let mut whole = usual.map_err(|e| ConfigError::Whole(e.to_string()))?;
+            merge(&mut whole, given);
+            let whole = Augmentation::deserialize(whole).map_err(|e| ConfigError::Whole(one_line(&e)))?;
+            config.data.augmentation = Some(whole);
+        }
         config.resolve()?;
         Ok(config)
     }
@@ -333,6 +337,15 @@ mod tests {
         for part in ["data.augmentation={flip=true}", "data.augmentation.flip=true"] {
             let expected = Augmentation { flip: true, ..DatasetName::Digits.default_augmentation() };
             assert_eq!(set(part).unwrap().data.augmentation, Some(expected));
+        }
+        let half = ["dataset=cifar10", "data.downsample=2", "data.augmentation.cutout=5"];
+        for (given, expected) in [
+            (&half[..1], Augmentation { flip: true, crop_padding: 4, cutout: 0 }),
+            (&half[..2], Augmentation { flip: true, crop_padding: 2, cutout: 0 }),
+            (&half[..3], Augmentation { flip: true, crop_padding: 2, cutout: 5 }),
+        ] {
+            let set = given.iter().map(|&given| given.to_owned()).collect();
+            assert_eq!(resolve(&Request { set, ..Default::default() }).data.augmentation, Some(expected));
         }
         let error = set("data.augmentation.flop=true").unwrap_err();
         assert_eq!(error.to_string(), "--set data.augmentation.flop=true: unknown key `data.augmentation.flop`");
