@@ -117,25 +117,34 @@ fn show(summary: &Summary) -> Table {
     rows
 }
 
-/// A bar over all epochs of all searches, a line for every search that ends, and the summary on disk.
+/// A bar over all searches, a line for every one that ends, and the summary on disk.
 struct Followed<'a> {
     cells: &'a [Cell],
     out: &'a Path,
     output: Output,
     table: Option<benchmark::Table>,
     bar: ProgressBar,
+    /// Which had ended before this command began.
+    before: Vec<bool>,
     outcomes: Mutex<Vec<Option<Outcome>>>,
 }
 
 impl<'a> Followed<'a> {
     fn new(cells: &'a [Cell], out: &'a Path, table: Option<benchmark::Table>, cx: &Context) -> Self {
+        let outcomes: Vec<_> = cells.iter().map(Cell::outcome).collect();
+        let before: Vec<bool> = outcomes.iter().map(Option::is_some).collect();
+        let ended = before.iter().filter(|&&ended| ended).count();
+        if ended > 0 {
+            cx.out.note(format_args!("{ended} of {} searches had ended before", cells.len()));
+        }
         Followed {
             cells,
             out,
             output: cx.out.clone(),
             table,
             bar: cx.out.bar("compare", cells.len() as u64),
-            outcomes: Mutex::new(vec![None; cells.len()]),
+            before,
+            outcomes: Mutex::new(outcomes),
         }
     }
 
@@ -172,6 +181,7 @@ impl compare::Progress for Followed<'_> {
     fn ended(&self, cell: usize, result: &Result<Outcome, CompareError>) {
         let label = self.cells[cell].label();
         match result {
+            Ok(_) if self.before[cell] => self.bar.inc(1),
             Ok(outcome) => {
                 self.bar.inc(1);
                 self.note(format_args!("{label}: {} in {:.2} h", outcome.arch, outcome.total_seconds() / 3600.0));
