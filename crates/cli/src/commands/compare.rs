@@ -30,7 +30,8 @@ use crate::{
 ///
 /// The file lists seeds and settings; every combination is an ordinary run in DIR/NAME/seedN, which
 /// `resume` and `importance` take as well. Ctrl-C saves all of them; the same command goes on with
-/// what is there, so a file may also grow. Searches whose settings differ only in what comes after
+/// what is there, so a file may also grow: more seeds, runs and values in the matrix (a new key in it
+/// gives all searches new names). Searches whose settings differ only in what comes after
 /// the warm-up share it, with the same results.
 ///
 /// After every search that ends, DIR/summary.md and DIR/summary.json are written anew: mean and
@@ -67,9 +68,13 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     if args.dry_run {
         return list(&cells, cx);
     }
-    let table = outcome::open_table(cx);
+    let table = outcome::open_table(cx, "accuracies");
     let (home, stop) = (cx.home().ok(), cx.interrupt()?);
     let followed = Followed::new(&cells, &args.out, table, cx);
+    if followed.before.contains(&true) {
+        // What there is so far, with the table that there is now.
+        followed.summary()?;
+    }
     let results = compare::run(&cells, args.jobs, home.as_deref(), &stop, &followed);
     followed.bar.finish_and_clear();
     let summary = followed.summary()?;
@@ -81,12 +86,15 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     let interrupted = |e: &CompareError| matches!(e, CompareError::Search { source: SearchError::Interrupted, .. });
     let failed: Vec<&CompareError> =
         results.iter().flatten().filter_map(|r| r.as_ref().err()).filter(|e| !interrupted(e)).collect();
+    let stopped = results.iter().any(|r| r.as_ref().is_none_or(|r| r.as_ref().is_err_and(interrupted)));
+    if stopped {
+        cx.out.note("interrupted, everything is saved; the same command goes on");
+    }
     if let [first, ..] = failed[..] {
         let hint = first.hint().map(|h| format!("\n{h}")).unwrap_or_default();
         bail!("{} of {} searches failed; the first: {first}{hint}", failed.len(), cells.len());
     }
-    if results.iter().any(|r| !matches!(r, Some(Ok(_)))) {
-        cx.out.note("interrupted, everything is saved; the same command goes on");
+    if stopped {
         return Err(Interrupted.into());
     }
     Ok(())
@@ -97,12 +105,16 @@ fn list(cells: &[Cell], cx: &Context) -> Result<()> {
         Table::new([("search", Align::Left), ("seed", Align::Right), ("warm-up", Align::Left), ("state", Align::Left)]);
     for cell in cells {
         let from = cell.warmup.map_or("its own".to_owned(), |(first, _)| format!("of {}", cells[first].name));
-        let state = match (cell.folder.join("genotype.json").exists(), cell.folder.exists()) {
-            (true, _) => "ended",
-            (false, true) => "begun",
-            (false, false) => "",
+        let state = match cell.has_begun() {
+            Ok(true) if cell.outcome().is_some() => "ended".to_owned(),
+            Ok(true) => "begun".to_owned(),
+            Ok(false) => String::new(),
+            Err(CompareError::OtherSettings { key, there, now, .. }) => {
+                format!("other settings: {key} is {there}, now {now}")
+            }
+            Err(error) => error.to_string(),
         };
-        rows.row([cell.name.clone(), cell.seed.to_string(), from, state.to_owned()]);
+        rows.row([cell.name.clone(), cell.seed.to_string(), from, state]);
     }
     cx.out.data(rows)
 }
@@ -137,15 +149,10 @@ impl<'a> Followed<'a> {
         if ended > 0 {
             cx.out.note(format_args!("{ended} of {} searches had ended before", cells.len()));
         }
-        Followed {
-            cells,
-            out,
-            output: cx.out.clone(),
-            table,
-            bar: cx.out.bar("compare", cells.len() as u64),
-            before,
-            outcomes: Mutex::new(outcomes),
-        }
+        let bar = cx.out.bar("compare", cells.len() as u64);
+        bar.set_position(ended as u64);
+        bar.reset_eta();
+        Followed { cells, out, output: cx.out.clone(), table, bar, before, outcomes: Mutex::new(outcomes) }
     }
 
     /// Of all searches that have ended, those of another process too; also written to the folder.
@@ -181,7 +188,7 @@ impl compare::Progress for Followed<'_> {
     fn ended(&self, cell: usize, result: &Result<Outcome, CompareError>) {
         let label = self.cells[cell].label();
         match result {
-            Ok(_) if self.before[cell] => self.bar.inc(1),
+            Ok(_) if self.before[cell] => {}
             Ok(outcome) => {
                 self.bar.inc(1);
                 self.note(format_args!("{label}: {} in {:.2} h", outcome.arch, outcome.total_seconds() / 3600.0));

@@ -152,7 +152,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         code_weights: args.code_weights,
         ..Default::default()
     };
-    let known = (space.name() == NasBench201.name()).then(|| outcome::open_table(cx)).flatten();
+    let known = (space.name() == NasBench201.name()).then(|| outcome::open_table(cx, "truth")).flatten();
     let mut sweeps = Vec::new();
     for sample in 0..args.samples {
         for by in &args.by {

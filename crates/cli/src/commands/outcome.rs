@@ -111,7 +111,9 @@ pub fn conclude(outcome: Result<Outcome, SearchError>, folder: &Path, json: bool
 
 fn show(outcome: &Outcome, json: bool, cx: &Context) -> Result<()> {
     let arch = outcome.index.and_then(|index| Arch::from_index(index).ok());
-    let table = arch.and_then(|arch| Some((open_table(cx)?, arch)));
+    // Without a table the result itself says what to do.
+    let imported = cx.home().is_ok_and(|home| home.join(FILE_NAME).exists());
+    let table = arch.filter(|_| imported).and_then(|arch| Some((open_table(cx, "accuracies")?, arch)));
     if json {
         return cx.out.json(&json!({
             "genotype": outcome.genotype,
@@ -161,15 +163,17 @@ fn times(outcome: &Outcome) -> Table {
     rows
 }
 
-/// The table, if it is there. A result is of use without it, so one that cannot be read is no more than a message.
-pub fn open_table(cx: &Context) -> Option<benchmark::Table> {
+/// The table, if there is one. What it is opened for is of use without it, so a table that is not there or cannot be read is
+/// no more than a message, which says what is missing `without` it.
+pub fn open_table(cx: &Context, without: &str) -> Option<benchmark::Table> {
     match benchmark::Table::open_if_present(&cx.home().ok()?.join(FILE_NAME)) {
-        Ok(table) => table,
-        Err(error) => {
-            cx.out.note(format_args!("note: no accuracies: {error}"));
-            None
-        }
+        Ok(Some(table)) => return Some(table),
+        Ok(None) => cx.out.note(format_args!(
+            "note: no {without}, since the NAS-Bench-201 table is not there (`hpe-darts table import`)"
+        )),
+        Err(error) => cx.out.note(format_args!("note: no {without}: {error}")),
     }
+    None
 }
 
 /// A path as a shell takes it.

@@ -94,7 +94,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         None => args.archs.clone(),
     };
     let (shape, images) = inputs(&args, cx)?;
-    let table = if archs.len() > 1 { open_table(cx) } else { None };
+    let table = if archs.len() > 1 { super::outcome::open_table(cx, "correlations") } else { None };
     let options = Options { threads: args.threads.get(), kernels: Kernels::Auto };
 
     let bar = cx.out.bar(args.proxy.name(), archs.len() as u64);
@@ -176,19 +176,6 @@ fn inputs(args: &Args, cx: &Context) -> Result<(NetworkShape, Vec<f32>)> {
     let source = data::Source::all(dataset, PartName::Train).subset(args.batch, args.seed);
     let batch = data::Loader::single(&source, &LoaderOptions::evaluation(args.batch), 0, 0)?;
     Ok((shape, batch.images().to_vec()))
-}
-
-/// The table, if there is one. Scores are of use without it, so one that cannot be read is no more than a message.
-fn open_table(cx: &Context) -> Option<benchmark::Table> {
-    let path = cx.home().ok()?.join(benchmark::FILE_NAME);
-    match benchmark::Table::open_if_present(&path) {
-        Ok(Some(table)) => return Some(table),
-        Ok(None) => {
-            cx.out.note("note: no correlations, since the NAS-Bench-201 table is not there (`hpe-darts table import`)");
-        }
-        Err(error) => cx.out.note(format_args!("note: no correlations: {error}")),
-    }
-    None
 }
 
 fn correlations(args: &Args, shape: &NetworkShape, scored: &[Scored], table: &benchmark::Table) -> String {

@@ -89,6 +89,7 @@ fn a_shared_warm_up_changes_nothing_and_a_second_run_has_nothing_to_do() {
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("alpha_update=bilevel  2 of 2") && out.contains("alpha_update=none     2 of 2"), "{out}");
     assert!(err.contains("alpha_update=none seed 2: |"), "{err}");
+    assert!(err.contains("note: no accuracies, since the NAS-Bench-201 table is not there"), "{err}");
     let timing = fs::read_to_string(c.search("none", 2).join("timing.jsonl")).unwrap();
     assert!(timing.contains("\"event\":\"fork\""), "{timing}");
 
@@ -182,6 +183,29 @@ fn settings_that_come_to_a_search_without_kept_epochs_train_one_warm_up() {
     assert_eq!(code, 0, "{err}");
     let how = |setting| read(&c.search(setting, 1).join("timing.jsonl"));
     assert!(how("joint").contains("\"event\":\"start\"") && how("bilevel").contains("\"event\":\"fork\""));
+}
+
+#[cfg(unix)]
+#[test]
+fn of_searches_that_wait_for_one_that_fails_another_trains_the_warm_up() {
+    let one = FILE.replace("[1, 2]", "[1]").replace("max_steps_per_epoch = 4", "max_steps_per_epoch = 40");
+    let c = Comparison::new(&one);
+    c.interrupt(&c.search("bilevel", 1));
+    let changed = one.replace("training.batch_size = 16", "training.batch_size = 16\ntraining.momentum = 0.8");
+    fs::write(c.path("c.toml"), changed.replace("\"none\"", "\"none\", \"joint\"")).unwrap();
+    let (code, out, err) = c.run(&["--dry-run"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("other settings: training.momentum is 0.9, now 0.8"), "{out}");
+    let (code, _, err) = c.run(&["--jobs", "2"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("1 of 3 searches failed"), "{err}");
+    let how = |setting| read(&c.search(setting, 1).join("timing.jsonl"));
+    assert!(how("none").contains("\"event\":\"start\"") && how("joint").contains("\"event\":\"fork\""));
+    let mode = |folder| {
+        let folder = c.search("none", 1).join(folder);
+        std::os::unix::fs::MetadataExt::mode(&fs::metadata(folder).unwrap())
+    };
+    assert_eq!(mode("epochs/2"), mode("checkpoint"));
 }
 
 #[test]

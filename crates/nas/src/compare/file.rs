@@ -178,7 +178,10 @@ fn resolve(
 /// The warm-up of a search: its epochs, and the settings that determine it.
 pub(super) fn warmup(config: &Config) -> Option<(usize, Config)> {
     let (epochs, strategy) = config.strategy.warmup().filter(|(epochs, _)| *epochs > 0)?;
-    Some((epochs, Config { strategy, ..config.decisive() }))
+    let mut config = Config { strategy, ..config.decisive() };
+    // The data may have moved.
+    config.data.dir = None;
+    Some((epochs, config))
 }
 
 /// Whether the run in a folder has trained this warm-up and keeps it. A folder may hold another search than its settings in

@@ -37,6 +37,14 @@ impl Cell {
         runner::ended(self)
     }
 
+    /// Whether its search has begun, in this process or another.
+    ///
+    /// # Errors
+    /// Its folder holds a search with other settings, or one that cannot be read.
+    pub fn has_begun(&self) -> Result<bool, CompareError> {
+        Ok(runner::begun(self)?.is_some())
+    }
+
     /// Name and seed, for messages.
     pub fn label(&self) -> String {
         format!("{} seed {}", self.name, self.seed)

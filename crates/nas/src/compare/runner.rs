@@ -36,12 +36,18 @@ pub trait Progress: Sync {
 /// Time between two looks for warm-ups that have been trained.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What is left to do, by cell.
+/// Where a search stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Waiting,
     Running,
     Ended,
+}
+
+/// A search, and whose warm-up it waits for by now.
+struct Search {
+    cell: Cell,
+    stage: Stage,
 }
 
 /// Runs the searches, `jobs` at a time, and goes on with those that have begun. One that fails leaves the others alone.
@@ -54,15 +60,16 @@ pub fn run(
     stop: &Arc<AtomicBool>,
     progress: &dyn Progress,
 ) -> Vec<Option<Result<Outcome, CompareError>>> {
-    let stages = Mutex::new(vec![Stage::Waiting; cells.len()]);
+    let searches = cells.iter().map(|cell| Search { cell: cell.clone(), stage: Stage::Waiting }).collect();
+    let searches = Mutex::new(searches);
     let results: Vec<Mutex<Option<Result<Outcome, CompareError>>>> = cells.iter().map(|_| Mutex::new(None)).collect();
     let changed = Condvar::new();
     let work = || {
-        while let Some(index) = next(cells, &stages, &changed, stop) {
-            let result = one(cells, index, home, Arc::clone(stop), progress);
+        while let Some((index, cell)) = next(&searches, &changed, stop) {
+            let result = one(cells, &cell, home, Arc::clone(stop), progress);
             progress.ended(index, &result);
             *results[index].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-            stages.lock().unwrap_or_else(PoisonError::into_inner)[index] = Stage::Ended;
+            searches.lock().unwrap_or_else(PoisonError::into_inner)[index].stage = Stage::Ended;
             changed.notify_all();
         }
     };
@@ -74,36 +81,63 @@ pub fn run(
     results.into_iter().map(|r| r.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
 }
 
-/// The next search that can begin: one that trains its own warm-up, or whose warm-up has been trained. Waits where there is
-/// none yet; `None` where nothing is left or the user wants to stop.
-fn next(cells: &[Cell], stages: &Mutex<Vec<Stage>>, changed: &Condvar, stop: &AtomicBool) -> Option<usize> {
-    let mut stages = stages.lock().unwrap_or_else(PoisonError::into_inner);
+/// The next search that can begin: one that trains its own warm-up, or whose warm-up has been trained or will not be.
+/// Waits where there is none yet; `None` where nothing is left or the user wants to stop.
+fn next(searches: &Mutex<Vec<Search>>, changed: &Condvar, stop: &AtomicBool) -> Option<(usize, Cell)> {
+    let mut searches = searches.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         if stop.load(Ordering::Relaxed) {
             return None;
         }
-        let waiting = || (0..cells.len()).filter(|&i| stages[i] == Stage::Waiting);
-        let trained = |run: usize, epochs| stages[run] == Stage::Ended || run_folder::keeps(&cells[run].folder, epochs);
-        let begun = |i: usize| run_folder::is_run(&cells[i].folder);
-        let ready = |&i: &usize| cells[i].warmup.is_none_or(|(run, epochs)| begun(i) || trained(run, epochs));
-        if let Some(index) = waiting().find(ready) {
-            stages[index] = Stage::Running;
-            return Some(index);
+        let waiting = || (0..searches.len()).filter(|&i| searches[i].stage == Stage::Waiting);
+        if let Some(index) = waiting().find(|&i| can_begin(&searches, i)) {
+            take_over(&mut searches, index);
+            searches[index].stage = Stage::Running;
+            return Some((index, searches[index].cell.clone()));
         }
         waiting().next()?;
         // The end of a warm-up shows in the folder only.
-        stages = changed.wait_timeout(stages, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+        searches = changed.wait_timeout(searches, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+    }
+}
+
+fn can_begin(searches: &[Search], index: usize) -> bool {
+    let cell = &searches[index].cell;
+    cell.warmup.is_none_or(|(run, _)| {
+        searches[run].stage == Stage::Ended || run_folder::is_run(&cell.folder) || is_trained(&searches[run].cell, cell)
+    })
+}
+
+/// Whether `run` keeps the warm-up of `cell`.
+fn is_trained(run: &Cell, cell: &Cell) -> bool {
+    warmup(&cell.config).is_some_and(|own| has_trained(&run.folder, &own))
+}
+
+/// A search whose warm-up nobody trains any more (the one that should have has failed, or its folder holds another search)
+/// does it in that one's place, for the others too that wait for it.
+fn take_over(searches: &mut [Search], index: usize) {
+    let Some((run, epochs)) = searches[index].cell.warmup else { return };
+    let cell = &searches[index].cell;
+    if searches[run].stage != Stage::Ended || run_folder::is_run(&cell.folder) || is_trained(&searches[run].cell, cell)
+    {
+        return;
+    }
+    searches[index].cell.warmup = None;
+    for other in 0..searches.len() {
+        if searches[other].stage == Stage::Waiting && searches[other].cell.warmup == Some((run, epochs)) {
+            searches[other].cell.warmup = Some((index, epochs));
+            searches[index].cell.config.run.keep_epochs = true;
+        }
     }
 }
 
 fn one(
     cells: &[Cell],
-    index: usize,
+    cell: &Cell,
     home: Option<&Path>,
     stop: Arc<AtomicBool>,
     progress: &dyn Progress,
 ) -> Result<Outcome, CompareError> {
-    let cell = &cells[index];
     let failed = |source: SearchError| CompareError::Search { name: cell.label(), source };
     let mut loading = |event| progress.loading(cell, &event);
     let threads = cell.config.threads;
@@ -137,7 +171,7 @@ fn one(
             executor => return executor.and_then(Executor::run).map_err(failed),
         }
     }
-    // Nobody has trained its warm-up, or the search that should have is another one or has failed.
+    // It has no warm-up of another, or one that cannot be read.
     let executor = engine(&plan)
         .map_err(SearchError::from)
         .and_then(|engine| Executor::start(plan, engine, &cell.folder, progress.observer(cell), stop));
@@ -154,7 +188,7 @@ pub(super) fn ended(cell: &Cell) -> Option<Outcome> {
 ///
 /// # Errors
 /// One of other settings than the cell's, or that cannot be read.
-fn begun(cell: &Cell) -> Result<Option<Config>, CompareError> {
+pub(super) fn begun(cell: &Cell) -> Result<Option<Config>, CompareError> {
     if !run_folder::is_run(&cell.folder) {
         return Ok(None);
     }

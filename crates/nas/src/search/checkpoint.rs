@@ -115,12 +115,7 @@ pub(super) enum ReadError {
 /// Writes a checkpoint beside the newest one, which it then replaces and which is kept as the previous one.
 /// At every moment one whole checkpoint stands under one of the two names.
 pub(super) fn write(run: &Path, mut state: State, tensors: &[TensorState]) -> io::Result<()> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY);
-    // A temporary folder is private by default; this one will be an ordinary folder.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-    let temporary = builder.tempdir_in(run)?;
+    let temporary = temporary(run)?;
     let weights = encode(tensors)?;
     state.weights_md5 = hex(&weights);
     let json = serde_json::to_vec_pretty(&state)?;
@@ -202,6 +197,15 @@ fn decode(bytes: &[u8]) -> Result<Vec<TensorState>, String> {
     file.tensors().into_iter().map(tensor).collect()
 }
 
+/// A folder to be filled and then renamed. A temporary folder is private by default; this one will be an ordinary folder.
+fn temporary(run: &Path) -> io::Result<tempfile::TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+    builder.tempdir_in(run)
+}
+
 fn hex(bytes: &[u8]) -> String {
     Md5::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
@@ -211,7 +215,7 @@ fn hex(bytes: &[u8]) -> String {
 pub(super) fn keep(run: &Path, epoch: usize) -> io::Result<()> {
     let all = kept(run);
     fs::create_dir_all(&all)?;
-    let temporary = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(run)?;
+    let temporary = temporary(run)?;
     for name in [WEIGHTS, STATE] {
         let (from, to) = (folder(run).join(name), temporary.path().join(name));
         fs::hard_link(&from, &to).or_else(|_| fs::copy(&from, &to).map(drop))?;
