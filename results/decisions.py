@@ -8,9 +8,14 @@
 DIR holds NAME/seedN/{events.jsonl,genotype.json}, as `hpe-darts compare` writes them.
 
 paired  difference of the CIFAR-10 validation accuracy to that of the settings NAME with the same seed: mean, its standard
-        error, in how many seeds it is better; how many cells have skip_connect on 3<-0, convolutions per cell
-pruned  on how many edges a hard pruning removed exactly the operations that soft pruning had decayed last, by stage
-replay  the cells that other criteria would have chosen from the importances of the last sweep by loss
+        error, in how many seeds it is better and in how many the same; how many cells have skip_connect on 3<-0,
+        convolutions per cell
+pruned  on how many edges a hard pruning removed exactly the operations that the last sweep of soft pruning named, by stage;
+        "nothing decayed" where that sweep had no consequence (Eq. 7 with a factor of 1). Stages that remove `none` alone, or
+        fewer operations than they decay, say nothing and are left out
+replay  the cells that other criteria would have chosen from what the last sweep by loss left alive; accuracy, NASWOT and
+        NetPerfProxy (from their own last sweep) where they were measured. Not for racing sweeps, which measure each edge
+        on other images
 """
 
 import argparse
@@ -23,7 +28,7 @@ from pathlib import Path
 
 # Trainable parameters of an operation, in units of a 1x1 convolution.
 PARAMS = {"none": 0, "skip_connect": 0, "avg_pool_3x3": 0, "nor_conv_1x1": 1, "nor_conv_3x3": 9}
-WEIGHTS = [0, 0.05, 0.08, 0.1, 0.12, 0.15, 0.18, 0.2, 0.22, 0.25, 0.3, 0.4, 0.5, 1]
+WEIGHTS = [0.05, 0.08, 0.1, 0.12, 0.15, 0.18, 0.2, 0.22, 0.25, 0.3, 0.4, 0.5]
 
 
 def runs(folder):
@@ -48,91 +53,97 @@ def read_table(path):
 
 
 def mean_std(values):
-    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
+    return f"{statistics.mean(values):.2f}" + (f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else "")
 
 
-def paired(folder, base, table):
+def paired(named, base, table):
     cells = {
         name: {seed: json.loads((run / "genotype.json").read_text())["arch"] for seed, run in of.items()}
-        for name, of in settings(folder).items()
+        for name, of in named.items()
     }
     for name, of in cells.items():
-        seeds = sorted(of.keys() & cells[base].keys())
-        differences = [table[of[seed]][0] - table[cells[base][seed]][0] for seed in seeds]
-        error = statistics.stdev(differences) / math.sqrt(len(differences))
+        differences = [table[of[seed]][0] - table[cells[base][seed]][0] for seed in of.keys() & cells[base].keys()]
+        if len(differences) > 1:
+            error = statistics.stdev(differences) / math.sqrt(len(differences))
+            better, same = sum(d > 0 for d in differences), sum(d == 0 for d in differences)
+            against = f"{statistics.mean(differences):+.2f} (error {error:.2f}), better in {better}, same in {same} of {len(differences)}"
+        else:
+            against = "fewer than two seeds in common"
         print(
-            f"{name:22} {mean_std([table[cell][0] for cell in of.values()]):>14}"
-            f"  {statistics.mean(differences):+.2f} (error {error:.2f}), better in {sum(d > 0 for d in differences)} of {len(seeds)};"
+            f"{name:22} {mean_std([table[cell][0] for cell in of.values()]):>14}  {against};"
             f"  skip on 3<-0 {sum(cell.split('+')[2].startswith('|skip') for cell in of.values())} of {len(of)},"
             f"  convolutions {statistics.mean(cell.count('nor_conv') for cell in of.values()):.1f}"
         )
 
 
-def pruned(folder):
-    for name, of in settings(folder).items():
+def pruned(named):
+    for name, of in named.items():
         stages = {}
         for run in of.values():
-            decayed = []
+            soft = None
             for event in events(run):
                 if event["event"] == "soft_prune":
-                    decayed = event["decayed"]
+                    soft = event
                 elif event["event"] == "hard_prune":
-                    same = [set(soft) == set(hard) for soft, hard in zip(decayed, event["removed"])]
-                    stages.setdefault(event["phase"], []).extend(same)
-        print(f"{name:22}", ", ".join(f"{stage}: {sum(same)} of {len(same)}" for stage, same in stages.items()))
+                    edges = list(zip(soft["decayed"], event["removed"]))
+                    if all(len(a) == len(b) and b != ["none"] for a, b in edges):
+                        stage = event["phase"] + (" (nothing decayed)" if soft["factor"] == 1 else "")
+                        stages.setdefault(stage, []).extend(set(a) == set(b) for a, b in edges)
+        if stages:
+            print(f"{name:22}", ", ".join(f"{stage}: {sum(same)} of {len(same)}" for stage, same in stages.items()))
 
 
 def in_units_of_its_mean(importance):
-    values = [abs(value) for edge in importance for value in edge]
-    mean = statistics.mean(values)
-    return [[value / mean for value in edge] for edge in importance]
+    mean = statistics.mean(abs(value) for edge in importance for value in edge.values())
+    return [{op: value / mean for op, value in edge.items()} for edge in importance]
 
 
 def added(one, other, weight):
-    return [[a + weight * b for a, b in zip(x, y)] for x, y in zip(one, other)]
+    return [{op: value + weight * y[op] for op, value in x.items()} for x, y in zip(one, other)]
 
 
 def importances(run):
-    """The operations alive at the last sweep by loss; their importances [E, O] in the last sweeps by loss, accuracy, NASWOT."""
-    names, measures = [], {}
+    """Name of a performance to the importances by it: a list over the edges of operation to value.
+
+    Of the operations that the last sweep by loss measured, each performance from its own last sweep.
+    """
+    ops, measures = [], {}
     for event in events(run):
         if event["event"] == "run_start":
-            names = event["ops"]
+            ops = event["ops"]
         elif event["event"] == "importance":
-            measures.update(event["measures"])
-    alive = [o for o, value in enumerate(measures["loss"]["without"][0]) if value is not None]
+            raced = "images_by_edge" in event
+            measures |= {name: None if raced else measured for name, measured in event["measures"].items()}
+    if measures.get("loss") is None:
+        raise SystemExit(f"{run}: its last sweep by loss is missing or was a race")
+    alive = [[o for o, value in enumerate(edge) if value is not None] for edge in measures["loss"]["without"]]
 
-    def of(name, sign):
-        measured = measures[name]
-        return [[sign * (measured["supernet"] - edge[o]) for o in alive] for edge in measured["without"]]
+    def importance(measured, sign):
+        edges = zip(alive, measured["without"])
+        return [{ops[o]: sign * (measured["supernet"] - edge[o]) for o in left} for left, edge in edges]
 
-    return [names[o] for o in alive], of("loss", -1), of("accuracy", 1), of("naswot", 1)
+    return {name: importance(of, -1 if name == "loss" else 1) for name, of in measures.items() if of is not None}
 
 
-def best_cell(names, importance):
-    ops = [names[max(range(len(names)), key=edge.__getitem__)] for edge in importance]
-    a, b, c, d, e, f = (f"{op}~{source}" for op, source in zip(ops, [0, 0, 1, 0, 1, 2]))
+def best_cell(importance):
+    a, b, c, d, e, f = (f"{max(edge, key=edge.get)}~{source}" for edge, source in zip(importance, [0, 0, 1, 0, 1, 2]))
     return f"|{a}|+|{b}|{c}|+|{d}|{e}|{f}|"
 
 
-def criteria(names, loss, accuracy, naswot):
-    """Name of a criterion to the importances by it."""
-    units, params = in_units_of_its_mean(loss), in_units_of_its_mean([[PARAMS[op] for op in names]] * len(loss))
-    return {"accuracy": accuracy, "naswot": naswot} | {f"loss+{w}*params": added(units, params, w) for w in WEIGHTS}
-
-
-def replay(folder, name, table):
-    measured = [importances(run) for run in runs(folder / name).values()]
-    chosen = {}
-    for known in measured:
-        for by, importance in criteria(*known).items():
-            chosen.setdefault(by, []).append(table[best_cell(known[0], importance)])
+def replay(of, table):
+    chosen, leads = {}, []
+    for run in of.values():
+        criteria = importances(run)
+        loss = in_units_of_its_mean(criteria["loss"])
+        params = in_units_of_its_mean([{op: PARAMS[op] for op in edge} for edge in loss])
+        criteria |= {f"loss+{w}*params": added(loss, params, w) for w in WEIGHTS} | {"params": params}
+        for by, importance in criteria.items():
+            chosen.setdefault(by, []).append(table[best_cell(importance)])
+        leads.append([edge["skip_connect"] - max(edge["nor_conv_1x1"], edge["nor_conv_3x3"]) for edge in loss if len(edge) > 3])
     for by, accuracies in chosen.items():
         valid, test = zip(*accuracies)
         print(f"{by:18} {mean_std(valid)}, test {mean_std(test)}; by seed {[round(v, 2) for v in valid]}")
-    for names, loss, _, _ in measured:
-        skip, one, three = map(names.index, ["skip_connect", "nor_conv_1x1", "nor_conv_3x3"])
-        lead = [edge[skip] - max(edge[one], edge[three]) for edge in in_units_of_its_mean(loss)]
+    for lead in leads:
         print("lead of skip by loss, edge by edge:", " ".join(f"{value:+.2f}" for value in lead))
 
 
@@ -148,12 +159,18 @@ def main():
     missing = [f"--{name}" for name in needed if getattr(args, name) is None]
     if missing:
         parser.error(f"{args.what} needs {' and '.join(missing)}")
+    named = settings(args.folder) if args.folder.is_dir() else {}
+    if not named:
+        parser.error(f"{args.folder} holds no NAME/seedN of a search that has ended")
+    for option, given in [("--base", args.base), ("--run", args.run)]:
+        if given is not None and given not in named:
+            parser.error(f"{option} {given}: there are {', '.join(named)}")
     if args.what == "paired":
-        paired(args.folder, args.base, read_table(args.table))
+        paired(named, args.base, read_table(args.table))
     elif args.what == "pruned":
-        pruned(args.folder)
+        pruned(named)
     else:
-        replay(args.folder, args.run, read_table(args.table))
+        replay(named[args.run], read_table(args.table))
 
 
 if __name__ == "__main__":
