@@ -34,6 +34,9 @@ use crate::{
 /// gives all searches new names). Searches whose settings differ only in what comes after
 /// the warm-up share it, with the same results.
 ///
+/// `strategy = "NAME"` in the settings, a run or the matrix chooses the strategy, and so does a setting of it;
+/// common settings of other strategies then do not count.
+///
 /// After every search that ends, DIR/summary.md and DIR/summary.json are written anew: mean and
 /// standard deviation over the seeds of the six accuracies that the NAS-Bench-201 table has, mean,
 /// best and worst rank among all architectures by CIFAR-10 test accuracy, hours, and the

@@ -160,16 +160,28 @@ fn resolve(
     seed: u64,
     threads: usize,
 ) -> Result<Config, crate::search::ConfigError> {
-    let all: Vec<(String, Value)> = settings.iter().chain(set).cloned().collect();
-    let strategy = all.iter().rev().find_map(|(key, _)| key.strip_prefix("strategy.")?.split('.').next());
-    let dataset = all.iter().rev().find(|(key, _)| key == "dataset").and_then(|(_, v)| v.as_str());
+    let all = || settings.iter().chain(set);
+    // Named by a key of its own, or by one of its settings.
+    let strategy = all().rev().find_map(|(key, value)| match key.split('.').collect::<Vec<_>>()[..] {
+        ["strategy"] => value.as_str(),
+        ["strategy", name, ..] => Some(name),
+        _ => None,
+    });
+    let dataset = all().rev().find(|(key, _)| key == "dataset").and_then(|(_, v)| v.as_str());
+    // What all searches have in common may name settings of several strategies.
+    let of_another = |key: &str| key.strip_prefix("strategy.").is_some_and(|rest| rest.split('.').next() != strategy);
+    let common = settings.iter().filter(|(key, _)| !of_another(key));
     let request = Request {
         preset: preset.cloned(),
         dataset: dataset.map(str::to_owned),
         strategy: strategy.map(str::to_owned),
         seed: Some(seed),
         threads: Some(threads),
-        set: all.iter().map(|(key, value)| format!("{key}={value}")).collect(),
+        set: common
+            .chain(set)
+            .filter(|(key, value)| !(key == "strategy" && value.is_str()))
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect(),
         ..Default::default()
     };
     request.resolve()
@@ -242,6 +254,25 @@ mod tests {
         let from = |i| Some((i, 5));
         assert_eq!(warmups, [None, from(0), from(0), from(0), None, from(4), from(4), from(4)]);
         assert!(c.cells[0].config.run.keep_epochs && !c.cells[1].config.run.keep_epochs);
+    }
+
+    #[test]
+    fn strategies_side_by_side_take_their_own_of_the_common_settings() {
+        let common =
+            "seeds = [0]\n[settings.strategy.hpe-darts]\npop = [1, 3]\n[settings.strategy.darts]\nepochs = 7\n";
+        let by_name = read(&format!("{common}[matrix]\nstrategy = [\"hpe-darts\", \"darts\"]\n")).unwrap();
+        let by_setting =
+            read(&format!("{common}[runs.h.strategy.hpe-darts]\n[runs.d.strategy.darts]\nwarmup_epochs = 2"));
+        for cells in [&by_name.cells, &by_setting.unwrap().cells] {
+            let mut toml: Vec<String> = cells.iter().map(|c| c.config.to_toml()).collect();
+            toml.sort_by_key(|toml| toml.contains("[strategy.darts]"));
+            assert!(toml[0].contains("pop = [1, 3]") && !toml[0].contains("epochs = 7"), "{}", toml[0]);
+            assert!(toml[1].contains("epochs = 7") && !toml[1].contains("pop"), "{}", toml[1]);
+        }
+        assert_eq!(by_name.cells[1].name, "strategy=darts");
+        assert!(read("seeds = [0]\n[settings]\nstrategy = 3\n").is_err());
+        let error = read("seeds = [0]\n[settings]\nstrategy = \"drats\"\n").unwrap_err();
+        assert!(error.to_string().contains("drats") && error.hint().unwrap().contains("`darts`"), "{error}");
     }
 
     #[test]
