@@ -31,11 +31,11 @@ use crate::{
 /// The file lists seeds and settings; every combination is an ordinary run in DIR/NAME/seedN, which
 /// `resume` and `importance` take as well. Ctrl-C saves all of them; the same command goes on with
 /// what is there, so a file may also grow: more seeds, runs and values in the matrix (a new key in it
-/// gives all searches new names). Searches whose settings differ only in what comes after
-/// the warm-up share it, with the same results.
+/// gives all searches new names). Searches whose settings differ only in what comes after the
+/// warm-up share it, with the same results.
 ///
-/// `strategy = "NAME"` in the settings, a run or the matrix chooses the strategy, and so does a setting of it;
-/// common settings of other strategies then do not count.
+/// `strategy = "NAME"` in the settings, a run or the matrix chooses the strategy, and so does a
+/// setting of it; common settings of other strategies then do not count.
 ///
 /// After every search that ends, DIR/summary.md and DIR/summary.json are written anew: mean and
 /// standard deviation over the seeds of the six accuracies that the NAS-Bench-201 table has, mean,
