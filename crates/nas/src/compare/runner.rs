@@ -102,26 +102,22 @@ fn next(searches: &Mutex<Vec<Search>>, changed: &Condvar, stop: &AtomicBool) -> 
 }
 
 fn can_begin(searches: &[Search], index: usize) -> bool {
+    let nobody_trains = |(run, _): (usize, usize)| searches[run].stage == Stage::Ended;
+    searches[index].cell.warmup.is_none_or(nobody_trains) || has_warmup(searches, index)
+}
+
+/// Whether a search is past waiting: it has begun itself, or the one that it waits for keeps the warm-up.
+fn has_warmup(searches: &[Search], index: usize) -> bool {
     let cell = &searches[index].cell;
-    cell.warmup.is_none_or(|(run, _)| {
-        searches[run].stage == Stage::Ended || run_folder::is_run(&cell.folder) || is_trained(&searches[run].cell, cell)
-    })
+    let from = cell.warmup.map(|(run, _)| &searches[run].cell.folder);
+    let trained = |run| warmup(&cell.config).is_some_and(|own| has_trained(run, &own));
+    run_folder::is_run(&cell.folder) || from.is_some_and(|run| trained(run))
 }
 
-/// Whether `run` keeps the warm-up of `cell`.
-fn is_trained(run: &Cell, cell: &Cell) -> bool {
-    warmup(&cell.config).is_some_and(|own| has_trained(&run.folder, &own))
-}
-
-/// A search whose warm-up nobody trains any more (the one that should have has failed, or its folder holds another search)
-/// does it in that one's place, for the others too that wait for it.
+/// A search that can begin but whose warm-up nobody trains any more (the one that should have has failed, or its folder
+/// holds another search) does it in that one's place, for the others too that wait for it.
 fn take_over(searches: &mut [Search], index: usize) {
-    let Some((run, epochs)) = searches[index].cell.warmup else { return };
-    let cell = &searches[index].cell;
-    if searches[run].stage != Stage::Ended || run_folder::is_run(&cell.folder) || is_trained(&searches[run].cell, cell)
-    {
-        return;
-    }
+    let Some((run, epochs)) = searches[index].cell.warmup.filter(|_| !has_warmup(searches, index)) else { return };
     searches[index].cell.warmup = None;
     for other in 0..searches.len() {
         if searches[other].stage == Stage::Waiting && searches[other].cell.warmup == Some((run, epochs)) {
