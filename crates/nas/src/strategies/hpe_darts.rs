@@ -31,7 +31,8 @@ use crate::{
 /// | `alpha_init` | `constant` (1/\|O\|) | `normal(1e-3)` | VP-DARTS |
 /// | `alpha_update` | `bilevel` | `joint`, `none`; in pruning epochs | Algorithm 1 hands `D_val` to soft pruning |
 /// | `removal` | `zero` | `renormalise` | VP-DARTS, DARTS-PT |
-/// | `decayed` | `least-important` | `all-but-best` | 3.2.3; VP-DARTS |
+/// | `decayed` | `least-important` | `all-but-best`, `trailing` | 3.2.3; VP-DARTS; 3.2.2, see [`Decayed`] |
+/// | `margin` | 0.6 | >= 0, of `decayed = "trailing"`, in units of a sweep's mean absolute importance over the operations but `none` | the text gives no count |
 /// | `soft_importance` | [] | `accuracy`, `loss`, `net-perf-proxy`, `naswot`, `params` or a sum as `loss+0.18*params`, one for all stages or a list of one per stage; []: `accuracy` in the first half of the stages, then `net-perf-proxy` | 4.1.2 |
 /// | `hard_importance` | [] | the same; []: `net-perf-proxy` in all | 4.1.2 |
 /// | `skip_dropout` | 0 | [0, 1) | VP-DARTS: 0.2 |
@@ -58,6 +59,8 @@ pub struct HpeDartsConfig {
     pub removal: Removal,
     /// `U_e`: the operations that soft pruning decays.
     pub decayed: Decayed,
+    /// By how much an operation may trail the best of its edge without being decayed.
+    pub margin: f64,
     /// What soft pruning goes by, stage by stage.
     #[serde(deserialize_with = "one_or_list")]
     pub soft_importance: Vec<Criterion>,
@@ -134,6 +137,7 @@ impl Default for HpeDartsConfig {
             alpha_update: AlphaUpdate::Bilevel,
             removal: Removal::Zero,
             decayed: Decayed::LeastImportant,
+            margin: 0.6,
             soft_importance: Vec::new(),
             hard_importance: Vec::new(),
             skip_dropout: 0.0,
@@ -181,7 +185,8 @@ impl OneShot for HpeDarts {
         let Some(stage) = Self::stage(at) else { return Ok(()) };
         let cut = self.pruner.cut(self.config.decayed, self.config.pop[stage]);
         let table = self.importance(&self.config.soft_importance[stage]).measure(cx, &self.alpha, cut)?;
-        let decayed = self.pruner.decayed(self.config.decayed, &table, self.config.pop[stage]);
+        let HpeDartsConfig { decayed, margin, .. } = self.config;
+        let decayed = self.pruner.decayed(decayed, &table, self.config.pop[stage], margin);
         let factor = 1.0 - at.within as f64 / self.config.prune_epochs[stage] as f64;
         self.alpha.scale(&decayed, factor);
         cx.record(Event::importance(at, Sweep::Soft, table))?;
@@ -289,6 +294,12 @@ impl Strategy for HpeDarts {
                 "VP-DARTS uses 0.2",
             ));
         }
+        if !(config.margin.is_finite() && config.margin >= 0.0) {
+            return Err(Unsuitable::new(
+                format!("margin = {}, expected at least 0", config.margin),
+                "0.6 leaves alone what trails the best of its edge by at most 0.6 mean importances",
+            ));
+        }
         let fault = config.importance.fault().map(|f| format!("importance: {f}"));
         match fault.or_else(|| config.alpha_optimiser.fault().map(|f| format!("alpha_optimiser: {f}"))) {
             Some(fault) => Err(Unsuitable::new(fault, "leave it out for the default")),
@@ -342,6 +353,8 @@ mod tests {
         assert!(refused(HpeDartsConfig { soft_importance: three, ..Default::default() }).why.contains("3 entries"));
         assert!(refused(HpeDartsConfig { prune_epochs: vec![5, 0], ..Default::default() }).why.contains("= [5, 0]"));
         assert!(refused(HpeDartsConfig { prune_epochs: vec![5; 3], ..Default::default() }).why.contains("3 entries"));
+        assert!(refused(HpeDartsConfig { margin: -0.1, ..Default::default() }).why.contains("margin = -0.1"));
+        assert!(refused(HpeDartsConfig { margin: f64::NAN, ..Default::default() }).why.contains("margin = NaN"));
         assert!(refused(HpeDartsConfig { skip_dropout: 1.0, ..Default::default() }).why.contains("skip_dropout = 1"));
         let two = vec![Performance::Loss.into(); 2];
         let pop = vec![2, 1, 1];

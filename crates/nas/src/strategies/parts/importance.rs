@@ -252,11 +252,17 @@ impl ImportanceTable {
         whole
     }
 
+    /// Mean absolute value of the importances that are finite; 0 where none is. `without`: a column that is left out.
+    pub fn mean_size(&self, without: Option<usize>) -> f64 {
+        let rows = self.importance.rows().flat_map(|row| row.iter().enumerate());
+        let sizes = rows.filter(|(op, _)| Some(*op) != without).filter_map(|(_, v)| v.as_ref()).map(|v| v.0.abs());
+        let finite: Vec<f64> = sizes.filter(|v| v.is_finite()).collect();
+        finite.iter().sum::<f64>() / finite.len().max(1) as f64
+    }
+
     /// Signs, or multiples of the mean absolute value of those that are finite; times the weight of the term.
     fn scaled(mut self, Term { weight, sign, .. }: Term) -> Self {
-        let sizes: Vec<f64> = self.importance.values().iter().flatten().map(|v| v.0.abs()).collect();
-        let finite = || sizes.iter().filter(|v| v.is_finite());
-        let mean = finite().sum::<f64>() / finite().count() as f64;
+        let mean = self.mean_size(None);
         let scale = |v: f64| match sign {
             true if v == 0.0 => 0.0,
             true => v.signum(),

@@ -23,6 +23,9 @@ pub enum Decayed {
     LeastImportant,
     /// All but the most important one of each edge (VP-DARTS).
     AllButBest,
+    /// Those that trail the most important one of their edge by more than a margin: what is nearly as good is left alone,
+    /// since differences of that size are not decisions.
+    Trailing,
 }
 
 /// Chooses operations by importance.
@@ -49,16 +52,32 @@ impl Pruner {
         self.choose(table, |alive| alive.saturating_sub(1))
     }
 
-    /// What a sweep for [`Pruner::decayed`] has to settle.
-    pub fn cut(self, rule: Decayed, count: usize) -> Cut {
-        Cut { pruner: self, count: if rule == Decayed::AllButBest { usize::MAX } else { count } }
+    /// The alive operations that trail the most important one of their edge by more than `margin`, least important first.
+    /// The unit of `margin` is [`ImportanceTable::mean_size`] over all operations but `none`. An operation that goes first
+    /// whatever its importance is always among them; an edge's only operation never is.
+    pub fn trailing(&self, table: &ImportanceTable, margin: f64) -> Vec<OpAt> {
+        let most = margin * table.mean_size(self.none);
+        let mut chosen = Vec::new();
+        for alive in scored_edges(table) {
+            let order = self.ranked(&alive);
+            let Some((&best, others)) = order.split_last() else { continue };
+            let trails = |&&i: &&usize| self.by_rule(alive[i].0) || alive[best].1 - alive[i].1 > most;
+            chosen.extend(others.iter().filter(trails).map(|&i| alive[i].0));
+        }
+        chosen
     }
 
-    /// The operations that soft pruning decays.
-    pub fn decayed(&self, rule: Decayed, table: &ImportanceTable, count: usize) -> Vec<OpAt> {
+    /// What a sweep for [`Pruner::decayed`] has to settle.
+    pub fn cut(self, rule: Decayed, count: usize) -> Cut {
+        Cut { pruner: self, count: if rule == Decayed::LeastImportant { count } else { usize::MAX } }
+    }
+
+    /// The operations that soft pruning decays: `count` of each edge, or by `margin`, as the rule says.
+    pub fn decayed(&self, rule: Decayed, table: &ImportanceTable, count: usize, margin: f64) -> Vec<OpAt> {
         match rule {
             Decayed::LeastImportant => self.least_important(table, count),
             Decayed::AllButBest => self.all_but_best(table),
+            Decayed::Trailing => self.trailing(table, margin),
         }
     }
 
@@ -80,14 +99,19 @@ impl Pruner {
 
     fn choose(&self, table: &ImportanceTable, count: impl Fn(usize) -> usize) -> Vec<OpAt> {
         let mut chosen = Vec::new();
-        for (edge, row) in table.importance.rows().enumerate() {
-            let alive: Vec<(OpAt, f64)> =
-                row.iter().enumerate().filter_map(|(op, value)| Some(((edge, op), value.as_ref()?.0))).collect();
+        for alive in scored_edges(table) {
             let take = count(alive.len());
             chosen.extend(self.ranked(&alive).into_iter().take(take).map(|i| alive[i].0));
         }
         chosen
     }
+}
+
+/// Edge by edge the alive operations with their importances.
+fn scored_edges(table: &ImportanceTable) -> impl Iterator<Item = Vec<(OpAt, f64)>> {
+    table.importance.rows().enumerate().map(|(edge, row)| {
+        row.iter().enumerate().filter_map(|(op, value)| Some(((edge, op), value.as_ref()?.0))).collect()
+    })
 }
 
 #[cfg(test)]
@@ -133,14 +157,46 @@ mod tests {
         let t = table(&[&[f64::NAN, 0.1, 0.2], &[f64::NAN, f64::NAN, 0.3]]);
         let pruner = Pruner::new(NoneRule::First, Some(0));
         assert_eq!(pruner.least_important(&t, 2), [(0, 1)]);
-        assert_eq!(pruner.decayed(Decayed::AllButBest, &t, 1), [(0, 1)]);
+        assert_eq!(pruner.decayed(Decayed::AllButBest, &t, 1, 0.0), [(0, 1)]);
     }
 
     #[test]
     fn decay_covers_the_least_important_or_all_but_the_best() {
         let t = table(&[&[0.4, 0.1, 0.3, 0.2]]);
         let pruner = Pruner::new(NoneRule::Scored, None);
-        assert_eq!(pruner.decayed(Decayed::LeastImportant, &t, 1), [(0, 1)]);
-        assert_eq!(pruner.decayed(Decayed::AllButBest, &t, 1), [(0, 1), (0, 3), (0, 2)]);
+        assert_eq!(pruner.decayed(Decayed::LeastImportant, &t, 1, 0.0), [(0, 1)]);
+        assert_eq!(pruner.decayed(Decayed::AllButBest, &t, 1, 0.0), [(0, 1), (0, 3), (0, 2)]);
+    }
+
+    #[test]
+    fn what_trails_the_best_clearly_decays_and_a_near_tie_does_not() {
+        // The mean size without `none` (column 0) is 1, so that a margin is in the table's own numbers.
+        let t = table(&[&[0.0, 1.5, 1.0, 0.5, 1.0], &[9.0, 1.0, 1.0, 1.0, 1.0]]);
+        let first = Pruner::new(NoneRule::First, Some(0));
+        assert_eq!(first.trailing(&t, 0.6), [(0, 0), (0, 3), (1, 0)]);
+        assert_eq!(first.trailing(&t, 0.4), [(0, 0), (0, 3), (0, 2), (0, 4), (1, 0)]);
+        // A difference of just the margin is not more than it; equal importances never decay each other.
+        assert_eq!(first.trailing(&t, 0.5), [(0, 0), (0, 3), (1, 0)]);
+        assert_eq!(first.trailing(&t, 0.0), [(0, 0), (0, 3), (0, 2), (0, 4), (1, 0)]);
+        // By its score, `none` counts in the unit (1.7 here) and may be the best of its edge.
+        let scored = Pruner::new(NoneRule::Scored, Some(0));
+        assert_eq!(scored.trailing(&t, 1.0), [(1, 1), (1, 2), (1, 3), (1, 4)]);
+        // In multiples of the mean, so the scale of the importances does not matter.
+        let large = table(&[&[0.0, 150.0, 100.0, 50.0, 100.0], &[900.0, 100.0, 100.0, 100.0, 100.0]]);
+        assert_eq!(first.trailing(&large, 0.6), first.trailing(&t, 0.6));
+    }
+
+    #[test]
+    fn a_margin_leaves_the_dead_and_the_last_operation_and_bears_infinities() {
+        let (nan, inf) = (f64::NAN, f64::INFINITY);
+        let first = Pruner::new(NoneRule::First, Some(0));
+        let t = table(&[&[nan, 3.0, nan, 0.1], &[0.0, nan, nan, nan], &[nan, nan, nan, nan]]);
+        assert_eq!(first.trailing(&t, 0.5), [(0, 3)]);
+        let t = table(&[&[nan, inf, 1.0, -inf], &[nan, -inf, -inf, -inf], &[nan, inf, inf, 1.0]]);
+        assert_eq!(first.trailing(&t, 0.5), [(0, 3), (0, 2), (2, 3)]);
+        let zeros = table(&[&[0.0; 4]]);
+        assert_eq!(first.trailing(&zeros, 0.5), [(0, 0)]);
+        let endless = table(&[&[nan, inf, -inf, inf]]);
+        assert_eq!(first.trailing(&endless, 0.5), [(0, 2)]);
     }
 }
