@@ -2,6 +2,8 @@
 //! input, one JSON object a line: `check FILE` (one step's loss and gradients), `step N` and `eval N` (milliseconds of
 //! each), `reset_peak`, `peak` (resident memory in MB, where the system tells).
 //!
+//! `bench_worker graph` reads a specification from standard input and prints the network's graph, both as JSON.
+//!
 //! `bench_worker FILE THREADS auto|direct|winograd|reference`. FILE: one line of JSON (`spec`, `tensors`: names and
 //! shapes), then the tensors' values as little-endian f32, back to back.
 
@@ -11,7 +13,7 @@ use std::io::{self, BufRead, Write};
 use std::time::Instant;
 
 use hpe_darts_engine::{
-    Batch, CellSpec, Edge, Gradients, ImageShape, Kernels, Network, NetworkSpec, Normalisation, Op, Options, Sgd,
+    Batch, Edge, Gradients, ImageShape, Kernels, Network, NetworkSpec, Normalisation, Op, Options, Sgd, Stages,
     TensorState,
 };
 use serde_json::{Value, json};
@@ -31,6 +33,11 @@ struct Worker {
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments == ["graph"] {
+        let graph = spec(&serde_json::from_reader(io::stdin().lock())?)?.graph()?;
+        writeln!(io::stdout(), "{}", serde_json::to_string(&graph)?)?;
+        return Ok(());
+    }
     let [file, threads, kernels] = arguments.as_slice() else {
         return Err("usage: bench_worker FILE THREADS auto|direct|winograd|reference".into());
     };
@@ -158,27 +165,24 @@ fn spec(v: &Value) -> Result<NetworkSpec> {
         Some(alive) => alive.iter().map(|a| a.as_bool() == Some(true)).collect(),
         None => vec![true; edges.len() * ops.len()],
     };
-    Ok(NetworkSpec {
+    Ok(Stages {
         image: ImageShape { height: image[0], width: image[1], channels: image[2] },
         classes: count(&v["classes"])?,
         channels: count(&v["channels"])?,
         cells_per_stage: count(&v["cells_per_stage"])?,
         stages: count(&v["stages"])?,
-        cell: CellSpec { nodes: count(&v["nodes"])?, edges, ops },
+        nodes: count(&v["nodes"])?,
+        edges,
+        ops,
         alive,
         affine: v["affine"].as_bool() == Some(true),
-    })
+    }
+    .network())
 }
 
 fn op(name: &Value) -> Result<Op> {
-    match name.as_str() {
-        Some("none") => Ok(Op::None),
-        Some("skip") => Ok(Op::Skip),
-        Some("conv1x1") => Ok(Op::Conv1x1),
-        Some("conv3x3") => Ok(Op::Conv3x3),
-        Some("avg_pool3x3") => Ok(Op::AvgPool3x3),
-        _ => Err(format!("no operation {name}").into()),
-    }
+    let op = Op::ALL.into_iter().find(|op| name.as_str() == Some(op.name()));
+    Ok(op.ok_or_else(|| format!("no operation {name}"))?)
 }
 
 fn count(v: &Value) -> Result<usize> {

@@ -5,6 +5,9 @@ pub enum EngineError {
     /// A network specification that describes no network.
     #[error("network specification: {0}")]
     Spec(String),
+    /// A network that this engine has no kernels for.
+    #[error("the CPU engine cannot compute {0} yet")]
+    Unsupported(String),
     /// Input whose shape does not fit the network.
     #[error("{what} has {got} values, expected {expected}")]
     Shape {

@@ -24,4 +24,4 @@ pub use network::{
 };
 pub use optim::Sgd;
 pub use simd::Isa;
-pub use spec::{CellSpec, Edge, ImageShape, NetworkSpec, Op};
+pub use spec::*;

@@ -11,7 +11,7 @@ use crate::buffer::Buf;
 use crate::codes::CodeSink;
 use crate::kernels::panel::BLOCK;
 use crate::kernels::winograd::{MAX_BLOCKS, Tiling};
-use crate::layers::cell::{Cell, CellGrads, CellMemory, Wanted};
+use crate::layers::cell::{Cell, CellGrads, CellMemory, Template, Wanted};
 use crate::layers::head::{Head, Score};
 use crate::layers::norm::Norm;
 use crate::layers::residual::Residual;
@@ -21,7 +21,7 @@ use crate::optim::{self, Sgd};
 use crate::params::Params;
 use crate::run::{Exec, Run, RunMemory};
 use crate::simd::Isa;
-use crate::{EngineError, NetworkSpec};
+use crate::{EngineError, NetworkSpec, Stages};
 
 /// Which convolution kernels run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -159,6 +159,8 @@ pub struct Network {
     stem: Stem,
     stages: Vec<Stage>,
     head: Head,
+    /// Of a cell, the input included.
+    nodes: usize,
 }
 
 /// Uniform in +-1/sqrt(fan in), PyTorch's default for convolutions and linear layers. Each tensor has a stream of its
@@ -178,9 +180,10 @@ impl Network {
     /// values depend on the seed and its name only.
     ///
     /// # Errors
-    /// [`EngineError::Spec`], [`EngineError::Threads`].
+    /// [`EngineError::Spec`], [`EngineError::Unsupported`], [`EngineError::Threads`].
     pub fn new(spec: &NetworkSpec, seed: u64, options: Options) -> Result<Self, EngineError> {
         spec.check()?;
+        let (layout, template) = parts(spec)?;
         let threads = options.threads;
         let fail = |why: String| EngineError::Threads { threads, why };
         if threads == 0 {
@@ -190,10 +193,10 @@ impl Network {
         let pool = pool.build().map_err(|e| fail(e.to_string()))?;
         let exec = Exec { isa: Isa::detect()?, reference: options.kernels == Kernels::Reference };
         let mut params = Params::default();
-        let mut plane = Plane::new(spec.image.height, spec.image.width, spec.channels);
+        let mut plane = Plane::new(spec.image.height, spec.image.width, spec.stem_channels);
         let stem = Stem::new(exec.isa, plane, spec.image.channels, &mut params, initialiser(seed, "stem"));
         let mut stages = vec![];
-        for s in 0..spec.stages {
+        for s in 0..layout.stages {
             let mut reduce = None;
             if s > 0 {
                 let name = format!("stages.{s}.reduce");
@@ -202,10 +205,10 @@ impl Network {
                 plane = block.to();
                 reduce = Some(block);
             }
-            let winograd = use_winograd(options.kernels, spec, plane);
-            let cells = (0..spec.cells_per_stage).map(|k| {
+            let winograd = use_winograd(options.kernels, template.edges.len(), plane);
+            let cells = (0..layout.cells_per_stage).map(|k| {
                 let name = format!("stages.{s}.cells.{k}");
-                Cell::new(&spec.cell, plane, &name, &spec.alive, spec.affine, winograd, &mut params, seed)
+                Cell::new(&template, plane, &name, &spec.alive, spec.norm.affine, winograd, &mut params, seed)
             });
             let cells: Vec<_> = cells.collect();
             let memory = vec![CellMemory::default(); cells.len()];
@@ -213,7 +216,25 @@ impl Network {
         }
         let head = Head::new(plane, spec.classes, &mut params, initialiser(seed, "head"));
         let memory = RunMemory::new(threads);
-        Ok(Network { spec: spec.clone(), exec, pool: Arc::new(pool), memory, params, stem, stages, head })
+        Ok(Network {
+            spec: spec.clone(),
+            exec,
+            pool: Arc::new(pool),
+            memory,
+            params,
+            stem,
+            stages,
+            head,
+            nodes: template.nodes,
+        })
+    }
+
+    /// Checks that there are kernels for everything in a network.
+    ///
+    /// # Errors
+    /// [`EngineError::Unsupported`] with the first thing that there are none for.
+    pub fn supports(spec: &NetworkSpec) -> Result<(), EngineError> {
+        parts(spec).map(drop)
     }
 
     /// The specification; its `alive` mask is the current one.
@@ -233,7 +254,7 @@ impl Network {
 
     /// Removes an operation from an edge for good, in every cell: it costs nothing from here on and its memory is freed.
     pub fn remove_op(&mut self, edge: usize, op: usize) {
-        let eo = edge * self.spec.cell.ops.len() + op;
+        let eo = edge * self.spec.ops.len() + op;
         if !std::mem::replace(&mut self.spec.alive[eo], false) {
             return;
         }
@@ -347,7 +368,7 @@ impl Network {
         self.prepare(&active, true);
         self.forward(batch.images, n, w, Mode::Train, true, None);
         let x = self.features(true);
-        let nodes = self.spec.cell.nodes;
+        let nodes = self.nodes;
         for stage in &mut self.stages {
             stage.grads.ensure(nodes, n * stage.plane.len());
         }
@@ -420,7 +441,7 @@ impl Network {
         self.check_weights(w)?;
         let mode = match norm {
             Normalisation::Batch => Mode::Batch,
-            Normalisation::Running if self.spec.affine => Mode::Running,
+            Normalisation::Running if self.spec.norm.affine => Mode::Running,
             Normalisation::Running => {
                 let why = "a supernet has no running statistics, evaluate it with those of the batch";
                 return Err(EngineError::Spec(why.to_owned()));
@@ -545,9 +566,19 @@ impl Network {
     }
 }
 
+/// Stages and cell of a network that consists of what there are kernels for.
+fn parts(spec: &NetworkSpec) -> Result<(Stages, Template), EngineError> {
+    let layout = Stages::of(spec).ok_or_else(|| {
+        EngineError::Unsupported("a network of other blocks than stages of one cell with one input".to_owned())
+    })?;
+    let template =
+        Template::of(&layout).map_err(|op| EngineError::Unsupported(format!("the operation `{}`", op.name())))?;
+    Ok((layout, template))
+}
+
 /// Whether the 3x3 convolutions of a stage run as Winograd.
-fn use_winograd(kernels: Kernels, spec: &NetworkSpec, plane: Plane) -> bool {
-    let fits = spec.cell.edges.len() * plane.padded / BLOCK <= MAX_BLOCKS;
+fn use_winograd(kernels: Kernels, edges: usize, plane: Plane) -> bool {
+    let fits = edges * plane.padded / BLOCK <= MAX_BLOCKS;
     match kernels {
         Kernels::Direct | Kernels::Reference => false,
         Kernels::Winograd => fits,

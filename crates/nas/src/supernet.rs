@@ -93,7 +93,7 @@ impl Supernet {
     /// A supernet over `engine`; the mask is the engine's.
     pub fn new(engine: Box<dyn Engine>) -> Self {
         let spec = engine.spec();
-        let mask = Mask::from_values(spec.cell.ops.len(), spec.alive.clone());
+        let mask = Mask::from_values(spec.ops.len(), spec.alive.clone());
         Self { engine, mask }
     }
 

@@ -5,10 +5,7 @@ use std::path::PathBuf;
 
 use hpe_darts_nas::{
     benchmark::{BenchmarkDataset, Column, Epochs, Import, Split, Table, import},
-    space::{
-        cost,
-        nas_bench_201::{Arch, benchmark_shape},
-    },
+    space::nas_bench_201::{Arch, benchmark_shape},
 };
 
 /// The CSV file in `HPE_DARTS_DATA`, else in `../shared/data` beside the workspace.
@@ -42,7 +39,7 @@ fn parameters_and_multiply_adds_equal_the_tables_for_every_architecture_and_data
     for dataset in BenchmarkDataset::ALL {
         let shape = benchmark_shape(dataset.image_side(), dataset.classes());
         for arch in Arch::all() {
-            let cost = cost(&arch.network_spec(&shape));
+            let cost = arch.network_spec(&shape).graph().unwrap().cost();
             // The table has six decimals of millions of parameters and five of multiply-adds, so both are exact.
             let parameters = table.value(Column::params(dataset), arch).unwrap() * 1e6;
             let multiply_adds = table.value(Column::flops(dataset), arch).unwrap() * 1e6;

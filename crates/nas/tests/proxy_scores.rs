@@ -1,12 +1,12 @@
 //! NASWOT and NetPerfProxy on the engine's codes against PyTorch and NumPy: `pytorch/make_proxy_scores.py`.
 
-use engine::{Codes, ImageShape, Kernels, Network, NetworkSpec, Options};
+use engine::{Codes, ImageShape, Kernels, Network, Options};
 use hpe_darts_nas::{
     proxy::{
         Score, naswot,
         net_perf_proxy::{self, CodeWeights, Kernel},
     },
-    space::nas_bench_201,
+    space::{NetworkShape, nas_bench_201},
 };
 use serde::Deserialize;
 
@@ -44,16 +44,9 @@ fn uniform(key: &str, position: usize) -> f64 {
 }
 
 fn network(case: &Case) -> Network {
-    let spec = NetworkSpec {
-        image: ImageShape { height: 16, width: 16, channels: 3 },
-        classes: 10,
-        channels: case.channels,
-        cells_per_stage: 1,
-        stages: 3,
-        cell: nas_bench_201::cell_spec(),
-        alive: case.alive.clone(),
-        affine: case.affine,
-    };
+    let image = ImageShape { height: 16, width: 16, channels: 3 };
+    let shape = NetworkShape { image, classes: 10, channels: case.channels, cells: 1 };
+    let spec = nas_bench_201::network_spec(&shape, case.alive.clone(), case.affine);
     let mut network = Network::new(&spec, 0, Options { threads: 2, kernels: Kernels::Auto }).unwrap();
     let mut state = network.state();
     for tensor in state.iter_mut().filter(|t| !t.name.starts_with("momentum.")) {

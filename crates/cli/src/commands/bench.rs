@@ -12,7 +12,7 @@ use nas::{
         Score,
         net_perf_proxy::{self, CodeWeights, Kernel},
     },
-    space::{self, NasBench201, NetworkShape, SearchSpace, nas_bench_201::OPS},
+    space::{NasBench201, NetworkShape, SearchSpace, nas_bench_201::OPS},
 };
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -193,12 +193,12 @@ fn read(path: &PathBuf) -> Result<Report> {
 }
 
 /// A supernet on images of 32 x 32 with these operations on every edge.
-fn supernet(channels: usize, cells: usize, alive: &[usize]) -> NetworkSpec {
+fn supernet(channels: usize, cells: usize, alive: &[usize]) -> Result<NetworkSpec> {
     let image = ImageShape { height: 32, width: 32, channels: 3 };
-    let mut spec = NasBench201.supernet(&NetworkShape { image, classes: 10, channels, cells_per_stage: cells });
-    let ops = spec.cell.ops.len();
+    let mut spec = NasBench201.supernet(&NetworkShape { image, classes: 10, channels, cells })?;
+    let ops = spec.ops.len();
     spec.alive.iter_mut().enumerate().for_each(|(eo, a)| *a = alive.contains(&(eo % ops)));
-    spec
+    Ok(spec)
 }
 
 struct Inputs {
@@ -213,12 +213,12 @@ fn inputs(spec: &NetworkSpec, batch: usize) -> Inputs {
     Inputs {
         images: (0..batch * spec.image.len()).map(|_| 4.0 * uniform() - 2.0).collect(),
         labels: (0..batch as u32).map(|i| i % spec.classes as u32).collect(),
-        w: vec![1.0 / spec.cell.ops.len() as f32; spec.mixing_len()],
+        w: vec![1.0 / spec.ops.len() as f32; spec.mixing_len()],
     }
 }
 
 fn check(threads: usize, kernels: Kernels) -> Result<Check> {
-    let spec = supernet(16, 1, &[0, 1, 2, 3, 4]);
+    let spec = supernet(16, 1, &[0, 1, 2, 3, 4])?;
     let Inputs { images, labels, w } = inputs(&spec, 8);
     let step = |kernels, threads| -> Result<(StepOutput, Vec<TensorState>)> {
         let mut network = Network::new(&spec, 1, Options { threads, kernels })?;
@@ -251,12 +251,12 @@ fn difference(a: &[f64], b: &[f64]) -> f64 {
 
 fn time(args: &Args, threads: usize, cx: &Context) -> Result<Vec<Work>> {
     let alive = args.alive_ops();
-    let spec = supernet(args.channels, args.cells, &alive);
+    let spec = supernet(args.channels, args.cells, &alive)?;
     let Inputs { images, labels, w } = inputs(&spec, args.batch);
     let batch = Batch { images: &images, labels: &labels };
     let mut network = Network::new(&spec, 1, Options { threads, kernels: args.kernels.into() })?;
     let sgd = Sgd { momentum: 0.9, nesterov: false, weight_decay: 3e-4, clip_norm: Some(5.0) };
-    let forward = 2.0 * space::cost(&spec).multiply_adds as f64 * args.batch as f64 / 1e9;
+    let forward = 2.0 * spec.graph()?.cost().multiply_adds as f64 * args.batch as f64 / 1e9;
     let works = ["training step", "step for alpha only", "evaluation", "evaluation with codes", SWEEP];
     let bar = cx.out.bar("bench", (works.len() * (args.rounds + 1)) as u64);
     let mut report = vec![];
@@ -282,7 +282,7 @@ fn time(args: &Args, threads: usize, cx: &Context) -> Result<Vec<Work>> {
         seconds.sort_by(f64::total_cmp);
         let median = seconds[seconds.len() / 2];
         // Of a sweep: an evaluation for each operation, as if `none` were not known to change nothing.
-        let passes = [3.0, 2.0, 1.0, 1.0, (alive.len() * spec.cell.edges.len()) as f64][i];
+        let passes = [3.0, 2.0, 1.0, 1.0, (alive.len() * spec.rows) as f64][i];
         report.push(Work {
             work: work.to_owned(),
             milliseconds: median * 1e3,
@@ -299,13 +299,13 @@ const SWEEP: &str = "importance sweep";
 /// What an importance sweep by NetPerfProxy does: codes and determinant of the supernet and of the supernet without each
 /// operation; without `none` it is the whole one.
 fn sweep(network: &mut Network, spec: &NetworkSpec, images: &[f32], w: &[f32]) -> Result<()> {
-    let ops = spec.cell.ops.len();
+    let ops = spec.ops.len();
     let mut score = |w: &[f32]| -> Result<Score> {
         let distances = network.code_distances(images, w, Codes::OpOutputs)?;
         Ok(net_perf_proxy::score(&distances, w, Kernel::Agreement, CodeWeights::Mixing))
     };
     std::hint::black_box(score(w)?);
-    for eo in (0..w.len()).filter(|&eo| spec.alive[eo] && spec.cell.ops[eo % ops] != Op::None) {
+    for eo in (0..w.len()).filter(|&eo| spec.alive[eo] && spec.ops[eo % ops] != Op::None) {
         let mut without = w.to_vec();
         without[eo] = 0.0;
         std::hint::black_box(score(&without)?);

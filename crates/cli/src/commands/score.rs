@@ -8,7 +8,7 @@ use nas::{
     benchmark::{self, BenchmarkDataset},
     data::{self, DataError, DatasetName, LoaderOptions, PartName},
     proxy::{self, Candidate, Proxy, Score, correlation},
-    space::{self, Arch, NetworkShape, nas_bench_201::ARCHITECTURES},
+    space::{Arch, NetworkShape, nas_bench_201::ARCHITECTURES},
 };
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
@@ -130,7 +130,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         return Err(Interrupted.into());
     }
     if let Some(table) = table {
-        let correlations = correlations(&args, &shape, &scored, &table);
+        let correlations = correlations(&args, &shape, &scored, &table)?;
         match args.json {
             true => cx.out.note(correlations.trim_end()),
             false => cx.out.data(format_args!("\n{correlations}"))?,
@@ -153,7 +153,7 @@ fn inputs(args: &Args, cx: &Context) -> Result<(NetworkShape, Vec<f32>)> {
         image: engine::ImageShape { height, width, channels },
         classes,
         channels: args.channels,
-        cells_per_stage: args.cells,
+        cells: args.cells,
     };
     let built_in = args.proxy.needs_images() && args.data.is_none();
     let default = if built_in { DatasetName::Digits } else { DatasetName::Cifar10 };
@@ -178,9 +178,10 @@ fn inputs(args: &Args, cx: &Context) -> Result<(NetworkShape, Vec<f32>)> {
     Ok((shape, batch.images().to_vec()))
 }
 
-fn correlations(args: &Args, shape: &NetworkShape, scored: &[Scored], table: &benchmark::Table) -> String {
+fn correlations(args: &Args, shape: &NetworkShape, scored: &[Scored], table: &benchmark::Table) -> Result<String> {
     let scores: Vec<f64> = scored.iter().map(|s| s.score).collect();
-    let params: Vec<f64> = scored.iter().map(|s| space::cost(&s.arch.network_spec(shape)).parameters as f64).collect();
+    let parameters = |s: &Scored| Ok(s.arch.network_spec(shape).graph()?.cost().parameters as f64);
+    let params = scored.iter().map(parameters).collect::<Result<Vec<f64>>>()?;
     let show = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"));
     let mut rows = Table::new([
         ("accuracy", Align::Left),
@@ -203,5 +204,5 @@ fn correlations(args: &Args, shape: &NetworkShape, scored: &[Scored], table: &be
         }
     }
     let (proxy, n) = (args.proxy.name(), scored.len());
-    format!("Rank correlation of {proxy} with the accuracy after 200 epochs, {n} architectures:\n{rows}")
+    Ok(format!("Rank correlation of {proxy} with the accuracy after 200 epochs, {n} architectures:\n{rows}"))
 }

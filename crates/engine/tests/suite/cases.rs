@@ -1,7 +1,7 @@
 //! Networks and values for the tests. Values come from a closed formula over (key, position), which
 //! `../pytorch/make_fixtures.py` computes as well, so that fixtures need not store them.
 
-use hpe_darts_engine::{CellSpec, Edge, ImageShape, NetworkSpec, Op, TensorState};
+use hpe_darts_engine::{Edge, ImageShape, NetworkSpec, Op, Stages, TensorState};
 
 /// Uniform in [-1, 1), a multiple of 2^-23: FNV-1a of the key, then murmur3's finaliser.
 pub(crate) fn uniform(key: &str, position: usize) -> f64 {
@@ -32,46 +32,11 @@ pub(crate) fn mixing(case: &str, len: usize) -> Vec<f32> {
     (0..len).map(|i| (0.2 + 0.3 * uniform(&format!("{case}/mixing"), i)) as f32).collect()
 }
 
-/// Names and shapes of all weights and running statistics, as the engine's contract has them.
+/// Names and shapes of all weights and running statistics, as the network's graph has them.
 pub(crate) fn shapes(spec: &NetworkSpec) -> Vec<(String, Vec<usize>)> {
-    let mut all = Vec::new();
-    let bn = |all: &mut Vec<_>, prefix: &str, c: usize| {
-        for part in ["weight", "bias", "running_mean", "running_var"] {
-            all.push((format!("{prefix}.{part}"), vec![c]));
-        }
-    };
-    all.push(("stem.conv.weight".to_string(), vec![spec.channels, spec.image.channels, 3, 3]));
-    bn(&mut all, "stem.bn", spec.channels);
-    for s in 0..spec.stages {
-        let c = spec.channels << s;
-        if s > 0 {
-            let p = format!("stages.{s}.reduce");
-            all.push((format!("{p}.conv_a.weight"), vec![c, c / 2, 3, 3]));
-            bn(&mut all, &format!("{p}.bn_a"), c);
-            all.push((format!("{p}.conv_b.weight"), vec![c, c, 3, 3]));
-            bn(&mut all, &format!("{p}.bn_b"), c);
-            all.push((format!("{p}.shortcut.weight"), vec![c, c / 2, 1, 1]));
-        }
-        for k in 0..spec.cells_per_stage {
-            for (i, alive) in spec.alive.iter().enumerate() {
-                let (e, op) = (i / spec.cell.ops.len(), spec.cell.ops[i % spec.cell.ops.len()]);
-                if !alive || !op.is_conv() {
-                    continue;
-                }
-                let (kind, size) = if op == Op::Conv1x1 { ("conv1x1", 1) } else { ("conv3x3", 3) };
-                let p = format!("stages.{s}.cells.{k}.edges.{e}.{kind}");
-                all.push((format!("{p}.weight"), vec![c, c, size, size]));
-                if spec.affine {
-                    bn(&mut all, &format!("{p}.bn"), c);
-                }
-            }
-        }
-    }
-    let c = spec.channels << (spec.stages - 1);
-    bn(&mut all, "head.bn", c);
-    all.push(("head.linear.weight".to_string(), vec![spec.classes, c]));
-    all.push(("head.linear.bias".to_string(), vec![spec.classes]));
-    all
+    let graph = spec.graph().unwrap();
+    let weights = graph.parameters().map(|p| (p.name, p.shape));
+    weights.chain(graph.statistics().map(|(name, channels)| (name, vec![channels]))).collect()
 }
 
 /// Values of the tensor `name` in `case`: normalisation scales around 1, convolutions and classifier within
@@ -103,34 +68,54 @@ pub(crate) fn state(case: &str, spec: &NetworkSpec) -> Vec<TensorState> {
 
 pub(crate) const ALL_OPS: [Op; 5] = [Op::None, Op::Skip, Op::Conv1x1, Op::Conv3x3, Op::AvgPool3x3];
 
-pub(crate) fn cell(nodes: usize, edges: &[(usize, usize)], ops: &[Op]) -> CellSpec {
+/// Nodes, edges and operations of a cell with one input.
+#[derive(Clone, Debug)]
+pub(crate) struct Cell {
+    pub(crate) nodes: usize,
+    pub(crate) edges: Vec<Edge>,
+    pub(crate) ops: Vec<Op>,
+}
+
+pub(crate) fn cell(nodes: usize, edges: &[(usize, usize)], ops: &[Op]) -> Cell {
     let edges = edges.iter().map(|&(from, to)| Edge { from, to }).collect();
-    CellSpec { nodes, edges, ops: ops.to_vec() }
+    Cell { nodes, edges, ops: ops.to_vec() }
 }
 
 /// The cell of NAS-Bench-201.
-pub(crate) fn nas_bench_201() -> CellSpec {
+pub(crate) fn nas_bench_201() -> Cell {
     cell(4, &[(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)], &ALL_OPS)
 }
 
 /// Everything alive, no affine parameters, one cell a stage.
-pub(crate) fn supernet(cell: CellSpec, image: (usize, usize, usize), channels: usize, stages: usize) -> NetworkSpec {
-    NetworkSpec {
+pub(crate) fn stages(cell: Cell, image: (usize, usize, usize), channels: usize, stages: usize) -> Stages {
+    Stages {
         image: ImageShape { height: image.0, width: image.1, channels: image.2 },
         classes: 10,
         channels,
         cells_per_stage: 1,
         stages,
         alive: vec![true; cell.edges.len() * cell.ops.len()],
-        cell,
+        nodes: cell.nodes,
+        edges: cell.edges,
+        ops: cell.ops,
         affine: false,
     }
 }
 
+/// The network of [`stages`].
+pub(crate) fn supernet(cell: Cell, image: (usize, usize, usize), channels: usize, count: usize) -> NetworkSpec {
+    stages(cell, image, channels, count).network()
+}
+
+/// With scale and shift in the operations' normalisation.
+pub(crate) fn affine(mut spec: NetworkSpec) -> NetworkSpec {
+    spec.norm.affine = true;
+    spec
+}
+
 /// A discrete network: on each edge only the given operation is alive.
 pub(crate) fn discrete(ops: &[Op], mut spec: NetworkSpec) -> NetworkSpec {
-    assert_eq!(ops.len(), spec.cell.edges.len());
-    spec.alive = ops.iter().flat_map(|op| spec.cell.ops.iter().map(move |o| o == op)).collect();
-    spec.affine = true;
-    spec
+    assert_eq!(ops.len(), spec.rows);
+    spec.alive = ops.iter().flat_map(|op| spec.ops.iter().map(move |o| o == op)).collect();
+    affine(spec)
 }

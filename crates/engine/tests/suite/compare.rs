@@ -80,7 +80,8 @@ impl Expected {
             .into();
         let near: usize = pass.codes.relus().flat_map(|code| &code.near).sum();
         let slopes = (near > 0).then(|| {
-            [0.0, 1.0].map(|slope| Reference { near_kinks: Some((NEAR, slope)), ..reference }.train(case.batch(), &w))
+            [0.0, 1.0]
+                .map(|slope| Reference { near_kinks: Some((NEAR, slope)), ..reference.clone() }.train(case.batch(), &w))
         });
         let norm = pass.grads.values().flat_map(|g| &g.data).map(|g| g * g).sum::<f64>().sqrt();
         let scale = pass.product_scale.max(norm);

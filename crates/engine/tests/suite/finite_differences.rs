@@ -1,6 +1,6 @@
 //! The reference's gradients against central finite differences of its own forward pass, in f64.
 
-use hpe_darts_engine::{Batch, NetworkSpec, Op};
+use hpe_darts_engine::{Batch, NetworkSpec, Op, Stages};
 
 use crate::cases::{self, ALL_OPS};
 use crate::reference::{AllCodes, Pass, Reference, Tensors, tensors};
@@ -96,15 +96,14 @@ fn supernet_of_odd_size() {
 #[test]
 fn another_graph_with_affine_normalisation() {
     let cell = cases::cell(3, &[(1, 2), (0, 1), (0, 2), (0, 2)], &[Op::AvgPool3x3, Op::Conv3x3, Op::Skip]);
-    let spec = NetworkSpec { classes: 7, affine: true, ..cases::supernet(cell, (5, 7, 3), 2, 3) };
+    let spec = NetworkSpec { classes: 7, ..cases::affine(cases::supernet(cell, (5, 7, 3), 2, 3)) };
     check("fd-graph", spec, 3);
 }
 
 #[test]
 fn two_cells_with_a_mask() {
-    let mut spec = cases::supernet(cases::nas_bench_201(), (4, 3, 1), 2, 2);
-    spec.cells_per_stage = 2;
-    spec.classes = 2;
+    let two = Stages { cells_per_stage: 2, ..cases::stages(cases::nas_bench_201(), (4, 3, 1), 2, 2) };
+    let mut spec = NetworkSpec { classes: 2, ..two.network() };
     spec.alive = (0..spec.mixing_len()).map(|i| cases::pick("fd-mask", i, 2) == 0).collect();
     check("fd-mask", spec, 3);
 }

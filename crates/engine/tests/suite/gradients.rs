@@ -1,6 +1,6 @@
 //! Engine against reference: loss, every gradient, running statistics, codes, for many shapes.
 
-use hpe_darts_engine::{Codes, Edge, ImageShape, Kernels, NetworkSpec, Op, Options};
+use hpe_darts_engine::{Codes, Edge, ImageShape, Kernels, NetworkSpec, Options, Stages};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -19,28 +19,18 @@ fn slack(kernels: Kernels) -> f64 {
     }
 }
 
-/// Multiply-adds of the convolutions of one forward pass.
-fn work(spec: &NetworkSpec, samples: usize) -> usize {
-    let alive = |op: Op| {
-        (0..spec.alive.len()).filter(|i| spec.alive[*i] && spec.cell.ops[i % spec.cell.ops.len()] == op).count()
-    };
-    let per_pixel = 9 * alive(Op::Conv3x3) + alive(Op::Conv1x1);
-    (0..spec.stages)
-        .map(|s| {
-            let pixels = spec.image.height.div_ceil(1 << s) * spec.image.width.div_ceil(1 << s);
-            let c = spec.channels << s;
-            samples * pixels * c * c * (spec.cells_per_stage * per_pixel + if s > 0 { 14 } else { 0 })
-        })
-        .sum()
-}
-
 /// Cells: NAS-Bench-201's, or any graph (edges may repeat, nodes may lead nowhere) with any operations.
-fn any_cell() -> impl Strategy<Value = hpe_darts_engine::CellSpec> {
+fn any_cell() -> impl Strategy<Value = cases::Cell> {
     let edge = |nodes: usize| (1..nodes).prop_flat_map(|to| (0..to, Just(to))).prop_map(|(from, to)| Edge { from, to });
     let graph = (2..6usize).prop_flat_map(move |nodes| (Just(nodes), prop::collection::vec(edge(nodes), 1..7)));
     let ops = prop::sample::subsequence(&ALL_OPS[..], 1..=5).prop_shuffle();
-    let any = (graph, ops).prop_map(|((nodes, edges), ops)| hpe_darts_engine::CellSpec { nodes, edges, ops });
+    let any = (graph, ops).prop_map(|((nodes, edges), ops)| cases::Cell { nodes, edges, ops });
     prop_oneof![Just(cases::nas_bench_201()), any]
+}
+
+/// Multiply-adds of one forward pass.
+fn work(spec: &NetworkSpec, samples: usize) -> u64 {
+    samples as u64 * spec.graph().unwrap().cost().multiply_adds
 }
 
 fn any_spec() -> impl Strategy<Value = NetworkSpec> {
@@ -53,7 +43,8 @@ fn any_spec() -> impl Strategy<Value = NetworkSpec> {
         let whole = mask % 3 == 0;
         let alive = (0..cell.edges.len() * cell.ops.len()).map(|i| whole || cases::pick(&key, i, 3) > 0).collect();
         let image = ImageShape { height: image.0, width: image.1, channels: image.2 };
-        NetworkSpec { image, classes, channels, cells_per_stage, stages, cell, alive, affine }
+        let cases::Cell { nodes, edges, ops } = cell;
+        Stages { image, classes, channels, cells_per_stage, stages, nodes, edges, ops, alive, affine }.network()
     })
 }
 

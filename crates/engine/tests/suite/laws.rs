@@ -5,7 +5,7 @@ use hpe_darts_engine::{
     Sgd, TensorState,
 };
 
-use crate::cases::{self, ALL_OPS};
+use crate::cases::{self, ALL_OPS, affine};
 use crate::compare::{Case, check_step};
 use crate::reference::{Reference, Stats, tensors};
 
@@ -34,10 +34,6 @@ fn train(case: &Case, network: &mut Network, steps: usize) -> Trace {
         numbers.push(network.sgd_step(&SGD, 0.05).to_bits());
     }
     Trace { numbers, state: bits(&network.state()) }
-}
-
-fn affine(spec: NetworkSpec) -> NetworkSpec {
-    NetworkSpec { affine: true, ..spec }
 }
 
 fn supernet_case() -> Case {
@@ -103,7 +99,7 @@ fn removing_an_operation_is_building_without_it() {
         assert_eq!(built.parameters(), pruned.parameters());
         assert!(built.parameters() < case.network(ONE).parameters());
         built.load_state(&pruned.state()).unwrap();
-        assert!(train(&case, &mut built, 2) == train(&case, &mut pruned, 2), "affine {}", case.spec.affine);
+        assert!(train(&case, &mut built, 2) == train(&case, &mut pruned, 2), "affine {}", case.spec.norm.affine);
         // And it still is the network that the reference knows.
         let case = Case { spec: without, ..case };
         check_step(&case, &mut pruned, 100.0).unwrap();
@@ -115,7 +111,7 @@ fn a_whole_edge_and_everything_can_be_removed() {
     let case = supernet_case();
     let mut network = case.network(ONE);
     let mut spec = case.spec.clone();
-    for edge in 0..case.spec.cell.edges.len() {
+    for edge in 0..case.spec.rows {
         for op in 0..ALL_OPS.len() {
             network.remove_op(edge, op);
             spec.alive[edge * ALL_OPS.len() + op] = false;
@@ -145,9 +141,9 @@ fn weights_of_dead_operations_are_ignored() {
 #[test]
 fn a_convolution_without_weight_keeps_the_code_of_its_relu() {
     let mut case = supernet_case();
-    let (edges, ops) = (&case.spec.cell.edges, case.spec.cell.ops.len());
+    let (edges, ops) = (&case.spec.cells[0].edges, case.spec.ops.len());
     let edge = edges.iter().position(|e| e.from > 0).unwrap();
-    let op = case.spec.cell.ops.iter().position(|op| op.is_conv()).unwrap();
+    let op = case.spec.ops.iter().position(|op| op.is_conv()).unwrap();
     let removed = edge * ops + op;
     let mut network = case.network(ONE);
     let before = network.code_distances(&case.images, &case.w, Codes::ReluInputs).unwrap();
@@ -229,7 +225,7 @@ fn evaluation_agrees_and_changes_nothing() {
         assert!((on_batch.loss - loss).abs() < 1e-4, "loss {} instead of {loss}", on_batch.loss);
         assert_eq!(on_batch.correct, correct);
         let on_running = network.evaluate(case.batch(), &case.w, Normalisation::Running);
-        if case.spec.affine {
+        if case.spec.norm.affine {
             let got = on_running.unwrap();
             let (loss, correct) = reference.evaluate(case.batch(), &case.wide_w(), Stats::Running);
             assert!((got.loss - loss).abs() < 1e-4, "loss {} instead of {loss}", got.loss);
@@ -444,8 +440,8 @@ fn impossible_networks_are_refused() {
     assert!(matches!(none, Err(EngineError::Threads { threads: 0, .. })), "{none:?}");
     for bad in [
         NetworkSpec { classes: 0, ..spec.clone() },
-        NetworkSpec { channels: 0, ..spec.clone() },
-        NetworkSpec { stages: 0, ..spec.clone() },
+        NetworkSpec { stem_channels: 0, ..spec.clone() },
+        NetworkSpec { rows: 7, ..spec.clone() },
         NetworkSpec { alive: vec![true; 3], ..spec.clone() },
         cases::supernet(cases::cell(2, &[(1, 0)], &ALL_OPS), (4, 4, 3), 4, 1),
         cases::supernet(cases::nas_bench_201(), (0, 4, 3), 4, 1),

@@ -66,18 +66,14 @@ impl Fixture {
         let (spec, sgd) = (&json["spec"], &json["sgd"]);
         let ops: Vec<Op> = list(&spec["ops"])
             .iter()
-            .map(|op| match op.as_str().unwrap() {
-                "none" => Op::None,
-                "skip" => Op::Skip,
-                "conv1x1" => Op::Conv1x1,
-                "conv3x3" => Op::Conv3x3,
-                "avg_pool3x3" => Op::AvgPool3x3,
-                other => panic!("operation {other}"),
+            .map(|name| {
+                let known = |op: &Op| op.name() == name.as_str().unwrap();
+                Op::ALL.into_iter().find(known).unwrap_or_else(|| panic!("operation {name}"))
             })
             .collect();
         let edges: Vec<_> = list(&spec["edges"]).iter().map(|e| (count(&e[0]), count(&e[1]))).collect();
         let image = list(&spec["image"]);
-        let mut made = cases::supernet(
+        let mut made = cases::stages(
             cases::cell(count(&spec["nodes"]), &edges, &ops),
             (count(&image[0]), count(&image[1]), count(&image[2])),
             count(&spec["channels"]),
@@ -91,7 +87,7 @@ impl Fixture {
         }
         Self {
             case: case.to_string(),
-            spec: made,
+            spec: made.network(),
             samples: count(&json["samples"]),
             sgd: Sgd {
                 momentum: number(&sgd["momentum"]) as f32,
@@ -256,7 +252,7 @@ fn engine_agrees(case: &str) {
         all.extend(fixture.compare_after(&tensors(&network.state())));
         let (images, labels) = fixture.batch("eval");
         for (norm, stats) in [(Normalisation::Running, Stats::Running), (Normalisation::Batch, Stats::Batch)] {
-            if stats == Stats::Running && !fixture.spec.affine {
+            if stats == Stats::Running && !fixture.spec.norm.affine {
                 continue;
             }
             let got = network.evaluate(Batch { images: &images, labels: &labels }, &start.w, norm).unwrap();

@@ -1,4 +1,4 @@
-use engine::{CodeDistances, Codes, EngineError, Network, NetworkSpec, Op, Options};
+use engine::{CodeDistances, Codes, EngineError, LayerKind, Network, NetworkSpec, Options};
 
 /// A network to be scored at initialisation.
 #[derive(Clone, Copy, Debug)]
@@ -15,27 +15,23 @@ pub struct Candidate<'a> {
 
 impl Candidate<'_> {
     /// `[E, O]`: weight 1 for the operations that are part of the function the network computes, else 0. Left out are
-    /// `none` and whatever leads into a node that does not reach the cell's output: NASWOT counts only what a gradient
+    /// `none` and whatever leads into a node that does not reach the logits: NASWOT counts only what a gradient
     /// arrives at.
-    pub(super) fn live(&self) -> Vec<f32> {
-        let cell = &self.spec.cell;
-        let ops = cell.ops.len();
-        let exists = |edge: usize, op: usize| self.spec.alive[edge * ops + op] && cell.ops[op] != Op::None;
-        let mut reaches_output = vec![false; cell.nodes];
-        reaches_output[cell.nodes - 1] = true;
-        // Edges lead to later nodes, so targets are settled from the last node backwards.
-        for node in (0..cell.nodes - 1).rev() {
-            reaches_output[node] = cell
-                .edges
-                .iter()
-                .enumerate()
-                .any(|(edge, e)| e.from == node && reaches_output[e.to] && (0..ops).any(|op| exists(edge, op)));
+    pub(super) fn live(&self) -> Result<Vec<f32>, EngineError> {
+        let graph = self.spec.graph()?;
+        let mut w = vec![0.0; self.spec.mixing_len()];
+        let mut reaches_logits = vec![false; graph.values.len()];
+        reaches_logits[graph.logits] = true;
+        for layer in graph.layers.iter().rev() {
+            if !reaches_logits[layer.output] {
+                continue;
+            }
+            layer.inputs.iter().for_each(|&x| reaches_logits[x] = true);
+            if let LayerKind::Mix { weights, .. } = &layer.kind {
+                weights.iter().flatten().for_each(|at| w[at.row * self.spec.ops.len() + at.op] = 1.0);
+            }
         }
-        let edges = cell.edges.iter().enumerate();
-        edges
-            .flat_map(|(edge, e)| (0..ops).map(move |op| (edge, e, op)))
-            .map(|(edge, e, op)| f32::from(u8::from(reaches_output[e.to] && exists(edge, op))))
-            .collect()
+        Ok(w)
     }
 
     /// Code distances of the network at initialisation with the mixing weights `w: [E, O]`.
@@ -54,7 +50,7 @@ mod tests {
     fn live(arch: &str) -> Vec<usize> {
         let spec = arch.parse::<Arch>().unwrap().network_spec(&nas_bench_201::benchmark_shape(32, 10));
         let options = Options { threads: 1, kernels: Kernels::Auto };
-        let live = Candidate { spec: &spec, images: &[], seed: 0, options }.live();
+        let live = Candidate { spec: &spec, images: &[], seed: 0, options }.live().unwrap();
         live.chunks(5).enumerate().filter(|(_, ops)| ops.contains(&1.0)).map(|(edge, _)| edge).collect()
     }
 

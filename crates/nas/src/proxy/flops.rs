@@ -3,9 +3,8 @@
 use engine::EngineError;
 
 use super::{Candidate, Proxy, Score};
-use crate::space;
 
-/// The number of multiply-adds for one image, in millions. As [`space::cost`] counts.
+/// The number of multiply-adds for one image, in millions. As [`engine::Graph::cost`] counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Flops;
 
@@ -23,6 +22,6 @@ impl Proxy for Flops {
     }
 
     fn score(&self, candidate: &Candidate<'_>) -> Result<Score, EngineError> {
-        Ok(Score { value: space::cost(candidate.spec).flops_m(), sign: 1 })
+        Ok(Score { value: candidate.spec.graph()?.cost().flops_m(), sign: 1 })
     }
 }

@@ -3,9 +3,8 @@
 use engine::EngineError;
 
 use super::{Candidate, Proxy, Score};
-use crate::space;
 
-/// The number of trainable parameters, in millions: the score that every other proxy must beat. As [`space::cost`] counts.
+/// The number of trainable parameters, in millions: the score that every other proxy must beat. As [`engine::Graph::cost`] counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Params;
 
@@ -23,7 +22,7 @@ impl Proxy for Params {
     }
 
     fn score(&self, candidate: &Candidate<'_>) -> Result<Score, EngineError> {
-        Ok(Score { value: space::cost(candidate.spec).params_m(), sign: 1 })
+        Ok(Score { value: candidate.spec.graph()?.cost().params_m(), sign: 1 })
     }
 }
 

@@ -30,6 +30,14 @@ pub enum SearchError {
         /// The bound.
         max: usize,
     },
+    /// A space whose supernet the engine cannot compute.
+    #[error("search space {space}: {source}")]
+    Unsearchable {
+        /// Name of the space.
+        space: &'static str,
+        /// What the engine says.
+        source: EngineError,
+    },
     /// The search space.
     #[error(transparent)]
     Space(#[from] SpaceError),
@@ -81,6 +89,9 @@ impl SearchError {
         match self {
             Self::Config(e) => e.hint(),
             Self::Strategy { source, .. } => Some(source.hint.clone()),
+            Self::Unsearchable { .. } => Some(
+                "search in `nas-bench-201`; `hpe-darts describe` shows the networks of every space".to_owned(),
+            ),
             Self::TooLong { max, .. } => {
                 Some(format!("shorten the phases, the warm-up first, to {max} epochs together, or raise training.max_epochs"))
             }

@@ -32,12 +32,12 @@ impl FakeEngine {
     }
 
     fn quality(&self, i: usize) -> f32 {
-        match self.spec.cell.ops[i % self.spec.cell.ops.len()] {
+        match self.spec.ops[i % self.spec.ops.len()] {
             Op::None => 0.0,
             Op::Skip => 0.3,
             Op::Conv1x1 => 0.6,
-            Op::Conv3x3 => 1.0,
             Op::AvgPool3x3 => 0.1,
+            _ => 1.0,
         }
     }
 
@@ -64,7 +64,7 @@ impl Engine for FakeEngine {
     }
 
     fn remove_op(&mut self, edge: usize, op: usize) {
-        let i = edge * self.spec.cell.ops.len() + op;
+        let i = edge * self.spec.ops.len() + op;
         self.spec.alive[i] = false;
         self.omega[i] = 0.0;
         self.momentum[i] = 0.0;
@@ -123,7 +123,7 @@ impl Engine for FakeEngine {
             Distances { bits: bits as u64, hamming: hamming.collect() }
         };
         let has_code = |i: usize| {
-            let op = self.spec.cell.ops[i % self.spec.cell.ops.len()];
+            let op = self.spec.ops[i % self.spec.ops.len()];
             let kind = if codes == Codes::ReluInputs { op.is_conv() } else { op != Op::None && w[i] != 0.0 };
             self.spec.alive[i] && kind
         };

@@ -5,7 +5,7 @@ use engine::{EngineError, NetworkSpec, Options, Sgd};
 use super::{Config, Cosine, Schedule, SearchError, config::TrainingConfig, random};
 use crate::{
     data::{self, Augmentation, Dataset, LoadEvent, LoadOptions, LoaderOptions, PartName, Source, Split},
-    space::{self, NetworkShape, SearchSpace},
+    space::{self, NetworkShape, SearchSpace, Size},
     strategies::OneShot,
     supernet::Engine,
 };
@@ -68,7 +68,7 @@ impl Plan {
         let split = Split::choose(&config.data.split, config.dataset.as_str(), samples, config.seed)?;
         let train = Source::new(Arc::clone(&dataset), PartName::Train, split.train)?;
         let valid = Source::new(Arc::clone(&dataset), PartName::Train, split.valid)?;
-        let network = space.supernet(&shape(&dataset, &config));
+        let network = space.supernet(&shape(&dataset, &config))?;
         network.check()?;
         let TrainingConfig { learning_rate, learning_rate_min, max_steps_per_epoch, .. } = config.training;
         let mut plan = Self {
@@ -147,9 +147,18 @@ impl Plan {
 /// Checks the strategy's settings against the space and writes out what the space decides of them.
 pub(crate) fn fit(config: &mut Config) -> Result<&'static dyn SearchSpace, SearchError> {
     let space = space::find(&config.space)?;
+    supported(space)?;
     let strategy = config.strategy.name();
     config.strategy.check(space).map_err(|source| SearchError::Strategy { strategy, source })?;
     Ok(space)
+}
+
+/// Checks that the engine has kernels for the space's supernet.
+fn supported(space: &'static dyn SearchSpace) -> Result<(), SearchError> {
+    let image = data::ImageShape { height: 32, width: 32, channels: 3 };
+    let Size { channels, cells } = space.supernet_size();
+    let supernet = space.supernet(&NetworkShape { image, classes: 10, channels, cells })?;
+    engine::Network::supports(&supernet).map_err(|source| SearchError::Unsearchable { space: space.name(), source })
 }
 
 fn shape(dataset: &Dataset, config: &Config) -> NetworkShape {
@@ -157,6 +166,6 @@ fn shape(dataset: &Dataset, config: &Config) -> NetworkShape {
         image: dataset.shape(),
         classes: dataset.classes().len(),
         channels: config.supernet.channels,
-        cells_per_stage: config.supernet.cells_per_stage,
+        cells: config.supernet.cells_per_stage,
     }
 }

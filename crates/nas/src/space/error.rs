@@ -53,14 +53,36 @@ pub enum SpaceError {
         /// How many there are.
         available: usize,
     },
+    /// A number of cells that the space's networks cannot have.
+    #[error("a `{space}` network of {cells} cells, expected {min} to {max}")]
+    Cells {
+        /// Name of the space.
+        space: &'static str,
+        /// The number that was given.
+        cells: usize,
+        /// The smallest.
+        min: usize,
+        /// The largest.
+        max: usize,
+    },
+    /// A text that no space recognises.
+    #[error("`{given}` is not an architecture, expected {expected}")]
+    Unrecognised {
+        /// The text.
+        given: String,
+        /// What the spaces' notations look like.
+        expected: String,
+    },
     /// A genotype that is not one of its space.
     #[error("genotype: {0}")]
     Genotype(String),
 }
 
-/// Where an architecture string stops making sense.
+/// Where an architecture string or a genotype stops making sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ArchError {
+    /// What is being read.
+    pub what: &'static str,
     /// Position of the first character that does not fit, counted from 1.
     pub position: usize,
     /// What stands there; `None` at the end of the string.
@@ -73,7 +95,7 @@ pub struct ArchError {
 
 impl fmt::Display for ArchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "architecture string, character {}: ", self.position)?;
+        write!(f, "{}, character {}: ", self.what, self.position)?;
         match &self.found {
             Some(found) => write!(f, "found `{found}`")?,
             None => write!(f, "the string ends")?,

@@ -4,7 +4,7 @@
 //! edge one of `ops`. A strategy sees `E` edges and `O` operations per kind; what the choice means as a network is
 //! the space's matter.
 
-mod cost;
+pub mod darts;
 mod error;
 mod genotype;
 pub mod nas_bench_201;
@@ -12,8 +12,8 @@ mod op;
 
 use std::fmt;
 
-pub use cost::{Cost, cost};
-pub use engine::Edge;
+pub use darts::Darts;
+pub use engine::{Cost, Edge};
 pub use error::{ArchError, SpaceError};
 pub use genotype::{CellGenotype, Genotype, GenotypeEdge};
 pub use nas_bench_201::{Arch, NasBench201};
@@ -45,8 +45,17 @@ pub struct NetworkShape {
     pub classes: usize,
     /// Channels of the first stage, `C`.
     pub channels: usize,
-    /// Cells of each stage, `N`.
-    pub cells_per_stage: usize,
+    /// Cells `N`: of each stage in NAS-Bench-201, of the whole network in DARTS.
+    pub cells: usize,
+}
+
+/// Channels and cells of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// See [`NetworkShape::channels`].
+    pub channels: usize,
+    /// See [`NetworkShape::cells`].
+    pub cells: usize,
 }
 
 /// A search space.
@@ -63,19 +72,34 @@ pub trait SearchSpace: fmt::Debug + Send + Sync {
     /// Cell kinds, in the order in which a strategy holds their `alpha`.
     fn kinds(&self) -> &[CellKind];
 
-    /// Names of the edges, `to<-from`, in the order of the rows of `alpha: [E, O]`.
+    /// Names of the edges in the order of the rows of `alpha: [E, O]`: `to<-from`, after the kind of cell where there
+    /// are several.
     fn edge_names(&self) -> Vec<String> {
-        self.kinds().iter().flat_map(|k| &k.edges).map(|e| format!("{}<-{}", e.to, e.from)).collect()
+        let kinds = self.kinds();
+        let prefix = |k: &CellKind| if kinds.len() > 1 { format!("{} ", k.name) } else { String::new() };
+        kinds.iter().flat_map(|k| k.edges.iter().map(move |e| format!("{}{}<-{}", prefix(k), e.to, e.from))).collect()
     }
 
+    /// Size of the supernet in the space's paper.
+    fn supernet_size(&self) -> Size;
+
+    /// Size of the network that the space's paper trains in the end.
+    fn network_size(&self) -> Size;
+
     /// The supernet: every operation alive on every edge, batch normalisation of the operations without scale and shift.
-    fn supernet(&self, shape: &NetworkShape) -> engine::NetworkSpec;
+    ///
+    /// # Errors
+    /// [`SpaceError::Cells`].
+    fn supernet(&self, shape: &NetworkShape) -> Result<engine::NetworkSpec, SpaceError>;
 
     /// The network of one genotype: one operation alive on each edge, batch normalisation with scale and shift.
     ///
     /// # Errors
-    /// [`SpaceError::Genotype`] where the genotype is not one of this space.
+    /// [`SpaceError::Genotype`] where the genotype is not one of this space, [`SpaceError::Cells`].
     fn network(&self, genotype: &Genotype, shape: &NetworkShape) -> Result<engine::NetworkSpec, SpaceError>;
+
+    /// Whether a text begins as this space's notation does.
+    fn claims(&self, text: &str) -> bool;
 
     /// Reads a genotype in the notation of the space's paper.
     ///
@@ -95,7 +119,7 @@ pub trait SearchSpace: fmt::Debug + Send + Sync {
 
 /// All search spaces.
 pub fn all() -> &'static [&'static dyn SearchSpace] {
-    &[&NasBench201]
+    &[&NasBench201, &Darts]
 }
 
 /// The search space called `name`.
@@ -113,6 +137,25 @@ pub fn find(name: &str) -> Result<&'static dyn SearchSpace, SpaceError> {
     })
 }
 
+/// Reads a genotype in the notation of its space or as JSON; `space`: which one it has to be of, if that is known.
+///
+/// # Errors
+/// [`SpaceError`]: no space recognises the text, or it is not a genotype of its space.
+pub fn read(text: &str, space: Option<&'static dyn SearchSpace>) -> Result<Genotype, SpaceError> {
+    if text.trim_start().starts_with('{') {
+        let genotype: Genotype = serde_json::from_str(text).map_err(|e| SpaceError::Genotype(e.to_string()))?;
+        genotype.check(space.map_or_else(|| find(&genotype.space), Ok)?)?;
+        return Ok(genotype);
+    }
+    match space.or_else(|| all().iter().copied().find(|s| s.claims(text))) {
+        Some(space) => space.parse(text),
+        None => Err(SpaceError::Unrecognised {
+            given: text.to_owned(),
+            expected: "`|op~0|+|op~0|op~1|+...`, `Genotype(normal=[...], ...)` or a genotype as JSON".to_owned(),
+        }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,9 +165,9 @@ mod tests {
         assert_eq!(find("nas-bench-201").unwrap().name(), "nas-bench-201");
         assert_eq!(
             find("nas-bench201").unwrap_err().to_string(),
-            "unknown search space `nas-bench201`, expected nas-bench-201; did you mean `nas-bench-201`?"
+            "unknown search space `nas-bench201`, expected nas-bench-201 or darts; did you mean `nas-bench-201`?"
         );
-        assert_eq!(find("zzz").unwrap_err().to_string(), "unknown search space `zzz`, expected nas-bench-201");
+        assert_eq!(find("zzz").unwrap_err().to_string(), "unknown search space `zzz`, expected nas-bench-201 or darts");
     }
 
     #[test]
@@ -135,11 +178,11 @@ mod tests {
                 image: engine::ImageShape { height: 8, width: 8, channels: 1 },
                 classes: 10,
                 channels: 4,
-                cells_per_stage: 1,
+                cells: 3,
             };
-            let supernet = space.supernet(&shape);
+            let supernet = space.supernet(&shape).unwrap();
             supernet.check().unwrap();
-            assert!(!supernet.affine && supernet.alive.iter().all(|&a| a));
+            assert!(!supernet.norm.affine && supernet.alive.iter().all(|&a| a));
             assert_eq!(
                 supernet.mixing_len(),
                 space.kinds().iter().map(|k| k.edges.len()).sum::<usize>() * space.ops().len()

@@ -9,13 +9,18 @@ use crate::suggest;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OpName(&'static str);
 
-/// Every operation, with one sentence for lists. Names are those of NAS-Bench-201.
+/// Every operation, with one sentence for lists. Names are those of NAS-Bench-201 and DARTS.
 const KNOWN: &[(OpName, &str)] = &[
     (OpName::NONE, "outputs zeros: the edge does not exist"),
     (OpName::SKIP_CONNECT, "outputs its input"),
     (OpName::NOR_CONV_1X1, "ReLU, 1x1 convolution, batch normalisation"),
     (OpName::NOR_CONV_3X3, "ReLU, 3x3 convolution, batch normalisation"),
-    (OpName::AVG_POOL_3X3, "3x3 average pooling, stride 1, padding not counted"),
+    (OpName::AVG_POOL_3X3, "3x3 average pooling, padding not counted"),
+    (OpName::MAX_POOL_3X3, "3x3 maximum pooling"),
+    (OpName::SEP_CONV_3X3, "twice: ReLU, 3x3 depthwise and 1x1 convolution, batch normalisation"),
+    (OpName::SEP_CONV_5X5, "twice: ReLU, 5x5 depthwise and 1x1 convolution, batch normalisation"),
+    (OpName::DIL_CONV_3X3, "ReLU, 3x3 depthwise convolution of dilation 2, 1x1 convolution, batch normalisation"),
+    (OpName::DIL_CONV_5X5, "ReLU, 5x5 depthwise convolution of dilation 2, 1x1 convolution, batch normalisation"),
 ];
 
 impl OpName {
@@ -29,6 +34,17 @@ impl OpName {
     pub const NOR_CONV_3X3: Self = Self("nor_conv_3x3");
     /// `avg_pool_3x3`.
     pub const AVG_POOL_3X3: Self = Self("avg_pool_3x3");
+
+    /// `max_pool_3x3`.
+    pub const MAX_POOL_3X3: Self = Self("max_pool_3x3");
+    /// `sep_conv_3x3`.
+    pub const SEP_CONV_3X3: Self = Self("sep_conv_3x3");
+    /// `sep_conv_5x5`.
+    pub const SEP_CONV_5X5: Self = Self("sep_conv_5x5");
+    /// `dil_conv_3x3`.
+    pub const DIL_CONV_3X3: Self = Self("dil_conv_3x3");
+    /// `dil_conv_5x5`.
+    pub const DIL_CONV_5X5: Self = Self("dil_conv_5x5");
 
     /// All operations of all spaces.
     pub fn all() -> impl Iterator<Item = Self> {

@@ -1,13 +1,12 @@
 //! Backward pass of a cell.
 
 use super::fan::BackwardConvs;
-use super::{Cell, CellGrads, CellMemory, Wanted};
+use super::{Cell, CellGrads, CellMemory, FusedOp, Wanted};
 use crate::buffer::{Buf, Ptr};
 use crate::kernels::elementwise::{self as elem, Pool, Term};
 use crate::layers::Terms;
 use crate::params::Params;
 use crate::run::{Arena, Exec, Run, add_f64, blocks, total};
-use crate::spec::Op;
 
 /// Gradients that reach a node through skip connections, and through pooling before its adjoint: terms over the target
 /// nodes' gradients, and the `[E, O]` index of each.
@@ -198,8 +197,8 @@ impl Cell {
         for (to, g) in g.iter().enumerate().skip(node + 1) {
             for (eo, from, op) in self.incoming(to) {
                 let (terms, ops) = match op {
-                    Op::Skip if from == node => (&mut through.skips, &mut through.skip_ops),
-                    Op::AvgPool3x3 if from == node => (&mut through.pools, &mut through.pool_ops),
+                    FusedOp::Skip if from == node => (&mut through.skips, &mut through.skip_ops),
+                    FusedOp::AvgPool3x3 if from == node => (&mut through.pools, &mut through.pool_ops),
                     _ => continue,
                 };
                 self.scales[eo].fill(w[eo]);

@@ -1,7 +1,7 @@
 //! Forward pass of a cell.
 
 use super::fan::ForwardConvs;
-use super::{Cell, CellMemory};
+use super::{Cell, CellMemory, FusedOp};
 use crate::buffer::{Buf, Ptr};
 use crate::codes::{CodeSink, Slots};
 use crate::kernels::elementwise::{self as elem, Pool, Term};
@@ -11,7 +11,6 @@ use crate::layers::{Mode, Terms};
 use crate::network::Codes;
 use crate::params::Params;
 use crate::run::{Arena, Run, blocks, total};
-use crate::spec::Op;
 
 /// Values of a batch's tensor from which on it is written past the caches: it would not stay there until it is read.
 const STREAM: usize = 1 << 18;
@@ -35,9 +34,9 @@ impl Cell {
         let (mut plain, mut pooled) = (Terms::default(), Terms::default());
         for (eo, from, op) in incoming {
             let (list, src) = match op {
-                Op::Skip => (&mut plain, x[from]),
-                Op::AvgPool3x3 => (&mut pooled, x[from]),
-                Op::Conv1x1 | Op::Conv3x3 | Op::None => (&mut plain, y[eo]),
+                FusedOp::Skip => (&mut plain, x[from]),
+                FusedOp::AvgPool3x3 => (&mut pooled, x[from]),
+                FusedOp::Conv1x1 | FusedOp::Conv3x3 | FusedOp::None => (&mut plain, y[eo]),
             };
             list.0.push(Term { src: src.0, scale: self.scales[eo].as_ptr() });
         }
@@ -210,7 +209,7 @@ impl Cell {
     /// Codes that the pass of `node` can take while their values are in cache: of the convolutions that end there, and
     /// of the node itself, which outgoing operations share.
     fn code_jobs(&self, kind: Codes, node: usize) -> Vec<CodeJob> {
-        let outgoing = |wanted: &dyn Fn(Op) -> bool| -> Vec<usize> {
+        let outgoing = |wanted: &dyn Fn(FusedOp) -> bool| -> Vec<usize> {
             let to = (node + 1..self.spec.nodes).flat_map(|to| self.incoming(to));
             to.filter(|&(_, from, op)| from == node && wanted(op)).map(|(eo, _, _)| eo).collect()
         };
@@ -222,8 +221,8 @@ impl Cell {
                 jobs.extend(
                     self.normalised(node).into_iter().map(|eo| CodeJob { code: Code::Conv(eo), targets: vec![eo] }),
                 );
-                jobs.push(CodeJob { code: Code::Node, targets: outgoing(&|op| op == Op::Skip) });
-                jobs.push(CodeJob { code: Code::Pooled, targets: outgoing(&|op| op == Op::AvgPool3x3) });
+                jobs.push(CodeJob { code: Code::Node, targets: outgoing(&|op| op == FusedOp::Skip) });
+                jobs.push(CodeJob { code: Code::Pooled, targets: outgoing(&|op| op == FusedOp::AvgPool3x3) });
             }
         }
         jobs.retain(|j| !j.targets.is_empty());

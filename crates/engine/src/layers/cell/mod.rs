@@ -18,7 +18,7 @@ use crate::layers::norm::Norm;
 use crate::network::initialiser;
 use crate::params::{ParamId, Params};
 use crate::simd::Isa;
-use crate::spec::{CellSpec, Op};
+use crate::spec::{Edge, Op, Stages};
 
 /// Activations that a forward pass leaves for the backward pass.
 #[derive(Clone, Debug, Default)]
@@ -69,10 +69,53 @@ pub(crate) struct Wanted {
     pub(crate) input: bool,
 }
 
+/// An operation that this engine has kernels for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FusedOp {
+    None,
+    Skip,
+    Conv1x1,
+    Conv3x3,
+    AvgPool3x3,
+}
+
+impl FusedOp {
+    pub(crate) fn of(op: Op) -> Option<Self> {
+        Some(match op {
+            Op::None => Self::None,
+            Op::Skip => Self::Skip,
+            Op::Conv1x1 => Self::Conv1x1,
+            Op::Conv3x3 => Self::Conv3x3,
+            Op::AvgPool3x3 => Self::AvgPool3x3,
+            Op::MaxPool3x3 | Op::SepConv3x3 | Op::SepConv5x5 | Op::DilConv3x3 | Op::DilConv5x5 => return None,
+        })
+    }
+
+    pub(crate) fn is_conv(self) -> bool {
+        matches!(self, Self::Conv1x1 | Self::Conv3x3)
+    }
+}
+
+/// What all cells of a network share. Node 0 is the input, the last node the output.
+#[derive(Clone, Debug)]
+pub(crate) struct Template {
+    pub(crate) nodes: usize,
+    pub(crate) edges: Vec<Edge>,
+    pub(crate) ops: Vec<FusedOp>,
+}
+
+impl Template {
+    /// The cell of `stages`, or the operation that has no kernel.
+    pub(crate) fn of(stages: &Stages) -> Result<Self, Op> {
+        let ops = stages.ops.iter().map(|&op| FusedOp::of(op).ok_or(op)).collect::<Result<_, _>>()?;
+        Ok(Self { nodes: stages.nodes, edges: stages.edges.clone(), ops })
+    }
+}
+
 /// One cell with the weights and statistics of its operations.
 #[derive(Clone, Debug)]
 pub(crate) struct Cell {
-    spec: CellSpec,
+    spec: Template,
     plane: Plane,
     winograd: bool,
     /// `[E, O]`
@@ -91,7 +134,7 @@ pub(crate) struct Cell {
 impl Cell {
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn new(
-        spec: &CellSpec,
+        spec: &Template,
         plane: Plane,
         name: &str,
         alive: &[bool],
@@ -105,9 +148,9 @@ impl Cell {
         let mut norms = vec![None; alive.len()];
         for eo in (0..alive.len()).filter(|&eo| alive[eo]) {
             let (module, size) = match spec.ops[eo % ops] {
-                Op::Conv1x1 => ("conv1x1", 1),
-                Op::Conv3x3 => ("conv3x3", 3),
-                Op::None | Op::Skip | Op::AvgPool3x3 => continue,
+                FusedOp::Conv1x1 => ("conv1x1", 1),
+                FusedOp::Conv3x3 => ("conv3x3", 3),
+                FusedOp::None | FusedOp::Skip | FusedOp::AvgPool3x3 => continue,
             };
             let name = format!("{name}.edges.{}.{module}", eo / ops);
             let mut init = initialiser(seed, &name);
@@ -175,7 +218,7 @@ impl Cell {
     }
 
     fn fan(&self, isa: Isa, node: usize) -> Fan {
-        let out = |op: Op| -> Vec<usize> {
+        let out = |op: FusedOp| -> Vec<usize> {
             let ops = self.spec.ops.len();
             (0..self.active.len())
                 .filter(|&eo| {
@@ -188,7 +231,7 @@ impl Cell {
             let c = self.plane.channels;
             ConvGroup::new(isa, size, (c, self.plane.padded), c, winograd, members)
         };
-        let (ops3, ops1) = (out(Op::Conv3x3), out(Op::Conv1x1));
+        let (ops3, ops1) = (out(FusedOp::Conv3x3), out(FusedOp::Conv1x1));
         Fan { group3: group(3, self.winograd, &ops3), group1: group(1, false, &ops1), ops3, ops1 }
     }
 
@@ -205,12 +248,12 @@ impl Cell {
     }
 
     /// Incoming operations of a node that take part: `[E, O]` index, source node, operation.
-    fn incoming(&self, node: usize) -> Vec<(usize, usize, Op)> {
+    fn incoming(&self, node: usize) -> Vec<(usize, usize, FusedOp)> {
         let ops = self.spec.ops.len();
         (0..self.active.len())
             .filter(|&eo| self.active[eo] && self.spec.edges[eo / ops].to == node)
             .map(|eo| (eo, self.spec.edges[eo / ops].from, self.spec.ops[eo % ops]))
-            .filter(|&(_, _, op)| op != Op::None)
+            .filter(|&(_, _, op)| op != FusedOp::None)
             .collect()
     }
 

@@ -1,5 +1,7 @@
 //! The layers, forward and backward, as loops that follow the formulas.
 
+use hpe_darts_engine::Window;
+
 /// Activations `[n, h, w, c]`.
 #[derive(Clone, Debug)]
 pub(crate) struct Map {
@@ -55,6 +57,40 @@ impl Map {
         self.dot(self).sqrt()
     }
 
+    /// The maps one after the other along the channels.
+    pub(crate) fn concat(parts: &[&Map]) -> Map {
+        let Map { n, h, w, .. } = *parts[0];
+        let mut all = Map::zeros(n, h, w, parts.iter().map(|p| p.c).sum());
+        let pixels = (0..n * h * w).flat_map(|i| parts.iter().flat_map(move |p| &p.data[i * p.c..(i + 1) * p.c]));
+        all.data = pixels.copied().collect();
+        all
+    }
+
+    /// `count` channels from the channel `first` on.
+    pub(crate) fn channels(&self, first: usize, count: usize) -> Map {
+        let data = self.data.chunks(self.c).flat_map(|pixel| &pixel[first..first + count]).copied().collect();
+        Map { c: count, data, ..*self }
+    }
+
+    /// Moved up and left by `by` pixels; zeros come in.
+    pub(crate) fn shifted(&self, by: isize) -> Map {
+        let mut moved = Map::zeros_like(self);
+        for n in 0..self.n {
+            for y in 0..self.h {
+                for x in 0..self.w {
+                    let from = (y.checked_add_signed(by), x.checked_add_signed(by));
+                    let (Some(from_y), Some(from_x)) = from else { continue };
+                    if from_y < self.h && from_x < self.w {
+                        for c in 0..self.c {
+                            *moved.at_mut(n, y, x, c) = self.at(n, from_y, from_x, c);
+                        }
+                    }
+                }
+            }
+        }
+        moved
+    }
+
     /// The values of sample `n`.
     pub(crate) fn sample(&self, n: usize) -> &[f64] {
         let len = self.h * self.w * self.c;
@@ -95,19 +131,18 @@ pub(crate) fn relu_backward(x: &Map, g: &Map, near: Option<(f64, f64)>) -> Map {
     Map { data, ..*x }
 }
 
-/// Calls `f(sample, out y, out x, in y, in x, tap y, tap x)` for every tap inside the input of a k x k convolution with
-/// padding k / 2.
-fn taps(x: &Map, k: usize, stride: usize, mut f: impl FnMut(usize, usize, usize, usize, usize, usize, usize)) {
-    let pad = k / 2;
-    let (oh, ow) = conv_size(x, k, stride);
+/// Calls `f(sample, out y, out x, in y, in x, tap y, tap x)` for every tap of the window that is inside the input.
+fn taps(x: &Map, window: Window, mut f: impl FnMut(usize, usize, usize, usize, usize, usize, usize)) {
+    let Window { kernel, stride, padding, dilation, .. } = window;
+    let (oh, ow) = outputs(x, window);
     for n in 0..x.n {
         for oy in 0..oh {
             for ox in 0..ow {
-                for ky in 0..k {
-                    for kx in 0..k {
-                        let (y, x_) = (oy * stride + ky, ox * stride + kx);
-                        if y >= pad && y - pad < x.h && x_ >= pad && x_ - pad < x.w {
-                            f(n, oy, ox, y - pad, x_ - pad, ky, kx);
+                for ky in 0..kernel {
+                    for kx in 0..kernel {
+                        let (y, x_) = (oy * stride + ky * dilation, ox * stride + kx * dilation);
+                        if y >= padding && y - padding < x.h && x_ >= padding && x_ - padding < x.w {
+                            f(n, oy, ox, y - padding, x_ - padding, ky, kx);
                         }
                     }
                 }
@@ -116,21 +151,36 @@ fn taps(x: &Map, k: usize, stride: usize, mut f: impl FnMut(usize, usize, usize,
     }
 }
 
-fn conv_size(x: &Map, k: usize, stride: usize) -> (usize, usize) {
-    let pad = k / 2;
-    ((x.h + 2 * pad - k) / stride + 1, (x.w + 2 * pad - k) / stride + 1)
+fn outputs(x: &Map, window: Window) -> (usize, usize) {
+    let along = |len: usize| {
+        let places = (0..).map(|i| i * window.stride);
+        let end = len + 2 * window.padding;
+        // Whole windows; the last may be partial but must begin inside the input.
+        let span = window.dilation * (window.kernel - 1) + 1;
+        let whole = |&start: &usize| start + span <= end;
+        let begun = |&start: &usize| start < len + window.padding;
+        if window.partial {
+            let whole = places.clone().take_while(whole).count();
+            let covered = whole > 0 && (whole - 1) * window.stride + span >= end;
+            whole + usize::from(!covered && begun(&(whole * window.stride)))
+        } else {
+            places.take_while(whole).count()
+        }
+    };
+    (along(x.h), along(x.w))
 }
 
-/// Convolution with `weight: [out, in, k, k]`, padding k / 2, no bias.
-pub(crate) fn conv(x: &Map, weight: &Tensor, stride: usize) -> Map {
+/// Convolution with `weight: [out, in / groups, k, k]`, no bias; `groups` is 1 or the number of channels (depthwise).
+pub(crate) fn conv(x: &Map, weight: &Tensor, window: Window, groups: usize) -> Map {
     let [co, ci, k, _] = weight.shape[..] else { panic!("convolution weight of shape {:?}", weight.shape) };
-    assert_eq!(ci, x.c, "input channels");
-    let (oh, ow) = conv_size(x, k, stride);
+    assert_eq!(ci * groups, x.c, "input channels");
+    let (oh, ow) = outputs(x, window);
     let mut out = Map::zeros(x.n, oh, ow, co);
-    taps(x, k, stride, |n, oy, ox, iy, ix, ky, kx| {
+    taps(x, window, |n, oy, ox, iy, ix, ky, kx| {
         for o in 0..co {
+            let first = o * groups / co * ci;
             for i in 0..ci {
-                *out.at_mut(n, oy, ox, o) += x.at(n, iy, ix, i) * weight.data[((o * ci + i) * k + ky) * k + kx];
+                *out.at_mut(n, oy, ox, o) += x.at(n, iy, ix, first + i) * weight.data[((o * ci + i) * k + ky) * k + kx];
             }
         }
     });
@@ -138,78 +188,64 @@ pub(crate) fn conv(x: &Map, weight: &Tensor, stride: usize) -> Map {
 }
 
 /// Gradients of [`conv`] at its input and weight.
-pub(crate) fn conv_backward(x: &Map, weight: &Tensor, stride: usize, g: &Map) -> (Map, Tensor) {
+pub(crate) fn conv_backward(x: &Map, weight: &Tensor, window: Window, groups: usize, g: &Map) -> (Map, Tensor) {
     let [co, ci, k, _] = weight.shape[..] else { panic!("convolution weight of shape {:?}", weight.shape) };
     let mut dx = Map::zeros_like(x);
     let mut dw = Tensor::zeros_like(weight);
-    taps(x, k, stride, |n, oy, ox, iy, ix, ky, kx| {
+    taps(x, window, |n, oy, ox, iy, ix, ky, kx| {
         for o in 0..co {
+            let first = o * groups / co * ci;
             for i in 0..ci {
                 let tap = ((o * ci + i) * k + ky) * k + kx;
-                *dx.at_mut(n, iy, ix, i) += g.at(n, oy, ox, o) * weight.data[tap];
-                dw.data[tap] += g.at(n, oy, ox, o) * x.at(n, iy, ix, i);
+                *dx.at_mut(n, iy, ix, first + i) += g.at(n, oy, ox, o) * weight.data[tap];
+                dw.data[tap] += g.at(n, oy, ox, o) * x.at(n, iy, ix, first + i);
             }
         }
     });
     (dx, dw)
 }
 
-/// Calls `f(sample, out y, out x, in y, in x, share)` for every pixel of every average-pooling window; `share` is
-/// one over the number of the window's pixels that exist.
-fn windows(x: &Map, pool: Pool, mut f: impl FnMut(usize, usize, usize, usize, usize, f64)) {
-    let (oh, ow) = pool_size(x, pool);
-    for n in 0..x.n {
-        for oy in 0..oh {
-            for ox in 0..ow {
-                let (ys, xs) = match pool {
-                    Pool::Avg3x3 => (oy.saturating_sub(1)..(oy + 2).min(x.h), ox.saturating_sub(1)..(ox + 2).min(x.w)),
-                    Pool::Avg2x2Stride2 => (2 * oy..(2 * oy + 2).min(x.h), 2 * ox..(2 * ox + 2).min(x.w)),
-                };
-                let share = 1.0 / (ys.len() * xs.len()) as f64;
-                for y in ys.clone() {
-                    for x_ in xs.clone() {
-                        f(n, oy, ox, y, x_, share);
-                    }
+/// Poolings; pixels outside the image are never counted.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Pool {
+    Average,
+    Maximum,
+}
+
+/// Calls `f(sample, out y, out x, in y, in x, channel, share)` for every value of every pooling window that the output
+/// depends on; `share` is by how much: one over the number of the window's pixels, or 1 for the (first) largest.
+fn shares(x: &Map, pool: Pool, window: Window, mut f: impl FnMut(usize, usize, usize, usize, usize, usize, f64)) {
+    let (oh, ow) = outputs(x, window);
+    let mut pixels = vec![Vec::new(); x.n * oh * ow];
+    taps(x, window, |n, oy, ox, iy, ix, _, _| pixels[(n * oh + oy) * ow + ox].push((iy, ix)));
+    for (at, pixels) in pixels.iter().enumerate() {
+        let (n, oy, ox) = (at / (oh * ow), at / ow % oh, at % ow);
+        for c in 0..x.c {
+            let value = |&(y, x_): &(usize, usize)| x.at(n, y, x_, c);
+            match pool {
+                Pool::Average => {
+                    pixels.iter().for_each(|&(y, x_)| f(n, oy, ox, y, x_, c, 1.0 / pixels.len() as f64));
+                }
+                Pool::Maximum => {
+                    let largest = pixels.iter().map(value).fold(f64::NEG_INFINITY, f64::max);
+                    let first = pixels.iter().find(|p| value(p) == largest);
+                    first.into_iter().for_each(|&(y, x_)| f(n, oy, ox, y, x_, c, 1.0));
                 }
             }
         }
     }
 }
 
-/// Average poolings; pixels outside the image are never counted.
-#[derive(Clone, Copy)]
-pub(crate) enum Pool {
-    /// 3x3, stride 1, padding 1.
-    Avg3x3,
-    /// 2x2, stride 2, a last window may be partial.
-    Avg2x2Stride2,
-}
-
-fn pool_size(x: &Map, pool: Pool) -> (usize, usize) {
-    match pool {
-        Pool::Avg3x3 => (x.h, x.w),
-        Pool::Avg2x2Stride2 => (x.h.div_ceil(2), x.w.div_ceil(2)),
-    }
-}
-
-pub(crate) fn avg_pool(x: &Map, pool: Pool) -> Map {
-    let (oh, ow) = pool_size(x, pool);
+pub(crate) fn pool(x: &Map, pool: Pool, window: Window) -> Map {
+    let (oh, ow) = outputs(x, window);
     let mut out = Map::zeros(x.n, oh, ow, x.c);
-    windows(x, pool, |n, oy, ox, iy, ix, share| {
-        for c in 0..x.c {
-            *out.at_mut(n, oy, ox, c) += share * x.at(n, iy, ix, c);
-        }
-    });
+    shares(x, pool, window, |n, oy, ox, iy, ix, c, share| *out.at_mut(n, oy, ox, c) += share * x.at(n, iy, ix, c));
     out
 }
 
-pub(crate) fn avg_pool_backward(x: &Map, pool: Pool, g: &Map) -> Map {
+pub(crate) fn pool_backward(x: &Map, pool: Pool, window: Window, g: &Map) -> Map {
     let mut dx = Map::zeros_like(x);
-    windows(x, pool, |n, oy, ox, iy, ix, share| {
-        for c in 0..x.c {
-            *dx.at_mut(n, iy, ix, c) += share * g.at(n, oy, ox, c);
-        }
-    });
+    shares(x, pool, window, |n, oy, ox, iy, ix, c, share| *dx.at_mut(n, iy, ix, c) += share * g.at(n, oy, ox, c));
     dx
 }
 
@@ -290,47 +326,49 @@ pub(crate) fn gradient_before_centring(kept: &Normalised, affine: Affine<'_>, g:
     dy
 }
 
-/// Global average pooling: `[n, c]`.
-pub(crate) fn global_average(x: &Map) -> Vec<f64> {
-    let mut out = vec![0.0; x.n * x.c];
+/// Global average pooling: `[n, 1, 1, c]`.
+pub(crate) fn global_average(x: &Map) -> Map {
+    let mut out = Map::zeros(x.n, 1, 1, x.c);
     for n in 0..x.n {
         for (i, v) in x.sample(n).iter().enumerate() {
-            out[n * x.c + i % x.c] += v / (x.h * x.w) as f64;
+            out.data[n * x.c + i % x.c] += v / (x.h * x.w) as f64;
         }
     }
     out
 }
 
-pub(crate) fn global_average_backward(x: &Map, g: &[f64]) -> Map {
+pub(crate) fn global_average_backward(x: &Map, g: &Map) -> Map {
     let mut dx = Map::zeros_like(x);
     let pixels = x.h * x.w;
     for (i, d) in dx.data.iter_mut().enumerate() {
-        *d = g[i / (pixels * x.c) * x.c + i % x.c] / pixels as f64;
+        *d = g.data[i / (pixels * x.c) * x.c + i % x.c] / pixels as f64;
     }
     dx
 }
 
-/// `x: [n, in]`, `weight: [out, in]`, `bias: [out]` to `[n, out]`.
-pub(crate) fn linear(x: &[f64], weight: &Tensor, bias: &Tensor) -> Vec<f64> {
+/// `x: [n, 1, 1, in]`, `weight: [out, in]`, `bias: [out]` to `[n, 1, 1, out]`.
+pub(crate) fn linear(x: &Map, weight: &Tensor, bias: &Tensor) -> Map {
     let (outs, ins) = (weight.shape[0], weight.shape[1]);
-    x.chunks(ins)
+    let mut out = Map::zeros(x.n, 1, 1, outs);
+    out.data = (x.data.chunks(ins))
         .flat_map(|x| (0..outs).map(|o| bias.data[o] + (0..ins).map(|i| x[i] * weight.data[o * ins + i]).sum::<f64>()))
-        .collect()
+        .collect();
+    out
 }
 
 /// Gradients of [`linear`] at its input, weight and bias.
-pub(crate) fn linear_backward(x: &[f64], weight: &Tensor, g: &[f64]) -> (Vec<f64>, Tensor, Tensor) {
+pub(crate) fn linear_backward(x: &Map, weight: &Tensor, g: &Map) -> (Map, Tensor, Tensor) {
     let (outs, ins) = (weight.shape[0], weight.shape[1]);
-    let mut dx = vec![0.0; x.len()];
+    let mut dx = Map::zeros_like(x);
     let mut dw = Tensor::zeros_like(weight);
     let mut db = vec![0.0; outs];
-    for n in 0..x.len() / ins {
-        for o in 0..outs {
-            let g = g[n * outs + o];
-            db[o] += g;
+    for n in 0..x.n {
+        for (o, db) in db.iter_mut().enumerate() {
+            let g = g.data[n * outs + o];
+            *db += g;
             for i in 0..ins {
-                dx[n * ins + i] += g * weight.data[o * ins + i];
-                dw.data[o * ins + i] += g * x[n * ins + i];
+                dx.data[n * ins + i] += g * weight.data[o * ins + i];
+                dw.data[o * ins + i] += g * x.data[n * ins + i];
             }
         }
     }

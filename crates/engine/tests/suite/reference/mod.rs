@@ -1,13 +1,14 @@
 //! The whole network in f64 with obvious loops, forward and hand-derived backward, sharing no code with the engine:
-//! driven by a [`NetworkSpec`] and named tensors.
+//! driven by a network's [`Graph`] and named tensors.
 
 mod layers;
+mod transform;
 
 use std::collections::BTreeMap;
 
-use hpe_darts_engine::{Batch, NetworkSpec, Op, Sgd, TensorState};
+use hpe_darts_engine::{Batch, Graph, Layer, LayerKind, NetworkSpec, Norm, Part, Place, Sgd, TensorState, Unit};
 pub(crate) use layers::Tensor;
-use layers::{Affine, Map, Normalised, Pool};
+use layers::{Affine, Map, Normalised};
 
 /// Tensors by dotted name.
 pub(crate) type Tensors = BTreeMap<String, Tensor>;
@@ -86,9 +87,10 @@ pub(crate) struct Pass {
     pub(crate) codes: AllCodes,
 }
 
-/// A network: its specification and its tensors.
+/// A network and its tensors: a walk over the network's [`Graph`] (without an auxiliary head).
+#[derive(Clone)]
 pub(crate) struct Reference<'a> {
-    pub(crate) spec: &'a NetworkSpec,
+    pub(crate) graph: Graph,
     pub(crate) tensors: &'a Tensors,
     /// `(threshold, slope)`: the slope that the backward pass takes at ReLU inputs other than 0 but within the threshold;
     /// `None`: that of their sign. What a gradient in f32 may differ by lies between slope 0 and 1.
@@ -102,41 +104,12 @@ pub(crate) enum Stats {
     Running,
 }
 
-/// ReLU, convolution, batch normalisation: what the forward pass keeps.
-struct Unit {
-    x: Map,
-    norm: Normalised,
-}
-
-struct OpTape {
-    unit: Option<Unit>,
-    out: Map,
-}
-
-struct CellTape {
-    nodes: Vec<Map>,
-    ops: Vec<Option<OpTape>>,
-}
-
-struct ReduceTape {
-    x: Map,
-    a: Unit,
-    b: Unit,
-    pooled: Map,
-}
-
-struct StageTape {
-    reduce: Option<ReduceTape>,
-    cells: Vec<CellTape>,
-}
-
+/// What a forward pass keeps.
 struct Tape {
-    images: Map,
-    stem: Normalised,
-    stages: Vec<StageTape>,
-    head: Normalised,
-    pooled: Vec<f64>,
-    logits: Vec<f64>,
+    /// Every value.
+    values: Vec<Map>,
+    /// By layer, where it is a unit with batch normalisation.
+    norms: Vec<Option<Normalised>>,
     codes: AllCodes,
 }
 
@@ -157,42 +130,22 @@ impl Gathered {
     }
 }
 
-/// Where one convolution with its batch normalisation lives.
-struct Names {
-    conv: String,
-    bn: String,
-}
-
-fn unit_names(prefix: &str, op: Op) -> Names {
-    let kind = if op == Op::Conv1x1 { "conv1x1" } else { "conv3x3" };
-    Names { conv: format!("{prefix}.{kind}.weight"), bn: format!("{prefix}.{kind}.bn") }
-}
-
-fn reduce_names(stage: usize, which: &str) -> Names {
-    let prefix = format!("stages.{stage}.reduce");
-    Names { conv: format!("{prefix}.conv_{which}.weight"), bn: format!("{prefix}.bn_{which}") }
-}
-
-fn shortcut_name(stage: usize) -> String {
-    format!("stages.{stage}.reduce.shortcut.weight")
-}
-
 impl<'a> Reference<'a> {
-    pub(crate) fn new(spec: &'a NetworkSpec, tensors: &'a Tensors) -> Self {
-        Self { spec, tensors, near_kinks: None }
+    pub(crate) fn new(spec: &NetworkSpec, tensors: &'a Tensors) -> Self {
+        Self { graph: spec.graph().unwrap(), tensors, near_kinks: None }
     }
 
     /// Forward and backward pass with batch statistics.
     pub(crate) fn train(&self, batch: Batch<'_>, w: &[f64]) -> Pass {
         let tape = self.forward(batch.images, w, Stats::Batch);
-        let (loss, correct, dlogits) = layers::cross_entropy(&tape.logits, batch.labels, self.spec.classes);
+        let logits = &tape.values[self.graph.logits];
+        let (loss, correct, dlogits) = layers::cross_entropy(&logits.data, batch.labels, logits.c);
         let Gathered { mixing: mixing_grad, grads, largest_gradient, largest_output } =
-            self.backward(&tape, w, &dlogits);
-        let undecided = tape.logits.chunks(self.spec.classes).filter(|row| undecided(row)).count();
+            self.backward(&tape, w, dlogits);
         Pass {
             loss,
             correct,
-            undecided,
+            undecided: logits.data.chunks(logits.c).filter(|row| undecided(row)).count(),
             mixing_grad,
             grads,
             product_scale: largest_gradient * largest_output,
@@ -204,7 +157,8 @@ impl<'a> Reference<'a> {
     /// Loss and correctly classified samples.
     pub(crate) fn evaluate(&self, batch: Batch<'_>, w: &[f64], stats: Stats) -> (f64, usize) {
         let tape = self.forward(batch.images, w, stats);
-        let (loss, correct, _) = layers::cross_entropy(&tape.logits, batch.labels, self.spec.classes);
+        let logits = &tape.values[self.graph.logits];
+        let (loss, correct, _) = layers::cross_entropy(&logits.data, batch.labels, logits.c);
         (loss, correct)
     }
 
@@ -213,208 +167,167 @@ impl<'a> Reference<'a> {
         self.forward(images, w, Stats::Batch).codes
     }
 
+    /// Layers that run, in order.
+    fn layers(&self) -> impl DoubleEndedIterator<Item = (usize, &Layer)> {
+        self.graph.layers.iter().enumerate().filter(|(_, l)| l.part != Part::Auxiliary)
+    }
+
     fn get(&self, name: &str) -> &Tensor {
         self.tensors.get(name).unwrap_or_else(|| panic!("no tensor `{name}`"))
     }
 
-    fn affine(&self, bn: &str) -> Affine<'_> {
-        let scale = self.tensors.get(&format!("{bn}.weight"))?;
-        Some((&scale.data, &self.get(&format!("{bn}.bias")).data))
+    fn weights(&self, unit: &Unit) -> Vec<&Tensor> {
+        unit.weights.iter().map(|w| self.get(&w.name)).collect()
+    }
+
+    fn affine(&self, norm: &Norm) -> Affine<'_> {
+        let part = |part| self.get(&format!("{}.{part}", norm.name)).data.as_slice();
+        norm.affine.then(|| (part("weight"), part("bias")))
     }
 
     /// Running statistics, and those of the batch where a normalisation has none.
-    fn batch_norm(&self, bn: &str, y: &Map, stats: Stats) -> Normalised {
-        let running = match (stats, self.tensors.get(&format!("{bn}.running_mean"))) {
-            (Stats::Running, Some(mean)) => {
-                Some((mean.data.as_slice(), self.get(&format!("{bn}.running_var")).data.as_slice()))
-            }
-            _ => None,
-        };
-        layers::batch_norm(y, self.affine(bn), running)
+    fn batch_norm(&self, norm: &Norm, y: &Map, stats: Stats) -> Normalised {
+        let part = |part| self.get(&format!("{}.{part}", norm.name)).data.as_slice();
+        let running = (norm.affine && stats == Stats::Running).then(|| (part("running_mean"), part("running_var")));
+        layers::batch_norm(y, self.affine(norm), running)
     }
 
-    fn unit(&self, names: &Names, x: &Map, stride: usize, stats: Stats) -> Unit {
-        let y = layers::conv(&layers::relu(x), self.get(&names.conv), stride);
-        Unit { x: x.clone(), norm: self.batch_norm(&names.bn, &y, stats) }
+    fn index(&self, place: Place) -> usize {
+        place.row * self.graph.ops.len() + place.op
     }
 
     fn forward(&self, images: &[f32], w: &[f64], stats: Stats) -> Tape {
-        let spec = self.spec;
-        assert_eq!(w.len(), spec.mixing_len());
-        let image = spec.image;
-        let mut x = Map::zeros(images.len() / image.len(), image.height, image.width, image.channels);
-        x.data = images.iter().copied().map(f64::from).collect();
-        let images = x;
+        let graph = &self.graph;
+        let len = graph.rows * graph.ops.len();
+        assert_eq!(w.len(), len);
+        let image = graph.values[Graph::IMAGE].shape;
+        let n = images.len() / image.len();
+        let mut values: Vec<_> = graph
+            .values
+            .iter()
+            .map(|value| Map::zeros(n, value.shape.height, value.shape.width, value.shape.channels))
+            .collect();
+        values[Graph::IMAGE].data = images.iter().copied().map(f64::from).collect();
+        let mut norms: Vec<_> = graph.layers.iter().map(|_| None).collect();
         let mut codes = AllCodes {
-            op_outputs: vec![Code::default(); spec.mixing_len()],
-            op_relus: vec![Code::default(); spec.mixing_len()],
+            op_outputs: vec![Code::default(); len],
+            op_relus: vec![Code::default(); len],
             outside: Code::default(),
         };
-
-        let y = layers::conv(&images, self.get("stem.conv.weight"), 1);
-        let stem = self.batch_norm("stem.bn", &y, stats);
-        let mut x = stem.out.clone();
-        let mut stages = Vec::new();
-        for s in 0..spec.stages {
-            let mut reduce = None;
-            if s > 0 {
-                let a = self.unit(&reduce_names(s, "a"), &x, 2, stats);
-                let b = self.unit(&reduce_names(s, "b"), &a.norm.out, 1, stats);
-                codes.outside.append(&a.x);
-                codes.outside.append(&b.x);
-                let pooled = layers::avg_pool(&x, Pool::Avg2x2Stride2);
-                let mut out = layers::conv(&pooled, self.get(&shortcut_name(s)), 1);
-                out.add_scaled(&b.norm.out, 1.0);
-                reduce = Some(ReduceTape { x, a, b, pooled });
-                x = out;
-            }
-            let mut cells = Vec::new();
-            for k in 0..spec.cells_per_stage {
-                let cell = self.cell(&format!("stages.{s}.cells.{k}"), x, w, stats, &mut codes);
-                x = cell.nodes[spec.cell.nodes - 1].clone();
-                cells.push(cell);
-            }
-            stages.push(StageTape { reduce, cells });
-        }
-        let head = self.batch_norm("head.bn", &x, stats);
-        codes.outside.append(&head.out);
-        let pooled = layers::global_average(&layers::relu(&head.out));
-        let logits = layers::linear(&pooled, self.get("head.linear.weight"), self.get("head.linear.bias"));
-        Tape { images, stem, stages, head, pooled, logits, codes }
-    }
-
-    fn cell(&self, prefix: &str, x: Map, w: &[f64], stats: Stats, codes: &mut AllCodes) -> CellTape {
-        let cell = &self.spec.cell;
-        let mut nodes = vec![Map::zeros_like(&x); cell.nodes];
-        nodes[0] = x;
-        let mut ops: Vec<Option<OpTape>> = (0..self.spec.mixing_len()).map(|_| None).collect();
-        for t in 1..cell.nodes {
-            for (e, edge) in cell.edges.iter().enumerate().filter(|(_, edge)| edge.to == t) {
-                for (o, &op) in cell.ops.iter().enumerate() {
-                    let i = e * cell.ops.len() + o;
-                    if !self.spec.alive[i] || op == Op::None {
-                        continue;
-                    }
-                    let input = &nodes[edge.from];
-                    let mut unit = None;
-                    let out = match op {
-                        Op::None | Op::Skip => input.clone(),
-                        Op::AvgPool3x3 => layers::avg_pool(input, Pool::Avg3x3),
-                        Op::Conv1x1 | Op::Conv3x3 => {
-                            codes.op_relus[i].append(input);
-                            let made = self.unit(&unit_names(&format!("{prefix}.edges.{e}"), op), input, 1, stats);
-                            let out = made.norm.out.clone();
-                            unit = Some(made);
+        for (id, layer) in self.layers() {
+            let made = match &layer.kind {
+                LayerKind::Unit(unit) => {
+                    let x = &values[layer.inputs[0]];
+                    let y = if unit.relu {
+                        unit.place.map_or(&mut codes.outside, |p| &mut codes.op_relus[self.index(p)]).append(x);
+                        transform::forward(unit.transform, &layers::relu(x), &self.weights(unit))
+                    } else {
+                        transform::forward(unit.transform, x, &self.weights(unit))
+                    };
+                    match &unit.norm {
+                        None => y,
+                        Some(norm) => {
+                            let normalised = self.batch_norm(norm, &y, stats);
+                            let out = normalised.out.clone();
+                            norms[id] = Some(normalised);
                             out
                         }
-                    };
-                    codes.op_outputs[i].append(&out);
-                    nodes[t].add_scaled(&out, w[i]);
-                    ops[i] = Some(OpTape { unit, out });
+                    }
+                }
+                LayerKind::Mix { weights, .. } => {
+                    let mut sum = Map::zeros_like(&values[layer.output]);
+                    for (&x, &place) in layer.inputs.iter().zip(weights) {
+                        let place = place.map(|p| self.index(p));
+                        if let Some(i) = place {
+                            codes.op_outputs[i].append(&values[x]);
+                        }
+                        sum.add_scaled(&values[x], place.map_or(1.0, |i| w[i]));
+                    }
+                    sum
+                }
+                LayerKind::Concat => Map::concat(&layer.inputs.iter().map(|&x| &values[x]).collect::<Vec<_>>()),
+            };
+            let shape = graph.values[layer.output].shape;
+            assert_eq!((made.h, made.w, made.c), (shape.height, shape.width, shape.channels), "{}", layer.name);
+            values[layer.output] = made;
+        }
+        Tape { values, norms, codes }
+    }
+
+    fn backward(&self, tape: &Tape, w: &[f64], dlogits: Vec<f64>) -> Gathered {
+        let mut to = Gathered { mixing: vec![0.0; w.len()], ..Gathered::default() };
+        // A value that nothing reads has gradient 0.
+        let mut grads: Vec<_> = tape.values.iter().map(Map::zeros_like).collect();
+        grads[self.graph.logits].data = dlogits;
+        for (id, layer) in self.layers().rev() {
+            let g = grads[layer.output].clone();
+            match &layer.kind {
+                LayerKind::Unit(unit) => {
+                    let x = layer.inputs[0];
+                    let dx = self.unit_backward(unit, &tape.values[x], tape.norms[id].as_ref(), g, &mut to);
+                    grads[x].add_scaled(&dx, 1.0);
+                }
+                LayerKind::Mix { weights, .. } => {
+                    for (&x, &place) in layer.inputs.iter().zip(weights) {
+                        let mut weight = 1.0;
+                        if let Some(place) = place {
+                            let i = self.index(place);
+                            to.sizes(g.norm(), tape.values[x].norm());
+                            to.mixing[i] += g.dot(&tape.values[x]);
+                            weight = w[i];
+                        }
+                        grads[x].add_scaled(&g, weight);
+                    }
+                }
+                LayerKind::Concat => {
+                    let mut channel = 0;
+                    for &x in &layer.inputs {
+                        grads[x].add_scaled(&g.channels(channel, tape.values[x].c), 1.0);
+                        channel += tape.values[x].c;
+                    }
                 }
             }
         }
-        CellTape { nodes, ops }
-    }
-
-    fn backward(&self, tape: &Tape, w: &[f64], dlogits: &[f64]) -> Gathered {
-        let mut to = Gathered { mixing: vec![0.0; self.spec.mixing_len()], ..Gathered::default() };
-        let (dpooled, dweight, dbias) = layers::linear_backward(&tape.pooled, self.get("head.linear.weight"), dlogits);
-        to.grads.insert("head.linear.weight".into(), dweight);
-        to.grads.insert("head.linear.bias".into(), dbias);
-        let head_in = &tape.head.out;
-        let g = layers::relu_backward(head_in, &layers::global_average_backward(head_in, &dpooled), self.near_kinks);
-        let mut g = self.batch_norm_backward("head.bn", &tape.head, &g, &mut to);
-        for (s, stage) in tape.stages.iter().enumerate().rev() {
-            for (k, cell) in stage.cells.iter().enumerate().rev() {
-                g = self.cell_backward(&format!("stages.{s}.cells.{k}"), cell, w, g, &mut to);
-            }
-            if let Some(reduce) = &stage.reduce {
-                g = self.reduce_backward(s, reduce, &g, &mut to);
-            }
-        }
-        let g = self.batch_norm_backward("stem.bn", &tape.stem, &g, &mut to);
-        let (_, dweight) = layers::conv_backward(&tape.images, self.get("stem.conv.weight"), 1, &g);
-        to.grads.insert("stem.conv.weight".into(), dweight);
         to
     }
 
-    fn batch_norm_backward(&self, bn: &str, kept: &Normalised, g: &Map, to: &mut Gathered) -> Map {
-        let affine = self.affine(bn);
+    fn unit_backward(&self, unit: &Unit, x: &Map, kept: Option<&Normalised>, mut g: Map, to: &mut Gathered) -> Map {
+        if let (Some(norm), Some(kept)) = (&unit.norm, kept) {
+            g = self.batch_norm_backward(norm, kept, &g, to);
+        }
+        let weights = self.weights(unit);
+        let (mut dx, dweights) = if unit.relu {
+            transform::backward(unit.transform, &layers::relu(x), &weights, &g)
+        } else {
+            transform::backward(unit.transform, x, &weights, &g)
+        };
+        to.grads.extend(unit.weights.iter().map(|w| w.name.clone()).zip(dweights));
+        if unit.relu {
+            dx = layers::relu_backward(x, &dx, self.near_kinks);
+        }
+        dx
+    }
+
+    fn batch_norm_backward(&self, norm: &Norm, kept: &Normalised, g: &Map, to: &mut Gathered) -> Map {
+        let affine = self.affine(norm);
         let (dy, dscale, dshift) = layers::batch_norm_backward(kept, affine, g);
         to.sizes(layers::gradient_before_centring(kept, affine, g).norm(), kept.xhat.norm());
         if affine.is_some() {
-            to.grads.insert(format!("{bn}.weight"), Tensor::vector(dscale));
-            to.grads.insert(format!("{bn}.bias"), Tensor::vector(dshift));
+            to.grads.insert(format!("{}.weight", norm.name), Tensor::vector(dscale));
+            to.grads.insert(format!("{}.bias", norm.name), Tensor::vector(dshift));
         }
         dy
     }
 
-    fn unit_backward(&self, names: &Names, unit: &Unit, stride: usize, g: &Map, to: &mut Gathered) -> Map {
-        let dy = self.batch_norm_backward(&names.bn, &unit.norm, g, to);
-        let (dr, dweight) = layers::conv_backward(&layers::relu(&unit.x), self.get(&names.conv), stride, &dy);
-        to.grads.insert(names.conv.clone(), dweight);
-        layers::relu_backward(&unit.x, &dr, self.near_kinks)
-    }
-
-    fn reduce_backward(&self, s: usize, tape: &ReduceTape, g: &Map, to: &mut Gathered) -> Map {
-        let da = self.unit_backward(&reduce_names(s, "b"), &tape.b, 1, g, to);
-        let mut dx = self.unit_backward(&reduce_names(s, "a"), &tape.a, 2, &da, to);
-        let (dpooled, dweight) = layers::conv_backward(&tape.pooled, self.get(&shortcut_name(s)), 1, g);
-        to.grads.insert(shortcut_name(s), dweight);
-        dx.add_scaled(&layers::avg_pool_backward(&tape.x, Pool::Avg2x2Stride2, &dpooled), 1.0);
-        dx
-    }
-
-    fn cell_backward(&self, prefix: &str, tape: &CellTape, w: &[f64], g: Map, to: &mut Gathered) -> Map {
-        let cell = &self.spec.cell;
-        let mut node_grads = vec![Map::zeros_like(&g); cell.nodes];
-        node_grads[cell.nodes - 1] = g;
-        for t in (1..cell.nodes).rev() {
-            let g = node_grads[t].clone();
-            for (e, edge) in cell.edges.iter().enumerate().filter(|(_, edge)| edge.to == t) {
-                for (o, &op) in cell.ops.iter().enumerate() {
-                    let i = e * cell.ops.len() + o;
-                    let Some(kept) = &tape.ops[i] else { continue };
-                    to.sizes(g.norm(), kept.out.norm());
-                    to.mixing[i] += g.dot(&kept.out);
-                    let g = g.map(|v| v * w[i]);
-                    let dx = match (op, &kept.unit) {
-                        (Op::AvgPool3x3, _) => layers::avg_pool_backward(&tape.nodes[edge.from], Pool::Avg3x3, &g),
-                        (_, Some(unit)) => {
-                            self.unit_backward(&unit_names(&format!("{prefix}.edges.{e}"), op), unit, 1, &g, to)
-                        }
-                        _ => g,
-                    };
-                    node_grads[edge.from].add_scaled(&dx, 1.0);
-                }
-            }
-        }
-        node_grads.swap_remove(0)
-    }
-
     /// `0.9 * running + 0.1 * batch` for every running statistic.
     fn running_after(&self, tape: &Tape) -> Tensors {
-        let mut norms = vec![("stem.bn".to_string(), &tape.stem), ("head.bn".to_string(), &tape.head)];
-        for (s, stage) in tape.stages.iter().enumerate() {
-            if let Some(reduce) = &stage.reduce {
-                norms.push((reduce_names(s, "a").bn, &reduce.a.norm));
-                norms.push((reduce_names(s, "b").bn, &reduce.b.norm));
-            }
-            for (k, cell) in stage.cells.iter().enumerate() {
-                for (i, op) in cell.ops.iter().enumerate() {
-                    let (e, o) = (i / self.spec.cell.ops.len(), i % self.spec.cell.ops.len());
-                    if let Some(unit) = op.as_ref().and_then(|op| op.unit.as_ref()) {
-                        let prefix = format!("stages.{s}.cells.{k}.edges.{e}");
-                        norms.push((unit_names(&prefix, self.spec.cell.ops[o]).bn, &unit.norm));
-                    }
-                }
-            }
-        }
         let mut after = Tensors::new();
-        for (bn, norm) in norms {
-            for (statistic, batch) in [("running_mean", &norm.mean), ("running_var", &norm.unbiased_var)] {
-                let name = format!("{bn}.{statistic}");
+        for (id, layer) in self.layers() {
+            let Some(norm) = layer.unit().and_then(|u| u.norm.as_ref()).filter(|n| n.affine) else { continue };
+            let Some(kept) = &tape.norms[id] else { continue };
+            for (statistic, batch) in [("running_mean", &kept.mean), ("running_var", &kept.unbiased_var)] {
+                let name = format!("{}.{statistic}", norm.name);
+                // The tests of gradients give none.
                 if let Some(running) = self.tensors.get(&name) {
                     let mixed = running.data.iter().zip(batch).map(|(r, b)| 0.9 * r + 0.1 * b).collect();
                     after.insert(name, Tensor::vector(mixed));

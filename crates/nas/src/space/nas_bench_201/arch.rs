@@ -237,7 +237,7 @@ mod tests {
         let arch = Arch::new([0, 1, 2, 3, 4, 3]).unwrap();
         let spec = arch.network_spec(&super::super::benchmark_shape(32, 10));
         spec.check().unwrap();
-        assert!(spec.affine);
+        assert!(spec.norm.affine);
         for (edge, row) in spec.alive.chunks(5).enumerate() {
             let alive: Vec<usize> = (0..5).filter(|&op| row[op]).collect();
             assert_eq!(alive, [usize::from(arch.ops()[edge])]);

@@ -8,9 +8,9 @@ mod parse;
 use std::sync::LazyLock;
 
 pub use arch::Arch;
-use engine::{CellSpec, Edge, ImageShape, NetworkSpec, Op};
+use engine::{Edge, ImageShape, NetworkSpec, Op, Stages};
 
-use super::{CellKind, Genotype, NetworkShape, OpName, SearchSpace, SpaceError};
+use super::{CellKind, Genotype, NetworkShape, OpName, SearchSpace, Size, SpaceError};
 
 /// Edges of the cell.
 pub const EDGES: usize = 6;
@@ -58,12 +58,26 @@ impl SearchSpace for NasBench201 {
         &*KINDS
     }
 
-    fn supernet(&self, shape: &NetworkShape) -> NetworkSpec {
-        network_spec(shape, vec![true; EDGES * OPS.len()], false)
+    fn supernet_size(&self) -> Size {
+        Size { channels: 16, cells: 5 }
+    }
+
+    fn network_size(&self) -> Size {
+        self.supernet_size()
+    }
+
+    fn supernet(&self, shape: &NetworkShape) -> Result<NetworkSpec, SpaceError> {
+        check_cells(shape)?;
+        Ok(network_spec(shape, vec![true; EDGES * OPS.len()], false))
     }
 
     fn network(&self, genotype: &Genotype, shape: &NetworkShape) -> Result<NetworkSpec, SpaceError> {
+        check_cells(shape)?;
         Ok(Arch::try_from(genotype)?.network_spec(shape))
+    }
+
+    fn claims(&self, text: &str) -> bool {
+        text.trim_start().starts_with('|')
     }
 
     fn parse(&self, text: &str) -> Result<Genotype, SpaceError> {
@@ -79,24 +93,32 @@ impl SearchSpace for NasBench201 {
     }
 }
 
-/// The cell with all its candidates.
-pub fn cell_spec() -> CellSpec {
-    CellSpec { nodes: 4, edges: EDGE_LIST.to_vec(), ops: ENGINE_OPS.to_vec() }
+/// More cells would be a mistake.
+const MAX_CELLS: usize = 100;
+
+fn check_cells(shape: &NetworkShape) -> Result<(), SpaceError> {
+    match shape.cells {
+        0..=MAX_CELLS => Ok(()),
+        cells => Err(SpaceError::Cells { space: "nas-bench-201", cells, min: 0, max: MAX_CELLS }),
+    }
 }
 
 /// The macro network of the benchmark (three stages) around a cell with the operations `alive: [E, O]`.
 /// `affine`: whether batch normalisation in the cells has scale and shift (a discrete network: yes; a supernet: no).
 pub fn network_spec(shape: &NetworkShape, alive: Vec<bool>, affine: bool) -> NetworkSpec {
-    NetworkSpec {
+    Stages {
         image: shape.image,
         classes: shape.classes,
         channels: shape.channels,
-        cells_per_stage: shape.cells_per_stage,
+        cells_per_stage: shape.cells,
         stages: 3,
-        cell: cell_spec(),
+        nodes: 4,
+        edges: EDGE_LIST.to_vec(),
+        ops: ENGINE_OPS.to_vec(),
         alive,
         affine,
     }
+    .network()
 }
 
 /// The benchmark's own networks (`C` 16, `N` 5) on one of its data sets.
@@ -105,6 +127,6 @@ pub fn benchmark_shape(image_side: usize, classes: usize) -> NetworkShape {
         image: ImageShape { height: image_side, width: image_side, channels: 3 },
         classes,
         channels: 16,
-        cells_per_stage: 5,
+        cells: 5,
     }
 }

@@ -67,7 +67,7 @@ impl Cursor<'_> {
     }
 
     fn error(&self, found: Option<String>, expected: String, nearest: Option<&'static str>) -> ArchError {
-        ArchError { position: self.position, found, expected, nearest }
+        ArchError { what: "architecture string", position: self.position, found, expected, nearest }
     }
 }
 

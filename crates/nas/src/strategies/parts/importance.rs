@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, fmt, ops::Range};
 
-use engine::Codes;
+use engine::{Codes, EngineError};
 use serde::{Deserialize, Serialize};
 
 use super::{Alpha, Criterion, Cut, Term, race::EdgeRace};
@@ -8,7 +8,7 @@ use crate::{
     data::{Loader, LoaderOptions, Order},
     proxy::{Score, naswot, net_perf_proxy},
     search::{Context, SearchError, numbers::Number},
-    space::{OpName, cost},
+    space::OpName,
     strategies::column,
     supernet::{OpAt, PerOp, Supernet},
 };
@@ -305,7 +305,7 @@ impl Importance {
                 None => match by {
                     Performance::Accuracy | Performance::Loss => self.by_labels(by, cx, &variants, cut, seed)?,
                     Performance::NetPerfProxy | Performance::Naswot => self.by_codes(by, cx, &variants, seed)?,
-                    Performance::Params => self.by_size(cx, &variants),
+                    Performance::Params => self.by_size(cx, &variants)?,
                 },
             });
         }
@@ -423,17 +423,17 @@ impl Importance {
     }
 
     /// No sweep: nothing is evaluated, so there is nothing to interrupt.
-    fn by_size(&self, cx: &Context, variants: &Variants) -> ImportanceTable {
-        let sizes: Vec<f64> = variants
+    fn by_size(&self, cx: &Context, variants: &Variants) -> Result<ImportanceTable, SearchError> {
+        let sizes = variants
             .removed
             .iter()
             .map(|removed| {
                 let mut spec = cx.spec().clone();
                 removed.iter().for_each(|&place| spec.alive[place] = false);
-                cost(&spec).params_m()
+                Ok(spec.graph()?.cost().params_m())
             })
-            .collect();
-        self.by_scores(Performance::Params, variants, &sizes, 0)
+            .collect::<Result<Vec<f64>, EngineError>>()?;
+        Ok(self.by_scores(Performance::Params, variants, &sizes, 0))
     }
 
     /// The table of a score that was taken of each variant.

@@ -1,0 +1,27 @@
+//! What a network is, for everybody who computes, counts, draws or exports one.
+//!
+//! ```text
+//! a space ──► NetworkSpec ──graph()──► Graph ──► engines, cost, names of tensors, reference network, PyTorch, drawings
+//!             cells, blocks, head      values, layers
+//! ```
+//!
+//! A [`NetworkSpec`] says what a network is made of; [`Graph`] is the same network as values and layers, with shapes and
+//! names. Nothing else spells a network out. A new operation is a variant of [`Op`] with its line in `lower` (`op.rs`).
+
+mod build;
+mod cost;
+mod graph;
+mod network;
+mod op;
+mod stages;
+
+pub use cost::Cost;
+pub use graph::{
+    Graph, Init, Layer, LayerId, LayerKind, Norm, Parameter, Part, Place, Transform, Unit, Value, ValueId, Weight,
+    Window,
+};
+pub use network::{
+    Block, BlockKind, CellBlock, CellOutput, CellSpec, Edge, Head, ImageShape, NetworkSpec, OpNorm, Preprocess,
+};
+pub use op::Op;
+pub use stages::Stages;
