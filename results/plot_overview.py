@@ -1,13 +1,17 @@
 """The picture of the README, from a recorded search and a recorded benchmark. Needs only Python.
 
-    python results/plot_overview.py results/RUN/events.jsonl results/BENCH/result.json docs/images/overview.svg
+    python results/plot_overview.py results/default-2026-11-24/default/seed0 \\
+        results/side-by-side-2026-11-24/result.json docs/images/overview.svg
 
+The run is a run folder, or STUDY/NAME/seedN of a study whose runs lie in record.jsonl.gz.
 Left: accuracy of the supernet by epoch, with the stages. Right: time of a training step.
 """
 
 import json
 import sys
 from pathlib import Path
+
+import records
 
 INK, GREY, BLUE, LIGHT, ORANGE = "#1f2933", "#7b8794", "#2563eb", "#bfd3f5", "#d97706"
 LEFT, RIGHT, TOP, BOTTOM = 60, 470, 60, 270
@@ -82,9 +86,10 @@ def speed(record):
 
 
 def main():
-    events_file, bench_file, target = map(Path, sys.argv[1:4])
-    events = [json.loads(row) for row in events_file.read_text().splitlines()]
-    body = search(events) + speed(json.loads(bench_file.read_text()))
+    if len(sys.argv) != 4:
+        sys.exit(__doc__.strip())
+    run, bench_file, target = map(Path, sys.argv[1:])
+    body = search(records.events(records.read_run(run))) + speed(json.loads(bench_file.read_text()))
     head = (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 960 340" font-family="Helvetica, Arial, sans-serif">'
         '<rect width="960" height="340" fill="white"/>'
