@@ -5,6 +5,7 @@ mod common;
 mod compare;
 mod data;
 mod frame;
+mod guard;
 mod help;
 mod importance;
 mod query;

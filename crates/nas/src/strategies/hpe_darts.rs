@@ -7,12 +7,13 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{self, IntoDeserializer, SeqAccess, Visitor},
 };
+use serde_json::Value;
 
 use super::{
     OneShot, Strategy, Unsuitable, alpha_shape, column, genotype,
     parts::{
         AdamConfig, Alpha, AlphaInit, AlphaUpdate, Criterion, Decayed, Importance, ImportanceConfig, NoneRule,
-        Performance, Pruner, Relaxation, Removal, SkipDropout, Sweep,
+        Performance, Pruner, Relaxation, Removal, SkipDropout, SoftSweeps, Sweep, SweepMean,
     },
 };
 use crate::{
@@ -33,6 +34,7 @@ use crate::{
 /// | `removal` | `zero` | `renormalise` | VP-DARTS, DARTS-PT |
 /// | `decayed` | `least-important` | `all-but-best`, `trailing` | 3.2.3; VP-DARTS; 3.2.2, see [`Decayed`] |
 /// | `margin` | 0.6 | >= 0, of `decayed = "trailing"`, in units of a sweep's mean absolute importance over the operations but `none` | the text gives no count |
+/// | `soft_sweeps` | `last` | `stage`: decays go by the mean over the stage's sweeps so far, see [`SoftSweeps`] | not stated |
 /// | `soft_importance` | [] | `accuracy`, `loss`, `net-perf-proxy`, `naswot`, `params` or a sum as `loss+0.18*params`, one for all stages or a list of one per stage; []: `accuracy` in the first half of the stages, then `net-perf-proxy` | 4.1.2 |
 /// | `hard_importance` | [] | the same; []: `net-perf-proxy` in all | 4.1.2 |
 /// | `skip_dropout` | 0 | [0, 1) | VP-DARTS: 0.2 |
@@ -61,6 +63,8 @@ pub struct HpeDartsConfig {
     pub decayed: Decayed,
     /// By how much an operation may trail the best of its edge without being decayed.
     pub margin: f64,
+    /// Which sweeps of its stage soft pruning goes by.
+    pub soft_sweeps: SoftSweeps,
     /// What soft pruning goes by, stage by stage.
     #[serde(deserialize_with = "one_or_list")]
     pub soft_importance: Vec<Criterion>,
@@ -138,6 +142,7 @@ impl Default for HpeDartsConfig {
             removal: Removal::Zero,
             decayed: Decayed::LeastImportant,
             margin: 0.6,
+            soft_sweeps: SoftSweeps::Last,
             soft_importance: Vec::new(),
             hard_importance: Vec::new(),
             skip_dropout: 0.0,
@@ -154,6 +159,7 @@ pub struct HpeDarts {
     config: HpeDartsConfig,
     alpha: Alpha,
     pruner: Pruner,
+    sweeps: SweepMean,
     skip_dropout: Option<SkipDropout>,
 }
 
@@ -185,8 +191,12 @@ impl OneShot for HpeDarts {
         let Some(stage) = Self::stage(at) else { return Ok(()) };
         let cut = self.pruner.cut(self.config.decayed, self.config.pop[stage]);
         let table = self.importance(&self.config.soft_importance[stage]).measure(cx, &self.alpha, cut)?;
+        if at.within == 0 {
+            self.sweeps.clear();
+        }
         let HpeDartsConfig { decayed, margin, .. } = self.config;
-        let decayed = self.pruner.decayed(decayed, &table, self.config.pop[stage], margin);
+        let by = self.sweeps.add(&table, self.pruner.none());
+        let decayed = self.pruner.decayed(decayed, &by, self.config.pop[stage], margin);
         let factor = 1.0 - at.within as f64 / self.config.prune_epochs[stage] as f64;
         self.alpha.scale(&decayed, factor);
         cx.record(Event::importance(at, Sweep::Soft, table))?;
@@ -220,6 +230,18 @@ impl OneShot for HpeDarts {
 
     fn architecture_mut(&mut self) -> &mut Alpha {
         &mut self.alpha
+    }
+
+    fn state(&self) -> Value {
+        let mut state = self.alpha.state();
+        state["sweeps"] = self.sweeps.state();
+        state
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<(), String> {
+        self.alpha.restore(state)?;
+        // A checkpoint of an earlier version has none.
+        state.get("sweeps").map_or(Ok(()), |sweeps| self.sweeps.restore(sweeps))
     }
 }
 
@@ -323,6 +345,7 @@ impl Strategy for HpeDarts {
         let probability = config.skip_dropout;
         Self {
             alpha: Alpha::new(alpha_init, shape, relaxation, removal, config.alpha_optimiser.clone(), rng),
+            sweeps: SweepMean::new(config.soft_sweeps),
             pruner: Pruner::new(config.none_rule, column(space, OpName::NONE)),
             skip_dropout: column(space, OpName::SKIP_CONNECT).map(|op| SkipDropout { op, probability }),
             config: config.clone(),
