@@ -51,13 +51,14 @@ def search(events):
     valid = [(x(e["epoch"] - 0.5), y(e["supernet_valid_accuracy"])) for e in epochs if e["supernet_valid_accuracy"]]
     if valid:
         out.append(line(valid, ORANGE))
-        out.append(text(RIGHT - 8, BOTTOM - 12, "on D_val", 12, "end", ORANGE))
-    out.append(text(RIGHT - 8, BOTTOM - 30, "on D_train", 12, "end", BLUE))
+        out.append(text(LEFT + 12, BOTTOM - 12, "on D_val", 12, colour=ORANGE))
+    out.append(text(LEFT + 12, BOTTOM - 30, "on D_train", 12, colour=BLUE))
     for i, e in enumerate(e for e in events if e["event"] == "hard_prune"):
         at, left = x(e["epoch"]), sum(len(ops) for ops in e["left"])
-        out.append(line([(at, TOP), (at, BOTTOM)], INK, 1.5))
-        # One below the other, so that short stages do not write over each other.
-        out.append(text(at - 4, TOP + 16 + 15 * i, f"{left} operations left", 11, "end", INK))
+        # One below the other, each under the line before it, so that short stages do not write over each other.
+        label = BOTTOM - 50 + 15 * i
+        out.append(line([(at, TOP), (at, label + 3)], INK, 1.5))
+        out.append(text(at - 5, label, f"{left} operations left", 11, "end", INK))
     out.append(text((LEFT + RIGHT) / 2, BOTTOM + 22, f"epoch (of {total})", 12, "middle", GREY))
     arch = next((e["arch"] for e in events if e["event"] == "derive"), None)
     if arch:

@@ -8,6 +8,7 @@ mod frame;
 mod guard;
 mod help;
 mod importance;
+mod links;
 mod query;
 mod score;
 mod search;
