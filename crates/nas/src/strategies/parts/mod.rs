@@ -20,5 +20,5 @@ pub use importance::{
 pub use pruner::{Decayed, NoneRule, Pruner};
 pub use race::Cut;
 pub use relaxation::{Relaxation, Removal};
-pub use sweep_mean::{SoftSweeps, SweepMean};
+pub use sweep_mean::{SweepMean, Sweeps};
 pub use update::{AlphaUpdate, SkipDropout};
