@@ -57,6 +57,7 @@ const SEARCHES: [(&str, &[&str]); 3] = [
             "--set=strategy.hpe-darts.prune_epochs=2",
             "--set=strategy.hpe-darts.pop=[4]",
             "--set=strategy.hpe-darts.soft_importance=accuracy",
+            "--set=strategy.hpe-darts.hard_importance=net-perf-proxy",
             "--set=strategy.hpe-darts.importance.images=32",
             "--set=strategy.hpe-darts.importance.proxy_batch_size=16",
         ],
