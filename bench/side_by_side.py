@@ -84,7 +84,7 @@ def arguments():
         help="PyTorch multiplies the input of `none` by zero, as research code does, or leaves it out (computed)",
     )
     parser.add_argument("--worker", help="bench_worker binary; default: built by cargo in release mode")
-    parser.add_argument("--out", type=Path, help="folder for the record; default: results/side-by-side-DATE-...")
+    parser.add_argument("--out", type=Path, help="folder for the record; default: results/side-by-side-...-DATE")
     options = parser.parse_args()
     unknown = [mode for mode in options.against.split(",") if mode not in MODES]
     if unknown:
@@ -270,7 +270,7 @@ def markdown(record):
 def free_folder(options, date):
     if options.out:
         return options.out
-    name = f"side-by-side-{date}-{options.network}-b{options.batch}-c{options.channels}-n{options.cells}"
+    name = f"side-by-side-{options.network}-b{options.batch}-c{options.channels}-n{options.cells}-{date}"
     folder, again = ROOT / "results" / name, 2
     while folder.exists():
         folder, again = ROOT / "results" / f"{name}-{again}", again + 1

@@ -4,8 +4,9 @@
     python results/decisions.py paired  DIR --base NAME --table nas-bench-201.csv.gz
     python results/decisions.py pruned  DIR
     python results/decisions.py replay  DIR --run NAME --table nas-bench-201.csv.gz
+    python results/decisions.py leads   DIR
 
-DIR holds NAME/seedN/{events.jsonl,genotype.json}, as `hpe-darts compare` writes them.
+DIR is a study: a folder of this one, whose runs lie in record.jsonl.gz, or what `hpe-darts compare` has written (NAME/seedN).
 
 paired  difference of the CIFAR-10 validation accuracy to that of the settings NAME with the same seed: mean, its standard
         error, in how many seeds it is better and in how many the same; how many cells have skip_connect on 3<-0,
@@ -16,6 +17,8 @@ pruned  on how many edges a hard pruning removed exactly the operations that the
 replay  the cells that other criteria would have chosen from what the last sweep by loss left alive; accuracy, NASWOT and
         NetPerfProxy (from their own last sweep) where they were measured. Not for racing sweeps, which measure each edge
         on other images
+leads   by how much skip_connect leads the better convolution, edge by edge, in every sweep of a search and in the mean over the
+        sweeps by the same performance so far, in units of the mean absolute importance over the operations but `none`
 """
 
 import argparse
@@ -23,27 +26,28 @@ import csv
 import gzip
 import json
 import math
+import re
 import statistics
 from pathlib import Path
+
+from records import events, read_study
 
 # Trainable parameters of an operation, in units of a 1x1 convolution.
 PARAMS = {"none": 0, "skip_connect": 0, "avg_pool_3x3": 0, "nor_conv_1x1": 1, "nor_conv_3x3": 9}
 WEIGHTS = [0.05, 0.08, 0.1, 0.12, 0.15, 0.18, 0.2, 0.22, 0.25, 0.3, 0.4, 0.5]
 
 
-def runs(folder):
-    """Seed to run folder, of the searches that have ended."""
-    return {int(run.name[4:]): run for run in sorted(folder.glob("seed*")) if (run / "genotype.json").exists()}
-
-
 def settings(folder):
-    """Name of settings to its runs."""
-    named = {path.name: runs(path) for path in sorted(folder.iterdir()) if path.is_dir()}
-    return {name: of for name, of in named.items() if of}
-
-
-def events(run):
-    return [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    """Name of settings to seed to the files of a run, of the runs that have ended."""
+    files = {}
+    for (run, name), text in read_study(folder).items():
+        files.setdefault(run, {})[name] = text
+    named = {}
+    for run, of in sorted(files.items(), key=lambda item: item[0].split("/")):
+        place = re.fullmatch(r"([^/]+)/seed([0-9]+)", run)
+        if place and "genotype.json" in of:
+            named.setdefault(place[1], {})[int(place[2])] = of | {"run": run}
+    return named
 
 
 def read_table(path):
@@ -58,7 +62,7 @@ def mean_std(values):
 
 def paired(named, base, table):
     cells = {
-        name: {seed: json.loads((run / "genotype.json").read_text())["arch"] for seed, run in of.items()}
+        name: {seed: json.loads(run["genotype.json"])["arch"] for seed, run in of.items()}
         for name, of in named.items()
     }
     for name, of in cells.items():
@@ -115,7 +119,7 @@ def importances(run):
             raced = "images_by_edge" in event
             measures |= {name: None if raced else measured for name, measured in event["measures"].items()}
     if measures.get("loss") is None:
-        raise SystemExit(f"{run}: its last sweep by loss is missing or was a race")
+        raise SystemExit(f"{run['run']}: its last sweep by loss is missing or was a race")
     alive = [[o for o, value in enumerate(edge) if value is not None] for edge in measures["loss"]["without"]]
 
     def importance(measured, sign):
@@ -147,28 +151,60 @@ def replay(of, table):
         print("lead of skip by loss, edge by edge:", " ".join(f"{value:+.2f}" for value in lead))
 
 
+def leads(named):
+    for name, of in named.items():
+        for seed, run in of.items():
+            ops, means = [], {}
+            for event in events(run):
+                if event["event"] == "run_start":
+                    ops = event["ops"]
+                elif event["event"] == "importance":
+                    for by, measured in event["measures"].items():
+                        sign = -1 if by == "loss" else 1
+                        importance = [
+                            {op: sign * (measured["supernet"] - value) for op, value in zip(ops, edge) if op != "none" and value is not None}
+                            for edge in measured["without"]
+                        ]
+                        means.setdefault(by, []).append(in_units_of_its_mean(importance))
+                        sweeps = means[by]
+                        mean = [
+                            {op: statistics.mean(sweep[e][op] for sweep in sweeps) for op in edge} for e, edge in enumerate(sweeps[-1])
+                        ]
+                        print(
+                            f"{name} seed {seed}, epoch {event['epoch']:2} {event['sweep']:4} {by:14}"
+                            f" last {' '.join(map(lead, sweeps[-1]))}   mean {' '.join(map(lead, mean))}"
+                        )
+
+
+def lead(edge):
+    convolutions = [edge[op] for op in ("nor_conv_1x1", "nor_conv_3x3") if op in edge]
+    return f"{edge['skip_connect'] - max(convolutions):+.2f}" if convolutions and "skip_connect" in edge else "    -"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["paired", "pruned", "replay"])
+    parser.add_argument("what", choices=["paired", "pruned", "replay", "leads"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--base", help="settings that the others are compared with (paired)")
     parser.add_argument("--run", help="settings whose last sweeps are read (replay)")
     parser.add_argument("--table", type=Path, help="nas-bench-201.csv.gz (paired, replay)")
     args = parser.parse_args()
-    needed = {"paired": ["base", "table"], "pruned": [], "replay": ["run", "table"]}[args.what]
+    needed = {"paired": ["base", "table"], "pruned": [], "replay": ["run", "table"], "leads": []}[args.what]
     missing = [f"--{name}" for name in needed if getattr(args, name) is None]
     if missing:
         parser.error(f"{args.what} needs {' and '.join(missing)}")
-    named = settings(args.folder) if args.folder.is_dir() else {}
+    named = settings(args.folder)
     if not named:
-        parser.error(f"{args.folder} holds no NAME/seedN of a search that has ended")
+        parser.error(f"{args.folder} has no run NAME/seedN that has ended")
     for option, given in [("--base", args.base), ("--run", args.run)]:
         if given is not None and given not in named:
-            parser.error(f"{option} {given}: there are {', '.join(named)}")
+            parser.error(f"{option} {given}: expected one of {', '.join(named)}")
     if args.what == "paired":
         paired(named, args.base, read_table(args.table))
     elif args.what == "pruned":
         pruned(named)
+    elif args.what == "leads":
+        leads(named)
     else:
         replay(named[args.run], read_table(args.table))
 

@@ -1,13 +1,17 @@
 """The picture of the README, from a recorded search and a recorded benchmark. Needs only Python.
 
-    python results/plot_overview.py results/RUN/events.jsonl results/BENCH/result.json docs/images/overview.svg
+    python results/plot_overview.py results/default-2026-11-24/default/seed0 \\
+        results/side-by-side-2026-11-24/result.json docs/images/overview.svg
 
+The run is a run folder, or STUDY/NAME/seedN of a study whose runs lie in record.jsonl.gz.
 Left: accuracy of the supernet by epoch, with the stages. Right: time of a training step.
 """
 
 import json
 import sys
 from pathlib import Path
+
+import records
 
 INK, GREY, BLUE, LIGHT, ORANGE = "#1f2933", "#7b8794", "#2563eb", "#bfd3f5", "#d97706"
 LEFT, RIGHT, TOP, BOTTOM = 60, 470, 60, 270
@@ -47,13 +51,14 @@ def search(events):
     valid = [(x(e["epoch"] - 0.5), y(e["supernet_valid_accuracy"])) for e in epochs if e["supernet_valid_accuracy"]]
     if valid:
         out.append(line(valid, ORANGE))
-        out.append(text(RIGHT - 8, BOTTOM - 12, "on D_val", 12, "end", ORANGE))
-    out.append(text(RIGHT - 8, BOTTOM - 30, "on D_train", 12, "end", BLUE))
+        out.append(text(LEFT + 12, BOTTOM - 12, "on D_val", 12, colour=ORANGE))
+    out.append(text(LEFT + 12, BOTTOM - 30, "on D_train", 12, colour=BLUE))
     for i, e in enumerate(e for e in events if e["event"] == "hard_prune"):
         at, left = x(e["epoch"]), sum(len(ops) for ops in e["left"])
-        out.append(line([(at, TOP), (at, BOTTOM)], INK, 1.5))
-        # One below the other, so that short stages do not write over each other.
-        out.append(text(at - 4, TOP + 16 + 15 * i, f"{left} operations left", 11, "end", INK))
+        # One below the other, each under the line before it, so that short stages do not write over each other.
+        label = BOTTOM - 50 + 15 * i
+        out.append(line([(at, TOP), (at, label + 3)], INK, 1.5))
+        out.append(text(at - 5, label, f"{left} operations left", 11, "end", INK))
     out.append(text((LEFT + RIGHT) / 2, BOTTOM + 22, f"epoch (of {total})", 12, "middle", GREY))
     arch = next((e["arch"] for e in events if e["event"] == "derive"), None)
     if arch:
@@ -82,9 +87,10 @@ def speed(record):
 
 
 def main():
-    events_file, bench_file, target = map(Path, sys.argv[1:4])
-    events = [json.loads(row) for row in events_file.read_text().splitlines()]
-    body = search(events) + speed(json.loads(bench_file.read_text()))
+    if len(sys.argv) != 4:
+        sys.exit(__doc__.strip())
+    run, bench_file, target = map(Path, sys.argv[1:])
+    body = search(records.events(records.read_run(run))) + speed(json.loads(bench_file.read_text()))
     head = (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 960 340" font-family="Helvetica, Arial, sans-serif">'
         '<rect width="960" height="340" fill="white"/>'

@@ -5,6 +5,7 @@
 mod bench;
 mod compare;
 pub mod data;
+mod describe;
 mod importance;
 mod list;
 pub mod outcome;
@@ -41,6 +42,7 @@ commands! {
     Importance => importance,
     Compare => compare,
     Query => query,
+    Describe => describe,
     Score => score,
     List => list,
     Table => table,

@@ -45,7 +45,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
 }
 
 /// An architecture by its string or its index.
-fn parse(text: &str) -> Result<Arch> {
+pub fn parse(text: &str) -> Result<Arch> {
     let text = text.trim();
     let digits = text.strip_prefix('-').unwrap_or(text);
     if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {

@@ -7,12 +7,13 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{self, IntoDeserializer, SeqAccess, Visitor},
 };
+use serde_json::Value;
 
 use super::{
     OneShot, Strategy, Unsuitable, alpha_shape, column, genotype,
     parts::{
         AdamConfig, Alpha, AlphaInit, AlphaUpdate, Criterion, Decayed, Importance, ImportanceConfig, NoneRule,
-        Performance, Pruner, Relaxation, Removal, SkipDropout, Sweep,
+        Performance, Pruner, Relaxation, Removal, SkipDropout, Sweep, SweepMean, Sweeps,
     },
 };
 use crate::{
@@ -33,6 +34,7 @@ use crate::{
 /// | `removal` | `zero` | `renormalise` | VP-DARTS, DARTS-PT |
 /// | `decayed` | `least-important` | `all-but-best`, `trailing` | 3.2.3; VP-DARTS; 3.2.2, see [`Decayed`] |
 /// | `margin` | 0.6 | >= 0, of `decayed = "trailing"`, in units of a sweep's mean absolute importance over the operations but `none` | the text gives no count |
+/// | `sweeps` | `last` | `stage`, `all`: prunings go by the mean over the sweeps of the stage, or since the warm-up, see [`Sweeps`]; every criterion is then measured in every pruning epoch | not stated |
 /// | `soft_importance` | [] | `accuracy`, `loss`, `net-perf-proxy`, `naswot`, `params` or a sum as `loss+0.18*params`, one for all stages or a list of one per stage; []: `accuracy` in the first half of the stages, then `net-perf-proxy` | 4.1.2 |
 /// | `hard_importance` | [] | the same; []: `net-perf-proxy` in all | 4.1.2 |
 /// | `skip_dropout` | 0 | [0, 1) | VP-DARTS: 0.2 |
@@ -61,6 +63,8 @@ pub struct HpeDartsConfig {
     pub decayed: Decayed,
     /// By how much an operation may trail the best of its edge without being decayed.
     pub margin: f64,
+    /// Which sweeps prunings go by.
+    pub sweeps: Sweeps,
     /// What soft pruning goes by, stage by stage.
     #[serde(deserialize_with = "one_or_list")]
     pub soft_importance: Vec<Criterion>,
@@ -138,6 +142,7 @@ impl Default for HpeDartsConfig {
             removal: Removal::Zero,
             decayed: Decayed::LeastImportant,
             margin: 0.6,
+            sweeps: Sweeps::Last,
             soft_importance: Vec::new(),
             hard_importance: Vec::new(),
             skip_dropout: 0.0,
@@ -154,6 +159,7 @@ pub struct HpeDarts {
     config: HpeDartsConfig,
     alpha: Alpha,
     pruner: Pruner,
+    sweeps: SweepMean,
     skip_dropout: Option<SkipDropout>,
 }
 
@@ -184,11 +190,24 @@ impl OneShot for HpeDarts {
     fn begin(&mut self, at: &At, cx: &mut Context) -> Result<(), SearchError> {
         let Some(stage) = Self::stage(at) else { return Ok(()) };
         let cut = self.pruner.cut(self.config.decayed, self.config.pop[stage]);
-        let table = self.importance(&self.config.soft_importance[stage]).measure(cx, &self.alpha, cut)?;
-        let HpeDartsConfig { decayed, margin, .. } = self.config;
-        let decayed = self.pruner.decayed(decayed, &table, self.config.pop[stage], margin);
+        let HpeDartsConfig { soft_importance, hard_importance, decayed, margin, .. } = &self.config;
+        let table = self.importance(&soft_importance[stage]).measure(cx, &self.alpha, cut)?;
+        let hard = &hard_importance[stage];
+        let hard = match self.sweeps.looks_back() && *hard != soft_importance[stage] {
+            true => Some(self.importance(hard).measure(cx, &self.alpha, cut)?),
+            false => None,
+        };
+        if at.within == 0 {
+            self.sweeps.begin_stage();
+        }
+        let by = self.sweeps.add(&table, self.pruner.none());
+        let decayed = self.pruner.decayed(*decayed, &by, self.config.pop[stage], *margin);
         let factor = 1.0 - at.within as f64 / self.config.prune_epochs[stage] as f64;
         self.alpha.scale(&decayed, factor);
+        if let Some(hard) = hard {
+            self.sweeps.add(&hard, self.pruner.none());
+            cx.record(Event::importance(at, Sweep::Mean, hard))?;
+        }
         cx.record(Event::importance(at, Sweep::Soft, table))?;
         cx.record(Event::soft_prune(at, factor, cx.op_names(&decayed)))
     }
@@ -203,7 +222,8 @@ impl OneShot for HpeDarts {
         let Some(stage) = Self::stage(at).filter(|_| at.ends_phase()) else { return Ok(()) };
         let cut = self.pruner.cut(Decayed::LeastImportant, self.config.pop[stage]);
         let table = self.importance(&self.config.hard_importance[stage]).measure(cx, &self.alpha, cut)?;
-        let removed = self.pruner.least_important(&table, self.config.pop[stage]);
+        let by = self.sweeps.add(&table, self.pruner.none());
+        let removed = self.pruner.least_important(&by, self.config.pop[stage]);
         self.alpha.remove(&removed, cx.mask());
         cx.remove(&removed);
         cx.record(Event::importance(at, Sweep::Hard, table))?;
@@ -220,6 +240,18 @@ impl OneShot for HpeDarts {
 
     fn architecture_mut(&mut self) -> &mut Alpha {
         &mut self.alpha
+    }
+
+    fn state(&self) -> Value {
+        let mut state = self.alpha.state();
+        state["sweeps"] = self.sweeps.state();
+        state
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<(), String> {
+        self.alpha.restore(state)?;
+        // A checkpoint of an earlier version has none.
+        state.get("sweeps").map_or(Ok(()), |sweeps| self.sweeps.restore(sweeps))
     }
 }
 
@@ -323,6 +355,7 @@ impl Strategy for HpeDarts {
         let probability = config.skip_dropout;
         Self {
             alpha: Alpha::new(alpha_init, shape, relaxation, removal, config.alpha_optimiser.clone(), rng),
+            sweeps: SweepMean::new(config.sweeps),
             pruner: Pruner::new(config.none_rule, column(space, OpName::NONE)),
             skip_dropout: column(space, OpName::SKIP_CONNECT).map(|op| SkipDropout { op, probability }),
             config: config.clone(),

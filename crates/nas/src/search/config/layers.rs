@@ -44,7 +44,7 @@ pub const PRESETS: [Preset; 3] = [
     Preset {
         name: "paper",
         alias: Some("nas-bench-201"),
-        about: "CIFAR-10, the benchmark's supernet, the paper's settings as docs/DEVIATIONS.md reads them",
+        about: "CIFAR-10, the benchmark's supernet, the paper's settings as docs/deviations.md reads them",
         toml: include_str!("../presets/paper.toml"),
     },
 ];

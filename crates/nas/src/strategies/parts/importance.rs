@@ -181,6 +181,8 @@ pub enum Sweep {
     Soft,
     /// Operations are removed after it.
     Hard,
+    /// Nothing follows but what later sweeps by the same criterion are averaged with it for, see [`super::Sweeps`].
+    Mean,
 }
 
 /// A performance of the whole supernet and of the supernet without each operation.

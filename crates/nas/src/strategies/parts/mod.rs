@@ -7,6 +7,7 @@ mod importance;
 mod pruner;
 mod race;
 mod relaxation;
+mod sweep_mean;
 mod update;
 
 pub use adam::{Adam, AdamConfig};
@@ -19,4 +20,5 @@ pub use importance::{
 pub use pruner::{Decayed, NoneRule, Pruner};
 pub use race::Cut;
 pub use relaxation::{Relaxation, Removal};
+pub use sweep_mean::{SweepMean, Sweeps};
 pub use update::{AlphaUpdate, SkipDropout};

@@ -41,6 +41,11 @@ impl Pruner {
         Self { none: none.filter(|_| rule == NoneRule::First) }
     }
 
+    /// Column of `none`, where it goes first whatever its importance.
+    pub fn none(&self) -> Option<usize> {
+        self.none
+    }
+
     /// The `count` least important alive operations of each edge, least important first; at least one operation of an
     /// edge is left out. Equal importances go by column, the lower one is the less important.
     pub fn least_important(&self, table: &ImportanceTable, count: usize) -> Vec<OpAt> {

@@ -1,0 +1,163 @@
+//! `describe`: the network of an architecture, layer by layer.
+
+use anyhow::Result;
+use engine::{Cost, Graph, ImageShape, Part};
+use nas::space::{self, Genotype, NasBench201, NetworkShape, SearchSpace, Size};
+use serde::Serialize;
+
+use super::query;
+use crate::{
+    args::count,
+    context::Context,
+    error::HintExt,
+    render::{Align, Table},
+};
+
+/// Describe the network of an architecture: shapes, parameters, multiply-adds.
+///
+/// Prints a row for each block of the network with the shape of its output for one image and what it costs: trainable
+/// parameters (those of every operation and normalisation; an auxiliary head is not counted) and multiply-adds of
+/// convolutions and classifier for one image (the literature's FLOPs). Needs neither table nor data.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Architecture, in quotes: '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|' or its index 0..=15624 (NAS-Bench-201),
+    /// 'Genotype(normal=[...], normal_concat=range(2, 6), reduce=[...], reduce_concat=range(2, 6))' (DARTS), a genotype
+    /// as JSON, or `supernet`: the network with every operation on every edge.
+    #[arg(value_name = "GENOTYPE|ARCH|INDEX", allow_negative_numbers = true)]
+    arch: String,
+    /// Search space [default: the one whose notation the architecture is in; nas-bench-201 for `supernet`].
+    #[arg(long, value_name = "SPACE", value_parser = space_named)]
+    space: Option<&'static dyn SearchSpace>,
+    /// Channels C of the first cells, 1 to 65536 [default: the paper's: nas-bench-201 16; darts 36, its supernet 16].
+    #[arg(long, value_name = "C", value_parser = count(1, 65_536))]
+    channels: Option<usize>,
+    /// Cells N, 1 to 1000: of each stage in nas-bench-201, of the whole network in darts [default: the paper's:
+    /// nas-bench-201 5; darts 20, its supernet 8].
+    #[arg(long, value_name = "N", value_parser = count(1, 1000))]
+    cells: Option<usize>,
+    /// Classes, 1 to 1000000.
+    #[arg(long, value_name = "K", default_value_t = 10, value_parser = count(1, 1_000_000))]
+    classes: usize,
+    /// Height and width of an RGB image in pixels, 1 to 4096.
+    #[arg(long, value_name = "PIXELS", default_value_t = 32, value_parser = count(1, 4096))]
+    size: usize,
+    /// Print a row for each layer instead of each block.
+    #[arg(long)]
+    layers: bool,
+    /// Print one JSON object {"space", "genotype", "channels", "cells", "classes", "parameters", "multiply_adds",
+    /// "layers", "graph"}: counts for one image; "layers" holds {"name", "output", "parameters", "multiply_adds"} for
+    /// each row, "graph" every value and layer with its inputs and tensors.
+    #[arg(long, conflicts_with = "layers")]
+    json: bool,
+}
+
+fn space_named(name: &str) -> Result<&'static dyn SearchSpace, String> {
+    space::find(name).map_err(|e| e.to_string())
+}
+
+/// A row of the description.
+#[derive(Debug, Serialize)]
+struct Row<'a> {
+    name: &'a str,
+    output: ImageShape,
+    #[serde(flatten)]
+    cost: Cost,
+}
+
+#[derive(Debug, Serialize)]
+struct Description<'a> {
+    space: &'static str,
+    genotype: Option<String>,
+    channels: usize,
+    cells: usize,
+    classes: usize,
+    #[serde(flatten)]
+    cost: Cost,
+    layers: Vec<Row<'a>>,
+    graph: &'a Graph,
+}
+
+/// Prints what an architecture is as a network.
+///
+/// # Errors
+/// The argument is no architecture, or there is no such network.
+pub fn run(args: Args, cx: &Context) -> Result<()> {
+    let genotype = if args.arch.trim() == "supernet" { None } else { Some(genotype(&args)?) };
+    let space = match &genotype {
+        Some(genotype) => space::find(&genotype.space)?,
+        None => args.space.unwrap_or(&NasBench201),
+    };
+    let Size { channels, cells } = if genotype.is_some() { space.network_size() } else { space.supernet_size() };
+    let shape = NetworkShape {
+        image: ImageShape { height: args.size, width: args.size, channels: 3 },
+        classes: args.classes,
+        channels: args.channels.unwrap_or(channels),
+        cells: args.cells.unwrap_or(cells),
+    };
+    let spec = match &genotype {
+        Some(genotype) => space.network(genotype, &shape)?,
+        None => space.supernet(&shape)?,
+    };
+    let graph = spec.graph()?;
+    let text = genotype.as_ref().map(|g| space.text(g)).transpose()?;
+    let (cost, rows) = (graph.cost(), rows(&graph, args.layers || args.json));
+    if args.json {
+        return cx.out.json(&Description {
+            space: space.name(),
+            genotype: text,
+            channels: shape.channels,
+            cells: shape.cells,
+            classes: shape.classes,
+            cost,
+            layers: rows,
+            graph: &graph,
+        });
+    }
+    let mut table = Table::new([
+        (if args.layers { "layer" } else { "block" }, Align::Left),
+        ("output", Align::Right),
+        ("parameters", Align::Right),
+        ("multiply-adds", Align::Right),
+    ]);
+    for Row { name, output, cost } in rows {
+        let output = format!("{} x {} x {}", output.height, output.width, output.channels);
+        table.row([name.to_owned(), output, cost.parameters.to_string(), cost.multiply_adds.to_string()]);
+    }
+    table.row(["whole network".to_owned(), String::new(), cost.parameters.to_string(), cost.multiply_adds.to_string()]);
+    let what = text.unwrap_or_else(|| format!("supernet of {}", space.name()));
+    let NetworkShape { channels, cells, classes, .. } = shape;
+    let size = args.size;
+    cx.out.data(format_args!(
+        "{what}\nC {channels}, N {cells}, {classes} classes, RGB images of {size} x {size}\n\n{table}"
+    ))
+}
+
+/// The architecture that the argument names.
+fn genotype(args: &Args) -> Result<Genotype> {
+    let text = args.arch.trim();
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_index = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    if is_index && args.space.is_none_or(|s| s.name() == NasBench201.name()) {
+        return Ok(query::parse(text)?.into());
+    }
+    space::read(text, args.space).hint("quote the architecture; `hpe-darts describe --help` shows every notation")
+}
+
+/// A row for each layer, or for each block.
+fn rows(graph: &Graph, layers: bool) -> Vec<Row<'_>> {
+    if layers {
+        let rows = graph.layers.iter().enumerate().map(|(id, layer)| Row {
+            name: &layer.name,
+            output: graph.values[layer.output].shape,
+            cost: graph.layer_cost(id),
+        });
+        return rows.collect();
+    }
+    let name = |part| match part {
+        Part::Stem => "stem",
+        Part::Block(i) => graph.blocks[i].as_str(),
+        Part::Head => "head",
+        Part::Auxiliary => "auxiliary",
+    };
+    graph.parts().into_iter().map(|(part, output, cost)| Row { name: name(part), output, cost }).collect()
+}
