@@ -4,6 +4,7 @@
     python results/decisions.py paired  DIR --base NAME --table nas-bench-201.csv.gz
     python results/decisions.py pruned  DIR
     python results/decisions.py replay  DIR --run NAME --table nas-bench-201.csv.gz
+    python results/decisions.py leads   DIR
 
 DIR is a study: a folder of this one, whose runs lie in record.jsonl.gz, or what `hpe-darts compare` has written (NAME/seedN).
 
@@ -16,6 +17,8 @@ pruned  on how many edges a hard pruning removed exactly the operations that the
 replay  the cells that other criteria would have chosen from what the last sweep by loss left alive; accuracy, NASWOT and
         NetPerfProxy (from their own last sweep) where they were measured. Not for racing sweeps, which measure each edge
         on other images
+leads   by how much skip_connect leads the better convolution, edge by edge, in every sweep of a search and in the mean over the
+        sweeps by the same performance so far, in units of the mean absolute importance over the operations but `none`
 """
 
 import argparse
@@ -148,15 +151,45 @@ def replay(of, table):
         print("lead of skip by loss, edge by edge:", " ".join(f"{value:+.2f}" for value in lead))
 
 
+def leads(named):
+    for name, of in named.items():
+        for seed, run in of.items():
+            ops, means = [], {}
+            for event in events(run):
+                if event["event"] == "run_start":
+                    ops = event["ops"]
+                elif event["event"] == "importance":
+                    for by, measured in event["measures"].items():
+                        sign = -1 if by == "loss" else 1
+                        importance = [
+                            {op: sign * (measured["supernet"] - value) for op, value in zip(ops, edge) if op != "none" and value is not None}
+                            for edge in measured["without"]
+                        ]
+                        means.setdefault(by, []).append(in_units_of_its_mean(importance))
+                        sweeps = means[by]
+                        mean = [
+                            {op: statistics.mean(sweep[e][op] for sweep in sweeps) for op in edge} for e, edge in enumerate(sweeps[-1])
+                        ]
+                        print(
+                            f"{name} seed {seed}, epoch {event['epoch']:2} {event['sweep']:4} {by:14}"
+                            f" last {' '.join(map(lead, sweeps[-1]))}   mean {' '.join(map(lead, mean))}"
+                        )
+
+
+def lead(edge):
+    convolutions = [edge[op] for op in ("nor_conv_1x1", "nor_conv_3x3") if op in edge]
+    return f"{edge['skip_connect'] - max(convolutions):+.2f}" if convolutions and "skip_connect" in edge else "    -"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["paired", "pruned", "replay"])
+    parser.add_argument("what", choices=["paired", "pruned", "replay", "leads"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--base", help="settings that the others are compared with (paired)")
     parser.add_argument("--run", help="settings whose last sweeps are read (replay)")
     parser.add_argument("--table", type=Path, help="nas-bench-201.csv.gz (paired, replay)")
     args = parser.parse_args()
-    needed = {"paired": ["base", "table"], "pruned": [], "replay": ["run", "table"]}[args.what]
+    needed = {"paired": ["base", "table"], "pruned": [], "replay": ["run", "table"], "leads": []}[args.what]
     missing = [f"--{name}" for name in needed if getattr(args, name) is None]
     if missing:
         parser.error(f"{args.what} needs {' and '.join(missing)}")
@@ -170,6 +203,8 @@ def main():
         paired(named, args.base, read_table(args.table))
     elif args.what == "pruned":
         pruned(named)
+    elif args.what == "leads":
+        leads(named)
     else:
         replay(named[args.run], read_table(args.table))
 
