@@ -3,7 +3,10 @@
 use std::{io::Read, path::PathBuf};
 
 use engine::{ImageShape, NetworkSpec, Part};
-use hpe_darts_nas::space::{self, Cost, Darts, Genotype, NetworkShape, SearchSpace};
+use hpe_darts_nas::{
+    engines,
+    space::{self, Cost, Darts, Genotype, NetworkShape, SearchSpace},
+};
 use serde_json::Value;
 
 const V1: &str = "Genotype(normal=[('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('skip_connect', 0), ('sep_conv_3x3', 1), \
@@ -108,12 +111,12 @@ fn networks_that_cannot_be_are_refused() {
 
 #[test]
 fn the_engine_refuses_what_it_has_no_kernels_for() {
-    let options = engine::Options { threads: 1, kernels: engine::Kernels::Auto };
+    let engines = engines::cpu(1).unwrap();
     for spec in [
         Darts.supernet(&shape(4, 3, 10)).unwrap(),
         Darts.network(&space::read(V2, None).unwrap(), &shape(4, 3, 10)).unwrap(),
     ] {
-        let error = engine::Network::new(&spec, 0, options).unwrap_err();
+        let error = engines.build(&spec, 0).unwrap_err();
         assert!(matches!(error, engine::EngineError::Unsupported(_)), "{error}");
     }
 }

@@ -1,7 +1,10 @@
 //! Parameters and multiply-adds of whole networks.
 
 use engine::NetworkSpec;
-use hpe_darts_nas::space::{Arch, Cost, NasBench201, NetworkShape, SearchSpace};
+use hpe_darts_nas::{
+    engines,
+    space::{Arch, Cost, NasBench201, NetworkShape, SearchSpace},
+};
 
 const CIFAR10: NetworkShape = NetworkShape {
     image: engine::ImageShape { height: 32, width: 32, channels: 3 },
@@ -51,7 +54,7 @@ fn odd_grey_images_round_up_when_halved() {
 
 #[test]
 fn the_engine_holds_as_many_parameters() {
-    let options = engine::Options { threads: 1, kernels: engine::Kernels::Auto };
+    let engines = engines::cpu(1).unwrap();
     let odd = NetworkShape {
         image: engine::ImageShape { height: 9, width: 7, channels: 1 },
         classes: 3,
@@ -64,7 +67,7 @@ fn the_engine_holds_as_many_parameters() {
         Arch::new([2, 3, 3, 0, 0, 0]).unwrap().network_spec(&odd),
         NasBench201.supernet(&odd).unwrap(),
     ] {
-        let network = engine::Network::new(&spec, 1, options).unwrap();
+        let network = engines.build(&spec, 1).unwrap();
         assert_eq!(network.parameters() as u64, cost(&spec).parameters);
     }
 }

@@ -1,7 +1,10 @@
 //! Networks and values for the tests. Values come from a closed formula over (key, position), which
 //! `../pytorch/make_fixtures.py` computes as well, so that fixtures need not store them.
 
-use hpe_darts_engine::{Edge, ImageShape, NetworkSpec, Op, Stages, TensorState};
+use hpe_darts_engine::{
+    Block, BlockKind, CellBlock, CellOutput, CellSpec, Edge, Head, ImageShape, NetworkSpec, Op, OpNorm, Preprocess,
+    Stages, TensorState,
+};
 
 /// Uniform in [-1, 1), a multiple of 2^-23: FNV-1a of the key, then murmur3's finaliser.
 pub(crate) fn uniform(key: &str, position: usize) -> f64 {
@@ -105,6 +108,47 @@ pub(crate) fn stages(cell: Cell, image: (usize, usize, usize), channels: usize, 
 /// The network of [`stages`].
 pub(crate) fn supernet(cell: Cell, image: (usize, usize, usize), channels: usize, count: usize) -> NetworkSpec {
     stages(cell, image, channels, count).network()
+}
+
+/// Two kinds of cells with two inputs each, a normal one, a reduction and a normal one after it, whose edges have all
+/// operations that DARTS has; outputs are concatenations.
+pub(crate) fn two_inputs(image: (usize, usize, usize), channels: usize) -> NetworkSpec {
+    let template = |edges: &[(usize, usize)], stride| CellSpec {
+        inputs: 2,
+        nodes: 4,
+        edges: edges.iter().map(|&(from, to)| Edge { from, to }).collect(),
+        stride,
+        output: CellOutput::Concat,
+    };
+    let cells = vec![template(&[(0, 2), (1, 3), (2, 3)], 1), template(&[(0, 2), (1, 2), (2, 3)], 2)];
+    let block = |(i, (cell, channels, older))| Block {
+        name: format!("cells.{i}"),
+        kind: BlockKind::Cell(CellBlock {
+            cell,
+            first_row: 3 * cell,
+            channels,
+            preprocess: vec![older, Preprocess::Conv1x1],
+        }),
+    };
+    let blocks = [
+        (0, channels, Preprocess::Conv1x1),
+        (1, 2 * channels, Preprocess::Conv1x1),
+        (0, 2 * channels, Preprocess::FactorizedReduce),
+    ];
+    let ops: Vec<Op> = Op::ALL.into_iter().filter(|op| !matches!(op, Op::Conv1x1 | Op::Conv3x3)).collect();
+    NetworkSpec {
+        image: ImageShape { height: image.0, width: image.1, channels: image.2 },
+        classes: 4,
+        alive: vec![true; 6 * ops.len()],
+        ops,
+        cells,
+        rows: 6,
+        stem_channels: 3 * channels,
+        blocks: blocks.into_iter().enumerate().map(block).collect(),
+        head: Head::Plain,
+        auxiliary: None,
+        norm: OpNorm { affine: false, pools: true },
+    }
 }
 
 /// With scale and shift in the operations' normalisation.

@@ -1,0 +1,151 @@
+//! What every walk over a graph relies on.
+
+use std::collections::HashSet;
+
+use hpe_darts_engine::{
+    BlockKind, CellOutput, CpuEngines, EngineError, Graph, ImageShape, Kernels, LayerKind, NetworkSpec, Op, Options,
+    Preprocess, Stages,
+};
+
+use crate::cases;
+use crate::compare::build;
+
+fn specs() -> Vec<NetworkSpec> {
+    let deep = Stages { cells_per_stage: 2, ..cases::stages(cases::nas_bench_201(), (9, 6, 3), 4, 3) };
+    vec![
+        deep.network(),
+        cases::discrete(&[Op::None; 6], deep.network()),
+        cases::two_inputs((8, 8, 3), 4),
+        NetworkSpec { auxiliary: Some(0), ..cases::two_inputs((8, 8, 3), 4) },
+    ]
+}
+
+#[test]
+fn layers_read_what_is_made_before_and_every_value_has_one_maker() {
+    for spec in specs() {
+        let graph = spec.graph().unwrap();
+        let mut made = HashSet::from([Graph::IMAGE]);
+        for (id, layer) in graph.layers.iter().enumerate() {
+            assert!(layer.inputs.iter().all(|x| made.contains(x)), "{}", layer.name);
+            assert!(made.insert(layer.output), "{}", layer.name);
+            assert_eq!(graph.values[layer.output].layer, Some(id));
+            for &x in &layer.inputs {
+                assert_eq!(graph.readers(x).iter().filter(|&&reader| reader == id).count(), 1);
+            }
+        }
+        assert_eq!(made.len(), graph.values.len());
+        let read: usize = (0..graph.values.len()).map(|x| graph.readers(x).len()).sum();
+        let distinct = |inputs: &Vec<usize>| inputs.iter().collect::<HashSet<_>>().len();
+        assert_eq!(read, graph.layers.iter().map(|l| distinct(&l.inputs)).sum::<usize>());
+    }
+}
+
+#[test]
+fn names_are_unique() {
+    for spec in specs() {
+        let graph = spec.graph().unwrap();
+        let tensors = graph.parameters().map(|p| p.name).chain(graph.statistics().map(|(name, _)| name));
+        for names in [tensors.collect::<Vec<_>>(), graph.layers.iter().map(|l| l.name.clone()).collect()] {
+            assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len(), "{names:?}");
+        }
+    }
+}
+
+#[test]
+fn outputs_that_only_mixes_read_need_not_be_stored() {
+    let graph = cases::two_inputs((8, 8, 3), 4).graph().unwrap();
+    let stored = |name: &str| {
+        let layer = graph.layers.iter().find(|l| l.name == name).unwrap();
+        graph.is_stored(layer.output)
+    };
+    assert!(!stored("cells.0.edges.0.sep_conv3x3.second") && !stored("cells.0.edges.0.max_pool3x3"));
+    for name in [
+        "stem.conv",
+        "cells.0.edges.0.sep_conv3x3.first",
+        "cells.0.preprocess.0",
+        "cells.0.nodes.2",
+        "cells.0.concat",
+        "head.linear",
+    ] {
+        assert!(stored(name), "{name}");
+    }
+    assert!(graph.is_stored(Graph::IMAGE));
+}
+
+#[test]
+fn zeros_and_dead_operations_are_no_layers() {
+    let [_, none, ..] = &specs()[..] else { panic!("four networks") };
+    let graph = none.graph().unwrap();
+    for layer in graph.layers.iter().filter(|l| l.name.contains(".nodes.")) {
+        let LayerKind::Mix { weights, zeros } = &layer.kind else { panic!("{}", layer.name) };
+        assert!(layer.inputs.is_empty() && weights.is_empty() && !zeros.is_empty(), "{}", layer.name);
+    }
+    assert!(!graph.layers.iter().any(|l| l.name.contains(".edges.")));
+}
+
+#[test]
+fn stages_are_recognised_and_nothing_else() {
+    let stages = cases::stages(cases::nas_bench_201(), (9, 6, 3), 4, 3);
+    assert_eq!(Stages::of(&stages.network()), Some(stages.clone()));
+    let none = Stages { cells_per_stage: 0, ..stages };
+    assert_eq!(Stages::of(&none.network()), Some(none));
+    assert_eq!(Stages::of(&cases::two_inputs((8, 8, 3), 4)), None);
+}
+
+#[test]
+fn the_engine_refuses_what_it_has_no_kernels_for() {
+    let options = Options { threads: 1, kernels: Kernels::Auto };
+    let pools = cases::cell(2, &[(0, 1)], &[Op::Skip, Op::MaxPool3x3]);
+    for (spec, part) in [
+        (cases::two_inputs((8, 8, 3), 4), "other blocks than stages"),
+        (cases::supernet(pools, (8, 8, 3), 4, 2), "the operation `max_pool3x3`"),
+    ] {
+        let error = build(&spec, 0, options).unwrap_err();
+        assert!(matches!(&error, EngineError::Unsupported(what) if what.contains(part)), "{error}");
+        assert_eq!(CpuEngines::supports(&spec), Err(error));
+    }
+}
+
+#[test]
+fn parts_that_do_not_fit_are_refused() {
+    let good = cases::two_inputs((8, 8, 3), 4);
+    let refused = |change: &dyn Fn(&mut NetworkSpec), part: &str| {
+        let mut spec = good.clone();
+        change(&mut spec);
+        let error = spec.graph().unwrap_err();
+        assert!(matches!(&error, EngineError::Spec(why) if why.contains(part)), "{error}");
+        assert!(spec.check().is_err());
+    };
+    refused(&|s| s.cells[0].inputs = 3, "a cell of 3 inputs, expected 1 or 2");
+    refused(&|s| s.cells[1].stride = 3, "a cell of stride 3, expected 1 or 2");
+    refused(&|s| s.cells[0].nodes = 2, "a cell of 2 nodes, expected at least 3");
+    refused(&|s| s.cells[0].edges[0].to = 1, "edge 0 -> 1 in a cell of 4 nodes");
+    refused(&|s| s.ops[1] = s.ops[0], "listed twice");
+    refused(&|s| s.alive.push(true), "a mask of 49 operations, expected 6 edges x 8 operations");
+    refused(&|s| s.blocks[1].name = "cells.0".to_owned(), "two blocks are called `cells.0`");
+    refused(&|s| s.auxiliary = Some(3), "an auxiliary head after block 3 of 3");
+    refused(&|s| s.auxiliary = Some(1), "an auxiliary head on an image of 4 x 4");
+    refused(&|s| s.stem_channels = 1 << 21, "channels is 2097152, expected 1 to 1048576");
+    refused(&|s| s.image = ImageShape { width: 0, ..s.image }, "image width is 0");
+    let cell = |s: &mut NetworkSpec, change: &dyn Fn(&mut hpe_darts_engine::CellBlock)| match &mut s.blocks[2].kind {
+        BlockKind::Cell(block) => change(block),
+        BlockKind::Residual { .. } => panic!("a cell"),
+    };
+    refused(&|s| cell(s, &|b| b.cell = 2), "a cell of kind 2, there are 2");
+    refused(&|s| cell(s, &|b| b.first_row = 4), "reads 3 rows of w from row 4, there are 6");
+    refused(&|s| cell(s, &|b| b.first_row = usize::MAX), "there are 6");
+    refused(&|s| cell(s, &|b| b.channels = 0), "`cells.2` has 0 channels");
+    refused(&|s| cell(s, &|b| b.preprocess.truncate(1)), "has 1 preprocess layers, its cell has 2 inputs");
+    // The older input is twice as high and wide as the newer.
+    refused(
+        &|s| cell(s, &|b| b.preprocess[0] = Preprocess::Conv1x1),
+        "an input of block `cells.2` is 4 x 4 x 8, expected 8 x 8 x 8",
+    );
+    refused(
+        &|s| {
+            s.cells.iter_mut().for_each(|c| c.output = CellOutput::LastNode);
+            cell(s, &|b| b.channels = 1);
+        },
+        "has 1 channel, expected at least 2",
+    );
+}
