@@ -8,8 +8,8 @@ use crate::contract::Codes;
 use crate::kernels::elementwise::{self as elem, Pool, Term};
 use crate::kernels::matmul::{Output, Taps};
 use crate::kernels::panel::BLOCK;
-use crate::layers::{Mode, Terms};
 use crate::params::Params;
+use crate::plane::{Mode, Terms};
 use crate::run::{Arena, Run, blocks, total};
 use crate::spec::Op;
 
