@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::buffer::Ptr;
 use crate::contract::{CodeDistances, Codes, Distances};
 use crate::kernels::elementwise as elem;
-use crate::layers::Plane;
+use crate::plane::Plane;
 use crate::run::Run;
 
 /// Collects distances while a forward pass goes through the network.

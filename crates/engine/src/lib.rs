@@ -15,6 +15,7 @@ mod layers;
 mod network;
 mod optim;
 mod params;
+mod plane;
 mod run;
 mod simd;
 mod spec;

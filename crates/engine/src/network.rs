@@ -19,9 +19,9 @@ use crate::layers::head::Head;
 use crate::layers::norm::Norm;
 use crate::layers::residual::Residual;
 use crate::layers::stem::Stem;
-use crate::layers::{Mode, Plane};
 use crate::optim;
 use crate::params::{Params, initialiser};
+use crate::plane::{Mode, Plane};
 use crate::run::{Partials, Run, Runtime};
 use crate::{EngineError, Kernels, NetworkSpec, Stages};
 

@@ -4,10 +4,9 @@ use crate::buffer::Ptr;
 use crate::codes::CodeSink;
 use crate::contract::Evaluation;
 use crate::kernels::elementwise as elem;
-use crate::layers::norm::Norm;
-use crate::layers::stem::correlate_norm;
-use crate::layers::{Mode, Plane};
+use crate::layers::norm::{Norm, correlate_norm};
 use crate::params::{ParamId, Params};
+use crate::plane::{Mode, Plane};
 use crate::run::{Arena, Run, total};
 
 /// Normalisation and classifier `[classes, C]`.

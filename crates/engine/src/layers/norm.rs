@@ -1,9 +1,11 @@
 //! Batch normalisation (Ioffe & Szegedy 2015): statistics, scale and shift per channel, backward coefficients.
-//! The passes over pixels are fused into their neighbours; what is here works on `[channels]` vectors.
+//! The passes over pixels are mostly fused into their neighbours; a [`Norm`] works on `[channels]` vectors.
 
-use crate::buffer::Buf;
-use crate::kernels::elementwise::NormGrad;
+use crate::buffer::{Buf, Ptr};
+use crate::kernels::elementwise::{self as elem, NormGrad, Term};
 use crate::params::{ParamId, Params};
+use crate::plane::{Plane, Terms};
+use crate::run::{Arena, Run, add_f64, total};
 
 /// Added to the variance, as in PyTorch.
 const EPSILON: f64 = 1e-5;
@@ -152,4 +154,33 @@ impl Norm {
         let [a, b, d] = &self.grad;
         NormGrad { a: a.as_ptr(), b: b.as_ptr(), d: d.as_ptr(), mean: self.mean.as_ptr() }
     }
+}
+
+/// Backward sums of `norm(y)` under the gradient `g`, both `[n, H, W, padded]`: sets the coefficients of `norm` and the
+/// gradients of its parameters.
+pub(crate) fn correlate_norm(
+    run: Run<'_>,
+    p: Plane,
+    g: Ptr,
+    y: Ptr,
+    norm: &mut Norm,
+    params: &mut Params,
+    omega: bool,
+) {
+    let term = Terms(vec![Term { src: y.0, scale: norm.mean.as_ptr() }]);
+    let sums = run.each_chunk(Arena::room(2 * p.padded), |chunk, arena| {
+        let part = arena.take(2 * p.padded);
+        let mut sums = vec![0f64; 2 * p.padded];
+        let mut here = vec![];
+        for i in chunk {
+            let o = i * p.len();
+            term.at(o, &mut here);
+            // SAFETY: g and y are only read.
+            unsafe { elem::correlate(run.exec().isa, g.at(o), &here, p.pixels(), p.padded, part.as_mut_ptr()) }
+            add_f64(&mut sums, part);
+        }
+        sums
+    });
+    let sums = total(&sums);
+    norm.backward(params, &sums, &sums[p.padded..], 1.0, (run.n * p.pixels()) as f64, omega);
 }

@@ -8,10 +8,9 @@ use crate::kernels::elementwise::{self as elem, Term};
 use crate::kernels::matmul::{Moments, Output, Taps};
 use crate::kernels::panel::BLOCK;
 use crate::layers::conv::ConvGroup;
-use crate::layers::norm::Norm;
-use crate::layers::stem::correlate_norm;
-use crate::layers::{Mode, Plane};
+use crate::layers::norm::{Norm, correlate_norm};
 use crate::params::Params;
+use crate::plane::{Mode, Plane};
 use crate::run::{Arena, Run, add_f64, total};
 use crate::simd::Isa;
 

@@ -5,9 +5,9 @@ use crate::kernels::elementwise::{self as elem, Term};
 use crate::kernels::matmul::{Moments, Output, Taps};
 use crate::kernels::panel::BLOCK;
 use crate::layers::conv::ConvGroup;
-use crate::layers::norm::Norm;
-use crate::layers::{Mode, Plane, Terms};
+use crate::layers::norm::{Norm, correlate_norm};
 use crate::params::Params;
+use crate::plane::{Mode, Plane};
 use crate::run::{Arena, Run, add_f64, total};
 use crate::simd::Isa;
 
@@ -169,33 +169,4 @@ impl Stem {
         });
         run.sum_partials(dw_len, |dw| self.group.unpack_grad(dw, params));
     }
-}
-
-/// Backward sums of `norm(y)` under the gradient `g`, both `[n, H, W, padded]`: sets the coefficients of `norm` and the
-/// gradients of its parameters.
-pub(crate) fn correlate_norm(
-    run: Run<'_>,
-    p: Plane,
-    g: Ptr,
-    y: Ptr,
-    norm: &mut Norm,
-    params: &mut Params,
-    omega: bool,
-) {
-    let term = Terms(vec![Term { src: y.0, scale: norm.mean.as_ptr() }]);
-    let sums = run.each_chunk(Arena::room(2 * p.padded), |chunk, arena| {
-        let part = arena.take(2 * p.padded);
-        let mut sums = vec![0f64; 2 * p.padded];
-        let mut here = vec![];
-        for i in chunk {
-            let o = i * p.len();
-            term.at(o, &mut here);
-            // SAFETY: g and y are only read.
-            unsafe { elem::correlate(run.exec().isa, g.at(o), &here, p.pixels(), p.padded, part.as_mut_ptr()) }
-            add_f64(&mut sums, part);
-        }
-        sums
-    });
-    let sums = total(&sums);
-    norm.backward(params, &sums, &sums[p.padded..], 1.0, (run.n * p.pixels()) as f64, omega);
 }

@@ -4,8 +4,8 @@ use super::fan::BackwardConvs;
 use super::{Cell, CellGrads, CellMemory, FusedOp, MixingGrads, Wanted};
 use crate::buffer::{Buf, Ptr};
 use crate::kernels::elementwise::{self as elem, Pool, Term};
-use crate::layers::Terms;
 use crate::params::Params;
+use crate::plane::Terms;
 use crate::run::{Arena, Exec, Run, add_f64, blocks, total};
 
 /// Gradients that reach a node through skip connections, and through pooling before its adjoint: terms over the target

@@ -8,8 +8,8 @@ use crate::contract::Codes;
 use crate::kernels::elementwise::{self as elem, Pool, Term};
 use crate::kernels::matmul::{Output, Taps};
 use crate::kernels::panel::BLOCK;
-use crate::layers::{Mode, Terms};
 use crate::params::Params;
+use crate::plane::{Mode, Terms};
 use crate::run::{Arena, Run, blocks, total};
 
 /// Values of a batch's tensor from which on it is written past the caches: it would not stay there until it is read.

@@ -12,10 +12,10 @@ mod forward;
 use self::fan::Fan;
 use crate::buffer::Buf;
 use crate::kernels::winograd::Tiling;
-use crate::layers::Plane;
 use crate::layers::conv::ConvGroup;
 use crate::layers::norm::Norm;
 use crate::params::{ParamId, Params, initialiser};
+use crate::plane::Plane;
 use crate::simd::Isa;
 use crate::spec::{Edge, Op, Stages};
 
