@@ -5,6 +5,7 @@
 pub mod benchmark;
 pub mod compare;
 pub mod data;
+pub mod engines;
 pub mod files;
 pub mod proxy;
 mod python_random;

@@ -1,13 +1,13 @@
 use std::{path::Path, sync::Arc};
 
-use engine::{EngineError, NetworkSpec, Options, Sgd};
+use engine::{Engine, EngineError, NetworkSpec, Sgd};
 
 use super::{Config, Cosine, Schedule, SearchError, config::TrainingConfig, random};
 use crate::{
     data::{self, Augmentation, Dataset, LoadEvent, LoadOptions, LoaderOptions, PartName, Source, Split},
+    engines,
     space::{self, NetworkShape, SearchSpace},
     strategies::OneShot,
-    supernet::Engine,
 };
 
 /// Loaders of one seed are told apart by these.
@@ -109,7 +109,7 @@ impl Plan {
         config.strategy.build(space, &mut random::generator(config.seed, random::Purpose::Alpha, 0, 0))
     }
 
-    /// The CPU engine with initial weights.
+    /// An engine with initial weights.
     ///
     /// # Errors
     /// [`EngineError::Threads`].
@@ -122,8 +122,7 @@ impl Plan {
     /// # Errors
     /// [`EngineError::Threads`].
     pub fn engine_with(&self, threads: Option<usize>) -> Result<Box<dyn Engine>, EngineError> {
-        let options = Options { threads: threads.unwrap_or(1), kernels: Default::default() };
-        Ok(Box::new(engine::Network::new(&self.network, self.config.seed, options)?))
+        engines::cpu(threads.unwrap_or(1))?.build(&self.network, self.config.seed)
     }
 
     /// How batches are made, apart from their number.
