@@ -19,7 +19,7 @@ use error::Exit;
 #[command(name = "hpe-darts", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(after_help = "\
 Results go to standard output, progress and messages to standard error.
-Exit codes: 0 done, 1 your input, 2 a bug of the program, 130 interrupted.
+Exit codes: 0 done, 1 your input, 2 a bug in the program, 130 interrupted.
 HPE_DARTS_HOME overrides the folder that tables and data sets are kept in.")]
 struct Cli {
     #[command(subcommand)]

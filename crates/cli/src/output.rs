@@ -30,7 +30,7 @@ impl Output {
     /// Writes text to standard output and ends the line if it does not end in one.
     ///
     /// # Errors
-    /// [`Closed`] where nobody reads any more; any other write error as it is.
+    /// [`Closed`] where nobody reads any longer; any other write error as it is.
     pub fn data(&self, text: impl Display) -> Result<()> {
         let mut text = text.to_string();
         if !text.ends_with('\n') {

@@ -155,10 +155,10 @@ fn write(file: &str, tensors: &[TensorState]) -> Result<()> {
 
 /// Reads `Spec` of `bench/pytorch_network.py`.
 fn spec(v: &Value) -> Result<NetworkSpec> {
-    let edges = v["edges"].as_array().ok_or("edges is no list")?;
+    let edges = v["edges"].as_array().ok_or("edges is not a list")?;
     let edges =
         edges.iter().map(|e| Ok(Edge { from: count(&e[0])?, to: count(&e[1])? })).collect::<Result<Vec<_>>>()?;
-    let ops = v["ops"].as_array().ok_or("ops is no list")?;
+    let ops = v["ops"].as_array().ok_or("ops is not a list")?;
     let ops = ops.iter().map(op).collect::<Result<Vec<_>>>()?;
     let image = counts(&v["image"])?;
     let alive = match v["alive"].as_array() {
@@ -186,9 +186,9 @@ fn op(name: &Value) -> Result<Op> {
 }
 
 fn count(v: &Value) -> Result<usize> {
-    Ok(v.as_u64().ok_or_else(|| format!("{v} is no count"))? as usize)
+    Ok(v.as_u64().ok_or_else(|| format!("{v} is not a count"))? as usize)
 }
 
 fn counts(v: &Value) -> Result<Vec<usize>> {
-    v.as_array().ok_or_else(|| format!("{v} is no list"))?.iter().map(count).collect()
+    v.as_array().ok_or_else(|| format!("{v} is not a list"))?.iter().map(count).collect()
 }

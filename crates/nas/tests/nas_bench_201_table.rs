@@ -15,7 +15,7 @@ fn csv() -> Option<PathBuf> {
     let file = folder.join("nas-bench-201.csv.gz");
     let there = file.is_file();
     if !there {
-        eprintln!("SKIPPED: {} is not there; set HPE_DARTS_DATA to its folder", file.display());
+        eprintln!("SKIPPED: {} is missing; set HPE_DARTS_DATA to its folder", file.display());
     }
     there.then_some(file)
 }

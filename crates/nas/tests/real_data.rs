@@ -9,14 +9,14 @@ use nas::data::{
     Augmentation, DatasetName, LoadEvent, LoadOptions, Loader, LoaderOptions, PartName, Source, Split, load_with,
 };
 
-/// `HPE_DARTS_DATA`, else `../shared/data` beside the workspace; `None` if `file` is not there.
+/// `HPE_DARTS_DATA`, else `../shared/data` beside the workspace; `None` if `file` is missing.
 fn data(file: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("HPE_DARTS_DATA")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"), PathBuf::from);
     let path = folder.join(file);
     if !path.exists() {
         // Past the test harness, which swallows what `eprintln!` prints.
-        let message = format!("SKIPPED: {} is not there (set HPE_DARTS_DATA to its folder)\n", path.display());
+        let message = format!("SKIPPED: {} is missing (set HPE_DARTS_DATA to its folder)\n", path.display());
         let _ = io::stderr().write_all(message.as_bytes());
         return None;
     }

@@ -29,8 +29,8 @@ use crate::{
 /// Check the engine's results, then time it: a NAS-Bench-201 supernet on random images of 32 x 32.
 ///
 /// The check compares loss and gradients of the fast kernels with plain loops, and of several threads with one; a
-/// difference beyond rounding ends the command with exit code 2. Each work is then timed over several rounds; medians
-/// are printed, with the direct convolution's count of operations a second and its share of the machine's own peak
+/// difference beyond rounding ends the command with exit code 2. Each task is then timed over several rounds; medians
+/// are printed, with the direct convolution's operations per second and its share of the machine's own peak
 /// (Winograd needs fewer, so the share can exceed 100 %). Machines are noisy: compare figures of one run only.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -46,11 +46,11 @@ pub struct Args {
     /// Operations alive on each edge, 1 to 5: none goes first, then pooling, skip, 1x1; 3x3 stays.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = args::count(1, 5))]
     alive: usize,
-    /// Operations alive on each edge by name, separated by commas, in place of --alive; see `hpe-darts list ops`
+    /// Operations alive on each edge by name, separated by commas, instead of --alive; see `hpe-darts list ops`
     /// [default: as --alive says].
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = op, conflicts_with = "alive")]
     ops: Vec<usize>,
-    /// Timed rounds of each work, after one that is not counted; 1 to 1000.
+    /// Timed rounds of each task, after one that is not counted; 1 to 1000.
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = args::count(1, 1000))]
     rounds: usize,
     /// Kernels of the 3x3 convolutions.
@@ -236,9 +236,9 @@ fn check(threads: usize, kernels: Kernels) -> Result<Check> {
     };
     // A value within rounding of zero may fall on the other side of a ReLU, which moves gradients by some tenths of a
     // percent in so small a batch; a wrong kernel moves them by far more.
-    ensure!(check.loss < 1e-5, "loss differs from plain loops by {:e} of it", check.loss);
+    ensure!(check.loss < 1e-5, "the loss differs from that of plain loops by {:e} (relative)", check.loss);
     let worst = check.mixing_gradient.max(check.weight_gradient);
-    ensure!(worst < 2e-2, "gradients differ from plain loops by {worst:e} of their norm");
+    ensure!(worst < 2e-2, "gradients differ from those of plain loops by {worst:e} of their norm");
     if !check.threads_agree_to_the_bit {
         bail!("{threads} threads and 1 thread do not agree to the bit");
     }

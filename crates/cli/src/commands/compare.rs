@@ -29,15 +29,15 @@ use crate::{
 /// Run searches with several settings and seeds, and summarise them in one table.
 ///
 /// The file lists seeds and settings; every combination is an ordinary run in DIR/NAME/seedN, which
-/// `resume` and `importance` take as well. Ctrl-C saves all of them; the same command goes on with
-/// what is there, so a file may also grow: more seeds, runs and values in the matrix (a new key in it
+/// `resume` and `importance` accept too. Ctrl-C saves all of them; the same command continues from
+/// there, so a file may grow: more seeds, runs and values in the matrix (a new key in it
 /// gives all searches new names). Searches whose settings differ only in what comes after the
 /// warm-up share it, with the same results.
 ///
 /// `strategy = "NAME"` in the settings, a run or the matrix chooses the strategy, and so does a
-/// setting of it; common settings of other strategies then do not count.
+/// setting of it; common settings of other strategies are then ignored.
 ///
-/// After every search that ends, DIR/summary.md and DIR/summary.json are written anew: mean and
+/// After every search that ends, DIR/summary.md and DIR/summary.json are rewritten: mean and
 /// standard deviation over the seeds of the six accuracies that the NAS-Bench-201 table has, mean,
 /// best and worst rank among all architectures by CIFAR-10 test accuracy, hours, and the
 /// architectures found.
@@ -50,10 +50,10 @@ pub struct Args {
     /// Folder of the runs and the summary.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Searches at a time, 1 to 64; the cores are shared out among them.
+    /// Searches at a time, 1 to 64; the cores are divided among them.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = args::count(1, 64))]
     jobs: usize,
-    /// Print the searches that the file asks for and what is done of them, and end.
+    /// Print the searches that the file asks for and how far each has come, and exit.
     #[arg(long)]
     dry_run: bool,
     /// Print the summary as JSON (default: as a table).
@@ -91,7 +91,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         results.iter().flatten().filter_map(|r| r.as_ref().err()).filter(|e| !interrupted(e)).collect();
     let stopped = results.iter().any(|r| r.as_ref().is_none_or(|r| r.as_ref().is_err_and(interrupted)));
     if stopped {
-        cx.out.note("interrupted, everything is saved; the same command goes on");
+        cx.out.note("interrupted; everything is saved, and the same command continues");
     }
     if let [first, ..] = failed[..] {
         let hint = first.hint().map(|h| format!("\n{h}")).unwrap_or_default();
@@ -150,7 +150,7 @@ impl<'a> Followed<'a> {
         let before: Vec<bool> = outcomes.iter().map(Option::is_some).collect();
         let ended = before.iter().filter(|&&ended| ended).count();
         if ended > 0 {
-            cx.out.note(format_args!("{ended} of {} searches had ended before", cells.len()));
+            cx.out.note(format_args!("{ended} of {} searches had already ended", cells.len()));
         }
         let bar = cx.out.bar("compare", cells.len() as u64);
         bar.set_position(ended as u64);

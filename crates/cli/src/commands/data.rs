@@ -36,7 +36,7 @@ enum Command {
 
 /// Download a data set from its official address.
 ///
-/// Checks the MD5. Run again, an interrupted download goes on where it stopped. HPE_DARTS_FETCH_BASE names another
+/// Checks the MD5. Run the command again to continue an interrupted download. HPE_DARTS_FETCH_BASE names another
 /// address with the same archives.
 #[derive(Debug, clap::Args)]
 struct Fetch {
@@ -57,7 +57,7 @@ struct Check {
     /// Data set: see `hpe-darts list datasets` [default: digits; with --data, cifar10].
     #[arg(value_parser = args::dataset)]
     dataset: Option<DatasetName>,
-    /// The data set once more, as other commands take it [default: DATASET].
+    /// The data set, given as other commands take it [default: DATASET].
     #[arg(long = "dataset", value_name = "D", value_parser = args::dataset, conflicts_with = "dataset")]
     option: Option<DatasetName>,
     /// Folder or archive of the data set [default: what `data fetch` has downloaded].
@@ -107,9 +107,9 @@ pub fn load(name: DatasetName, options: &LoadOptions, cx: &Context) -> Result<Da
 pub fn loading(out: &Output, event: &LoadEvent) {
     match event {
         LoadEvent::Reading { .. } => {}
-        LoadEvent::Decoding { archive } => out.note(format_args!("decoding {} (some seconds)", archive.display())),
+        LoadEvent::Decoding { archive } => out.note(format_args!("decoding {} (a few seconds)", archive.display())),
         LoadEvent::Cached { folder } => {
-            out.note(format_args!("decoded files kept in {} for the next time", folder.display()));
+            out.note(format_args!("decoded files kept in {} for next time", folder.display()));
         }
     }
 }
@@ -123,7 +123,7 @@ fn load_with(name: DatasetName, options: &LoadOptions, cx: &Context, place: &mut
     });
     match loaded {
         Err(e) if e.is_unofficial() => {
-            Err(e).hint("--no-verify accepts a set of your own (in a search: --set data.verify=false)")
+            Err(e).hint("--no-verify accepts your own data (in a search: --set data.verify=false)")
         }
         other => Ok(other?),
     }

@@ -10,7 +10,7 @@ use crate::{
     render::{Align, Table},
 };
 
-/// List what there is to choose from.
+/// List the available choices.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Which list to print.

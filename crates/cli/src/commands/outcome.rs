@@ -91,7 +91,7 @@ impl Drop for Progress {
     }
 }
 
-/// Shows the result, or how to go on.
+/// Shows the result, or how to continue.
 ///
 /// # Errors
 /// That of the search; standard output cannot be written.
@@ -100,7 +100,7 @@ pub fn conclude(outcome: Result<Outcome, SearchError>, folder: &Path, json: bool
         Ok(outcome) => show(&outcome, json, cx),
         Err(SearchError::Interrupted) => {
             cx.out.note(format_args!(
-                "interrupted, everything is saved; to go on:\n  hpe-darts resume {}",
+                "interrupted; everything is saved. To continue:\n  hpe-darts resume {}",
                 shell(folder)
             ));
             Err(Interrupted.into())
@@ -163,14 +163,14 @@ fn times(outcome: &Outcome) -> Table {
     rows
 }
 
-/// The table, if there is one. What it is opened for is of use without it, so a table that is not there or cannot be read is
+/// The table, if there is one. Its caller can do without it, so a table that is missing or cannot be read is
 /// no more than a message, which says what is missing `without` it.
 pub fn open_table(cx: &Context, without: &str) -> Option<benchmark::Table> {
     match benchmark::Table::open_if_present(&cx.home().ok()?.join(FILE_NAME)) {
         Ok(Some(table)) => return Some(table),
-        Ok(None) => cx.out.note(format_args!(
-            "note: no {without}, since the NAS-Bench-201 table is not there (`hpe-darts table import`)"
-        )),
+        Ok(None) => cx
+            .out
+            .note(format_args!("note: no {without}: the NAS-Bench-201 table is missing (`hpe-darts table import`)")),
         Err(error) => cx.out.note(format_args!("note: no {without}: {error}")),
     }
     None

@@ -18,7 +18,7 @@ use crate::{
 /// training, mean over the benchmark's seeds, on validation and test split of each data set, with its ranks among
 /// all 15,625 architectures (1 is the best).
 ///
-/// The table has to be imported once: see `hpe-darts table import --help`.
+/// The table must be imported once: see `hpe-darts table import --help`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Architecture, in quotes, as '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|'; or its index, 0..=15624.
@@ -33,7 +33,7 @@ pub struct Args {
 /// Prints what is known of one architecture.
 ///
 /// # Errors
-/// The argument is no architecture, or the table is not there or not usable.
+/// The argument is not an architecture, or the table is missing or unusable.
 pub fn run(args: Args, cx: &Context) -> Result<()> {
     let arch = parse(&args.arch)?;
     let table = open_table(cx)?;
@@ -64,7 +64,7 @@ pub fn parse(text: &str) -> Result<Arch> {
 /// The table in the user's data directory.
 ///
 /// # Errors
-/// It is not there or not usable; the hint says what to do.
+/// It is missing or unusable; the hint says what to do.
 pub fn open_table(cx: &Context) -> Result<Table> {
     advise(Table::open(&cx.home()?.join(FILE_NAME)))
 }
@@ -73,7 +73,7 @@ pub fn open_table(cx: &Context) -> Result<Table> {
 pub fn advise<T>(result: Result<T, TableError>) -> Result<T> {
     let hint = match &result {
         Err(TableError::NotFound(_)) => {
-            "import the benchmark's results once: hpe-darts table import FILE.csv (what it must hold: hpe-darts table import --help)"
+            "import the benchmark's results once: hpe-darts table import FILE.csv (hpe-darts table import --help lists its columns)"
         }
         Err(TableError::Signature(_) | TableError::Damaged { .. }) => {
             "import it again: hpe-darts table import FILE.csv"

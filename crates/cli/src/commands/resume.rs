@@ -1,4 +1,4 @@
-//! `resume`: go on with a search that was stopped.
+//! `resume`: continue a search that was stopped.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use nas::search::{Executor, Resumed};
 use super::{data, outcome};
 use crate::context::Context;
 
-/// Go on with a search from its last checkpoint.
+/// Continue a search from its last checkpoint.
 ///
 /// It ends as if it had never been stopped: record and weights are the same bit for bit. A search that has already
 /// ended shows its result again.
@@ -22,10 +22,10 @@ pub struct Args {
     json: bool,
 }
 
-/// Goes on with a search.
+/// Continues a search.
 ///
 /// # Errors
-/// The folder holds no run, one of a newer version or no usable checkpoint; whatever stops a search.
+/// The folder is not a run folder, is of a newer version or has no usable checkpoint; whatever stops a search.
 pub fn run(args: Args, cx: &Context) -> Result<()> {
     let home = cx.home().ok();
     let stop = cx.interrupt()?;

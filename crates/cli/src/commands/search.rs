@@ -20,13 +20,13 @@ use crate::{
 ///
 /// The configuration is made of layers: a preset, then --config, then the other options, then --set. The run folder
 /// holds it in full (config.toml) with the record (events.jsonl), the checkpoints and the result. Ctrl-C saves; `hpe-darts
-/// resume RUN` goes on, and ends as if the search had never been stopped.
+/// resume RUN` continues it and ends as if the search had never been stopped.
 ///
 /// With --json, the last line of standard output is one object {"genotype", "arch", "index", "seconds", "run_dir", "table"}:
 /// wall-clock seconds, and what `query --json` says of the architecture or null without the table.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// TOML file with settings, see config.toml of any run for all of them [default: none].
+    /// TOML file with settings; config.toml of any run lists all of them [default: none].
     #[arg(long, value_name = "F")]
     config: Option<PathBuf>,
     /// Named settings: see `hpe-darts list presets` [default: demo with built-in data, else default].
@@ -52,11 +52,11 @@ pub struct Args {
     /// Run folder, new or empty [default: runs/STRATEGY-DATASET-seedN, numbered if it exists].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// One setting by its dotted key, as often as needed; the value is TOML, a bare word is a string [default: none]:
+    /// One setting by its dotted key, repeatable; the value is TOML, and a bare word is a string [default: none]:
     /// --set strategy.hpe-darts.pop=[1,1,2] --set strategy.hpe-darts.alpha_update=joint
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Print phases, epochs, steps and the whole configuration, and end.
+    /// Print phases, epochs, steps and the whole configuration, and exit.
     #[arg(long)]
     dry_run: bool,
     /// Print the result as JSON (default: as text).

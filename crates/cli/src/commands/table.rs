@@ -15,7 +15,7 @@ use crate::{
     render::{self, Align},
 };
 
-/// Import the NAS-Bench-201 table, or describe the one that is there.
+/// Import the NAS-Bench-201 table, or describe the imported one.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -30,7 +30,7 @@ enum Command {
 
 /// Make the table from a CSV file, plain or gzip, and keep it for `query`, `score` and `search`.
 ///
-/// Everything is checked before a table that is already there is replaced.
+/// Everything is checked before an existing table is replaced.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = format!(
     "The file has a header line and a line for each of the 15,625 architectures, in any order. Columns, in any order: \
@@ -39,12 +39,12 @@ enum Command {
         .collect::<Vec<_>>().join(", ")
 ))]
 struct ImportArgs {
-    /// The CSV file; what it must hold is said by --help.
+    /// The CSV file; --help lists its columns.
     #[arg(value_name = "CSV")]
     file: PathBuf,
 }
 
-/// Say where the table is, what it holds and which architectures are its best.
+/// Show where the table is, what it holds and its best architectures.
 #[derive(Debug, clap::Args)]
 struct InfoArgs {
     /// Print one JSON object with `path`, `version`, `bytes`, `columns` and `best`.
@@ -55,7 +55,7 @@ struct InfoArgs {
 /// Runs the subcommand.
 ///
 /// # Errors
-/// The CSV file is not readable or not a whole table; the table is not there, not usable or not writable.
+/// The CSV file is unreadable or not a whole table; the table is missing, unusable or not writable.
 pub fn run(args: Args, cx: &Context) -> Result<()> {
     match args.command {
         Command::Import(args) => import(&args, cx),
@@ -80,8 +80,8 @@ fn import(args: &ImportArgs, cx: &Context) -> Result<()> {
 
 fn advise_import(error: ImportError) -> Result<Import> {
     let hint = match error {
-        ImportError::MissingColumn { .. } => "all columns are listed by hpe-darts table import --help",
-        ImportError::MissingRows { .. } => "the file seems to be cut short: get it again",
+        ImportError::MissingColumn { .. } => "hpe-darts table import --help lists all columns",
+        ImportError::MissingRows { .. } => "the file seems truncated: get a complete copy",
         ImportError::Arch { .. } => "index counts architectures in the order of NAS-Bench-201's own files",
         _ => return Err(error.into()),
     };

@@ -89,7 +89,7 @@ fn a_shared_warm_up_changes_nothing_and_a_second_run_has_nothing_to_do() {
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("alpha_update=bilevel  2 of 2") && out.contains("alpha_update=none     2 of 2"), "{out}");
     assert!(err.contains("alpha_update=none seed 2: |"), "{err}");
-    assert!(err.contains("note: no accuracies, since the NAS-Bench-201 table is not there"), "{err}");
+    assert!(err.contains("note: no accuracies: the NAS-Bench-201 table is missing"), "{err}");
     let timing = fs::read_to_string(c.search("none", 2).join("timing.jsonl")).unwrap();
     assert!(timing.contains("\"event\":\"fork\""), "{timing}");
 
@@ -104,7 +104,7 @@ fn a_shared_warm_up_changes_nothing_and_a_second_run_has_nothing_to_do() {
     let (code, out, err) = c.run(&["--json"]);
     assert_eq!(code, 0, "{err}");
     assert!(before == record(&c.search("bilevel", 1)));
-    assert!(err.contains("4 of 4 searches had ended before") && !err.contains("seed 2: |"), "{err}");
+    assert!(err.contains("4 of 4 searches had already ended") && !err.contains("seed 2: |"), "{err}");
     let summary: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(summary, serde_json::from_str::<Value>(&read(&c.path("out/summary.json"))).unwrap());
     let row = &summary["rows"][1];

@@ -52,7 +52,7 @@ fn check_accepts_a_set_of_ones_own_only_when_told() {
     assert_eq!(
         err,
         "error: data_batch_1.bin has 61460 bytes, expected 30730000\n\n\
-         hint: --no-verify accepts a set of your own (in a search: --set data.verify=false)\n"
+         hint: --no-verify accepts your own data (in a search: --set data.verify=false)\n"
     );
     let (code, out, err) = run(&["data", "check", "--data", data, "--no-verify"]);
     assert_eq!((code, err.as_str()), (0, ""));
@@ -150,9 +150,9 @@ fn fetch_failures_leave_nothing_and_say_why() {
     let base = server(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\nConnection: close\r\n\r\nhello");
     let (code, _, err) = fetch(&base, home.path(), &["cifar10"]);
     assert_eq!(code, Some(1));
-    assert!(err.contains("hint: what is there is kept: run the same command again to go on"), "{err}");
+    assert!(err.contains("hint: what was downloaded is kept: run the same command again to continue"), "{err}");
     assert_eq!(fs::read(downloads.join("cifar-10-binary.tar.gz.part")).unwrap(), b"hello");
 
     let (code, _, err) = fetch(&base, home.path(), &["digits"]);
-    assert_eq!((code, err.as_str()), (Some(1), "error: digits is built in, there is nothing to download\n"));
+    assert_eq!((code, err.as_str()), (Some(1), "error: digits is built in; there is nothing to download\n"));
 }

@@ -1,6 +1,6 @@
 //! The help texts are part of the interface: each is kept in `tests/help/` and compared.
 //!
-//! `UPDATE_HELP=1 cargo test -p hpe-darts --test suite help` writes them anew.
+//! `UPDATE_HELP=1 cargo test -p hpe-darts --test suite help` rewrites them.
 
 use std::{fs, path::Path};
 
@@ -35,7 +35,7 @@ fn help_texts_are_the_kept_ones() {
     }
     for (name, text) in &texts {
         let kept = fs::read_to_string(folder.join(name)).unwrap_or_default();
-        assert!(kept == *text, "{name} differs (UPDATE_HELP=1 writes it anew):\n{text}");
+        assert!(kept == *text, "{name} differs (UPDATE_HELP=1 rewrites it):\n{text}");
     }
     assert_eq!(fs::read_dir(&folder).unwrap().count(), texts.len(), "a file without a command in {}", folder.display());
 }

@@ -223,13 +223,13 @@ fn a_damaged_foreign_or_newer_table_is_refused_with_advice() {
     for (bytes, expected, advice) in [
         (
             good[..good.len() / 2].to_vec(),
-            "is damaged: it has 1875732 bytes, its header says 3751464",
+            "is damaged: it has 1875732 bytes, but its header implies 3751464",
             "import it again",
         ),
-        (flipped, "is damaged: its checksum does not fit its content", "import it again"),
+        (flipped, "is damaged: its checksum does not match its content", "import it again"),
         (vec![], "is damaged: it is empty", "import it again"),
         (CSV.clone().into_bytes(), "is not a NAS-Bench-201 table", "import it again"),
-        (newer, "has version 2 of the format, this program reads up to 1", "update hpe-darts"),
+        (newer, "has format version 2; this program reads up to 1", "update hpe-darts"),
     ] {
         fs::write(home.table(), bytes).unwrap();
         let error = home.refused(&["query", "1", "--json"]);

@@ -153,8 +153,10 @@ fn ctrl_c_saves_and_says_how_to_go_on() {
     assert_eq!(output_of.stdout, b"");
     let stderr = String::from_utf8(output_of.stderr).unwrap();
     assert!(
-        stderr
-            .ends_with(&format!("interrupted, everything is saved; to go on:\n  hpe-darts resume {}\n", out.display()))
+        stderr.ends_with(&format!(
+            "interrupted; everything is saved. To continue:\n  hpe-darts resume {}\n",
+            out.display()
+        ))
     );
     let (code, _, stderr) = output(program(folder.path()).arg("resume").arg(&out));
     assert_eq!(code, 0, "{stderr}");
@@ -254,8 +256,8 @@ fn unknown_names_get_the_nearest_one() {
         "did you mean `strategy.hpe-darts.importance.images`?",
     );
     refused(&set("strategy.darts.epochs=3"), "the strategy of this search is hpe-darts", "`--strategy darts`");
-    refused(&set("seed"), "there is no `=`", "write key=value");
-    refused(&set("strategy.hpe-darts.pop=[3,2"), "is no value of TOML", "write key=value");
+    refused(&set("seed"), "`=` is missing", "write key=value");
+    refused(&set("strategy.hpe-darts.pop=[3,2"), "is not a TOML value", "write key=value");
 }
 
 #[test]

@@ -7,8 +7,8 @@ use crate::space::SpaceError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TableError {
-    /// There is no such file.
-    #[error("there is no NAS-Bench-201 table at {path}", path = .0.display())]
+    /// The file does not exist.
+    #[error("no NAS-Bench-201 table at {path}", path = .0.display())]
     NotFound(PathBuf),
     /// The system refuses to read or write it.
     #[error("cannot {action} the table {path}: {source}", path = .path.display())]
@@ -24,7 +24,7 @@ pub enum TableError {
     #[error("{path} is not a NAS-Bench-201 table: it does not begin with the table's signature", path = .0.display())]
     Signature(PathBuf),
     /// Written by a newer version of this program.
-    #[error("the table {path} has version {found} of the format, this program reads up to {VERSION}", path = .path.display())]
+    #[error("the table {path} has format version {found}; this program reads up to {VERSION}", path = .path.display())]
     Newer {
         /// The file.
         path: PathBuf,

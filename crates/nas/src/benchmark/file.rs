@@ -100,13 +100,13 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Table, DecodeError> {
         return damaged("its version is 0".to_owned());
     }
     if rows != ARCHITECTURES || columns > MAX_COLUMNS {
-        return damaged(format!("its header says {rows} rows and {columns} columns, expected {ARCHITECTURES} rows"));
+        return damaged(format!("its header gives {rows} rows and {columns} columns, expected {ARCHITECTURES} rows"));
     }
     if bytes.len() != file_size(columns) {
-        return damaged(format!("it has {} bytes, its header says {}", bytes.len(), file_size(columns)));
+        return damaged(format!("it has {} bytes, but its header implies {}", bytes.len(), file_size(columns)));
     }
     if checksum(&bytes[16..]) != expected_checksum {
-        return damaged("its checksum does not fit its content".to_owned());
+        return damaged("its checksum does not match its content".to_owned());
     }
     let (names, values) = body.split_at(columns * NAME);
     let mut by_column: Columns = vec![None; Column::ALL.len()];
@@ -166,8 +166,8 @@ mod tests {
         assert_eq!(damage(&patched(8, &[0; 4])), "its version is 0");
         assert_eq!(damage(b""), "it is empty");
         assert_eq!(damage(&FILE[..20]), "it ends after 20 bytes");
-        assert!(damage(&FILE[..3_000_000]).starts_with("it has 3000000 bytes, its header says 3"));
-        assert!(damage(&patched(16, &[1, 0, 0, 0])).starts_with("its header says 1 rows"));
+        assert!(damage(&FILE[..3_000_000]).starts_with("it has 3000000 bytes, but its header implies 3"));
+        assert!(damage(&patched(16, &[1, 0, 0, 0])).starts_with("its header gives 1 rows"));
         assert!(damage(&patched(20, &[0xff; 4])).contains("4294967295 columns"));
     }
 

@@ -101,12 +101,12 @@ fn named(runs: &Table, fault: &impl Fn(String) -> CompareError) -> Result<Vec<Na
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let one = |(name, settings): (&String, &Value)| {
         if name.is_empty() || !name.chars().all(plain) || name.starts_with('.') {
-            return Err(fault(format!("runs.{name:?}: a name is made of letters, digits, `-`, `_` and `.`")));
+            return Err(fault(format!("runs.{name:?}: a name consists of letters, digits, `-`, `_` and `.`")));
         }
         if SUMMARIES.contains(&name.as_str()) {
-            return Err(fault(format!("runs.{name:?}: the summary has that name, expected another")));
+            return Err(fault(format!("runs.{name:?}: that name is reserved for the summary")));
         }
-        let settings = settings.as_table().ok_or_else(|| fault(format!("runs.{name} is no table of settings")))?;
+        let settings = settings.as_table().ok_or_else(|| fault(format!("runs.{name} is not a table of settings")))?;
         Ok(Named { name: vec![name.clone()], set: flat(&format!("runs.{name}"), settings, fault)? })
     };
     runs.iter().map(one).collect()
@@ -132,7 +132,7 @@ fn flat(
     let mut flat: Vec<(String, Value)> = Vec::new();
     for (key, value) in keys::values(table) {
         if key == "seed" {
-            return Err(fault(format!("{name}: seed = {value}, the seeds of a comparison are listed by `seeds`")));
+            return Err(fault(format!("{name}: seed = {value}, but the seeds of a comparison are listed in `seeds`")));
         }
         if flat.iter().any(|(known, _)| *known == key) {
             return Err(fault(format!("{name}: {key} is set twice")));
@@ -293,15 +293,17 @@ mod tests {
         assert!(why("seeds = [1]\n[matrix]\ndataset = 3").contains("expected a list of values"));
         for table in ["settings", "matrix", "runs.a"] {
             let message = why(&format!("seeds = [1]\n[{table}]\nseed = 3"));
-            assert!(message.contains(&format!("{table}: seed = 3, the seeds of a comparison are listed by `seeds`")));
+            assert!(
+                message.contains(&format!("{table}: seed = 3, but the seeds of a comparison are listed in `seeds`"))
+            );
         }
         let twice = "\"training.momentum\" = [0.9]\ntraining.momentum = [0.8]";
         assert!(why(&format!("seeds = [1]\n[matrix]\n{twice}")).contains("matrix: training.momentum is set twice"));
         let both = "[matrix]\ntraining.momentum = [0.9]\n[runs.a]\ntraining.momentum = 0.8";
         assert!(why(&format!("seeds = [1]\n{both}")).contains("training.momentum is set in [matrix] and in [runs.a]"));
-        assert!(why("seeds = [1]\n[runs]\n\"\" = {}").contains("a name is made of"));
-        assert!(why("seeds = [1]\n[runs]\n\"summary.md\" = {}").contains("the summary has that name"));
-        assert!(why("seeds = [1]\n[runs]\n\"a/b\" = {}").contains("a name is made of"));
+        assert!(why("seeds = [1]\n[runs]\n\"\" = {}").contains("a name consists of"));
+        assert!(why("seeds = [1]\n[runs]\n\"summary.md\" = {}").contains("that name is reserved for the summary"));
+        assert!(why("seeds = [1]\n[runs]\n\"a/b\" = {}").contains("a name consists of"));
         assert!(why("seeds = [1, 1]").contains("two searches are called search seed 1"));
         assert!(why("seeds = [1]\n[runs.x]\npop = [4]").starts_with("x: --set pop=[4]"));
     }

@@ -51,7 +51,7 @@ fn check_size(path: &Path, format: &Format, file: &FileFormat, found: u64, verif
         return Err(DataError::Size { file: file.name.to_owned(), found, expected });
     }
     if found > LARGEST {
-        let why = format!("{} has {found} bytes, more than can be meant", file.name);
+        let why = format!("{} has {found} bytes, which is implausible", file.name);
         return Err(DataError::Archive { path: path.to_owned(), why });
     }
     Ok(())

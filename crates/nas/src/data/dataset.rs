@@ -62,7 +62,7 @@ impl Part {
         self.labels.len()
     }
 
-    /// Whether there is no sample.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }

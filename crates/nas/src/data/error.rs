@@ -27,7 +27,7 @@ pub enum DataError {
         wanted: String,
     },
     /// Nobody said where the data set is.
-    #[error("{dataset} is not built in and there is no folder to look for it in")]
+    #[error("{dataset} is not built in, and no folder was given to look for it in")]
     NoLocation {
         /// Registry name.
         dataset: &'static str,
@@ -51,7 +51,7 @@ pub enum DataError {
         missing: Vec<String>,
     },
     /// The pickled version of CIFAR.
-    #[error("{} holds the Python version of {dataset}, the binary version is needed", .path.display())]
+    #[error("{} holds the Python version of {dataset}; the binary version is needed", .path.display())]
     PythonVersion {
         /// Registry name.
         dataset: &'static str,
@@ -101,7 +101,7 @@ pub enum DataError {
         found: String,
     },
     /// An archive that cannot be decoded.
-    #[error("{} is damaged or no archive: {why}", .path.display())]
+    #[error("{} is damaged or not an archive: {why}", .path.display())]
     Archive {
         /// The archive.
         path: PathBuf,
@@ -180,7 +180,7 @@ pub enum DataError {
         source: std::io::Error,
     },
     /// A data set that there is nothing to download for.
-    #[error("{0} is built in, there is nothing to download")]
+    #[error("{0} is built in; there is nothing to download")]
     NothingToFetch(&'static str),
     /// A download that the server refused or that could not be started.
     #[error("cannot download {url}: {why}")]
@@ -240,7 +240,7 @@ impl DataError {
 
     /// What the user can do about it, for the `hint:` line.
     pub fn hint(&self) -> Option<String> {
-        let allow = "official files are checked; `--set data.verify=false` allows a set of your own";
+        let allow = "official files are checked; `--set data.verify=false` accepts your own data";
         match self {
             Self::UnknownDataset { given } => Some(super::DatasetName::hint_for(given)),
             Self::UnknownSplit { given } => Some(super::SplitChoice::hint_for(given)),
@@ -254,14 +254,18 @@ impl DataError {
                 Some(format!("`hpe-darts data fetch {dataset}` downloads the binary version"))
             }
             Self::Size { found, expected, .. } if found < expected => {
-                Some(format!("the file is short: copy or download it again ({allow})"))
+                Some(format!("the file is too short: copy or download it again ({allow})"))
             }
             Self::Size { .. } | Self::Checksum { .. } => Some(allow.to_owned()),
             Self::Archive { .. } => Some("copy or download the archive again".to_owned()),
             Self::Batch { batch: 0, .. } => Some("a batch has at least 1 sample".to_owned()),
             Self::Batch { samples, .. } => Some(format!("a batch of at most {samples} fits")),
-            Self::Interrupted { .. } => Some("what is there is kept: run the same command again to go on".to_owned()),
-            Self::Altered { .. } => Some("what came was removed: try again, or get the file another way".to_owned()),
+            Self::Interrupted { .. } => {
+                Some("what was downloaded is kept: run the same command again to continue".to_owned())
+            }
+            Self::Altered { .. } => {
+                Some("the download was removed: try again, or obtain the file another way".to_owned())
+            }
             Self::Occupied { .. } => Some("move the file away and run the same command again".to_owned()),
             _ => None,
         }

@@ -305,14 +305,14 @@ mod tests {
         for whole in [gz(&tar), xz(&tar)] {
             fs::write(&path, &whole[..whole.len() / 2]).unwrap();
             let error = message(load(DatasetName::Cifar10, &own(&path)), dir.path());
-            assert!(error.starts_with("DIR/cifar-10-binary.archive is damaged or no archive: "), "{error}");
+            assert!(error.starts_with("DIR/cifar-10-binary.archive is damaged or not an archive: "), "{error}");
             let mut flipped = whole.clone();
             flipped[whole.len() / 2] ^= 0x10;
             fs::write(&path, &flipped).unwrap();
             assert!(load(DatasetName::Cifar10, &own(&path)).is_err());
         }
-        fs::write(&path, "this is no archive".repeat(100)).unwrap();
-        assert!(message(load(DatasetName::Cifar10, &own(&path)), dir.path()).contains("damaged or no archive"));
+        fs::write(&path, "this is not an archive".repeat(100)).unwrap();
+        assert!(message(load(DatasetName::Cifar10, &own(&path)), dir.path()).contains("damaged or not an archive"));
         // Well-formed, but not the official files.
         fs::write(&path, gz(&tar)).unwrap();
         let strict = LoadOptions { verify: true, ..own(&path) };

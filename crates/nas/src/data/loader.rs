@@ -204,7 +204,7 @@ impl BatchBuf {
 impl Drop for BatchBuf {
     fn drop(&mut self) {
         if let Some(returns) = &self.returns {
-            // No room or no loader any more: the memory is freed.
+            // No room, or the loader has gone: the memory is freed.
             let _ = returns.try_send(std::mem::take(&mut self.buffers));
         }
     }

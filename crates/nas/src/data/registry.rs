@@ -82,7 +82,7 @@ impl DatasetName {
     }
 
     /// The augmentation that training uses unless told otherwise: for CIFAR flip and crop with 4 pixels of padding
-    /// (He et al. 2016, and every paper of the field), for digits a crop with 1 (mirrored digits are no digits).
+    /// (He et al. 2016, and every paper of the field), for digits a crop with 1 (mirrored digits are not digits).
     pub fn default_augmentation(self) -> Augmentation {
         match self {
             Self::Digits => Augmentation { flip: false, crop_padding: 1, cutout: 0 },
@@ -93,8 +93,8 @@ impl DatasetName {
     pub(super) fn hint_for(given: &str) -> String {
         let names = || Self::ALL.iter().map(|d| d.as_str());
         match suggest::nearest(&given.to_lowercase().replace(['-', '_'], ""), names()) {
-            Some(name) => format!("did you mean {name}? Known are {}", suggest::one_of(names())),
-            None => format!("known are {}", suggest::one_of(names())),
+            Some(name) => format!("did you mean {name}? Valid names are {}", suggest::one_of(names())),
+            None => format!("valid names are {}", suggest::one_of(names())),
         }
     }
 }
@@ -146,9 +146,9 @@ mod tests {
     fn unknown_names_get_a_suggestion() {
         let error = "CIFAR-10".parse::<DatasetName>().unwrap_err();
         assert_eq!(error.to_string(), "unknown data set 'CIFAR-10'");
-        assert_eq!(error.hint().unwrap(), "did you mean cifar10? Known are digits, cifar10 or cifar100");
+        assert_eq!(error.hint().unwrap(), "did you mean cifar10? Valid names are digits, cifar10 or cifar100");
         let error = "imagenet".parse::<DatasetName>().unwrap_err();
-        assert_eq!(error.hint().unwrap(), "known are digits, cifar10 or cifar100");
+        assert_eq!(error.hint().unwrap(), "valid names are digits, cifar10 or cifar100");
         let error = serde_json::from_str::<DatasetName>("\"digit\"").unwrap_err().to_string();
         assert!(error.contains("did you mean digits?"), "{error}");
     }

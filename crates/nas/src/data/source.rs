@@ -53,7 +53,7 @@ impl Source {
         self.indices.len()
     }
 
-    /// Whether there is no sample.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.indices.is_empty()
     }

@@ -167,14 +167,14 @@ impl Split {
 }
 
 fn indices(value: Option<&serde_json::Value>) -> Result<Vec<u32>, String> {
-    let list = value.ok_or("is missing")?.as_array().ok_or("is no list")?;
+    let list = value.ok_or("is missing")?.as_array().ok_or("is not a list")?;
     let list = match list.as_slice() {
-        [kind, inner] if kind == "int" => inner.as_array().ok_or("is no list")?,
+        [kind, inner] if kind == "int" => inner.as_array().ok_or("is not a list")?,
         _ => list,
     };
     let number = |item: &serde_json::Value| {
         let number = item.as_u64().or_else(|| item.as_str()?.parse().ok());
-        number.and_then(|n| u32::try_from(n).ok()).ok_or_else(|| format!("holds {item}, which is no index"))
+        number.and_then(|n| u32::try_from(n).ok()).ok_or_else(|| format!("holds {item}, which is not an index"))
     };
     list.iter().map(number).collect()
 }
@@ -196,8 +196,10 @@ impl SplitChoice {
     pub(super) fn hint_for(given: &str) -> String {
         let known = suggest::one_of(CHOICES);
         match suggest::nearest(given, CHOICES) {
-            Some(name) => format!("did you mean {name}? Known are {known}, or a file (with a / or . in its path)"),
-            None => format!("known are {known}, or a file (with a / or . in its path)"),
+            Some(name) => {
+                format!("did you mean {name}? Valid names are {known}, or a file (with a / or . in its path)")
+            }
+            None => format!("valid names are {known}, or a file (with a / or . in its path)"),
         }
     }
 }
@@ -303,7 +305,7 @@ mod tests {
             error(r#"{"train": [1], "valid": [6]}"#),
             "split FILE: 'valid' has index 6, but there are 6 training samples"
         );
-        assert_eq!(error(r#"{"train": [1], "valid": [-2]}"#), "split FILE: 'valid' holds -2, which is no index");
+        assert_eq!(error(r#"{"train": [1], "valid": [-2]}"#), "split FILE: 'valid' holds -2, which is not an index");
         assert_eq!(error(r#"{"train": [], "valid": [2]}"#), "split FILE: 'train' is empty (6 samples to split)");
         assert!(error("{").starts_with("split FILE: no JSON"));
     }

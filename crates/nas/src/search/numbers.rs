@@ -37,7 +37,7 @@ impl<'de> Deserialize<'de> for Number {
                 "inf" => Ok(Self(f64::INFINITY)),
                 "-inf" => Ok(Self(f64::NEG_INFINITY)),
                 "nan" => Ok(Self(f64::NAN)),
-                _ => Err(de::Error::custom(format!("`{name}` is no number"))),
+                _ => Err(de::Error::custom(format!("`{name}` is not a number"))),
             },
         }
     }

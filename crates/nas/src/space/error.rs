@@ -46,7 +46,7 @@ pub enum SpaceError {
         max: usize,
     },
     /// More different architectures asked for than there are.
-    #[error("{asked} different architectures were asked for, the space has {available}")]
+    #[error("{asked} different architectures were requested, but the space has {available}")]
     Sample {
         /// How many were asked for.
         asked: usize,

@@ -48,7 +48,7 @@ impl Genotype {
         let cell = |kind: &CellKind, chosen: &[(usize, usize)]| {
             let edge = |&(edge, op): &(usize, usize)| match (kind.edges.get(edge), ops.get(op)) {
                 (Some(e), Some(&op)) => Ok(GenotypeEdge { from: e.from, to: e.to, op }),
-                (None, _) => Err(fault(format!("edge {edge} of a cell of {} edges", kind.edges.len()))),
+                (None, _) => Err(fault(format!("edge {edge} of a cell with {} edges", kind.edges.len()))),
                 (_, None) => Err(fault(format!("operation {op} on edge {edge}, the space has {}", ops.len()))),
             };
             Ok(CellGenotype { kind: kind.name.to_owned(), edges: chosen.iter().map(edge).collect::<Result<_, _>>()? })
@@ -89,7 +89,7 @@ impl CellGenotype {
                 return Err(fault(format!("edge {} -> {} does not exist in a `{}` cell", e.from, e.to, kind.name)));
             }
             if !ops.contains(&e.op) {
-                return Err(fault(format!("operation `{}` is not one of the space", e.op)));
+                return Err(fault(format!("operation `{}` is not part of the space", e.op)));
             }
         }
         match kind.kept_inputs {
@@ -171,7 +171,7 @@ mod tests {
         let mut cell =
             CellGenotype { kind: "normal".into(), edges: vec![edge(0, 2), edge(1, 2), edge(0, 3), edge(2, 3)] };
         cell.check(&kind, &[OpName::SKIP_CONNECT]).unwrap();
-        assert!(cell.check(&kind, &[OpName::NONE]).unwrap_err().to_string().contains("`skip_connect` is not one"));
+        assert!(cell.check(&kind, &[OpName::NONE]).unwrap_err().to_string().contains("`skip_connect` is not part"));
         cell.edges.push(edge(1, 3));
         let error = cell.check(&kind, &[OpName::SKIP_CONNECT]).unwrap_err().to_string();
         assert!(error.contains("node 3 has 3 incoming edges, expected 2"), "{error}");

@@ -89,7 +89,7 @@ impl OneShot for Darts {
 impl Strategy for Darts {
     type Config = DartsConfig;
 
-    const ABOUT: &'static str = "first-order bilevel training of softmax weights, the largest one of each edge wins";
+    const ABOUT: &'static str = "first-order bilevel training of softmax weights; the largest of each edge wins";
 
     const SOURCE: &'static str = "Liu, Simonyan, Yang: DARTS: Differentiable Architecture Search, arXiv 1806.09055";
 
@@ -104,7 +104,7 @@ impl Strategy for Darts {
             ));
         }
         match config.alpha_optimiser.fault() {
-            Some(fault) => Err(Unsuitable::new(format!("alpha_optimiser: {fault}"), "leave it out for the default")),
+            Some(fault) => Err(Unsuitable::new(format!("alpha_optimiser: {fault}"), "omit it to use the default")),
             None => Ok(()),
         }
     }

@@ -276,7 +276,7 @@ impl Strategy for HpeDarts {
                     ops - 1
                 ),
                 format!(
-                    "space `{}` has {ops} operations and one must be left; the entries of pop must sum to {}",
+                    "space `{}` has {ops} operations and one must remain; the entries of pop must sum to {}",
                     space.name(),
                     ops - 1
                 ),
@@ -293,7 +293,7 @@ impl Strategy for HpeDarts {
         if config.prune_epochs.contains(&0) {
             return Err(Unsuitable::new(
                 format!(
-                    "prune_epochs = {:?}: a stage of no epochs would never end in its hard pruning",
+                    "prune_epochs = {:?}: a stage without epochs would never reach its hard pruning",
                     config.prune_epochs
                 ),
                 "prune_epochs must be at least 1 (the paper uses 5)",
@@ -334,7 +334,7 @@ impl Strategy for HpeDarts {
         }
         let fault = config.importance.fault().map(|f| format!("importance: {f}"));
         match fault.or_else(|| config.alpha_optimiser.fault().map(|f| format!("alpha_optimiser: {f}"))) {
-            Some(fault) => Err(Unsuitable::new(fault, "leave it out for the default")),
+            Some(fault) => Err(Unsuitable::new(fault, "omit it to use the default")),
             None => Ok(()),
         }
     }

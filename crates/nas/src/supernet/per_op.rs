@@ -26,7 +26,7 @@ impl<T> PerOp<T> {
     /// From `E * O` values, row-major.
     ///
     /// # Panics
-    /// Where `values` is no whole number of rows.
+    /// Where `values` is not a whole number of rows.
     pub fn from_values(ops: usize, values: Vec<T>) -> Self {
         assert!(ops > 0 && values.len().is_multiple_of(ops), "{} values in rows of {ops}", values.len());
         Self { ops, values }

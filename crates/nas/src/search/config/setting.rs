@@ -23,19 +23,19 @@ impl Setting {
             why: why.to_owned(),
             hint: Some("write key=value, for example --set training.batch_size=32".to_owned()),
         };
-        let (key, text) = given.split_once('=').ok_or_else(|| fault("there is no `=`"))?;
+        let (key, text) = given.split_once('=').ok_or_else(|| fault("`=` is missing"))?;
         let path: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
         if path.iter().any(String::is_empty) {
             return Err(fault("the key is empty or has an empty part"));
         }
         let text = text.trim();
-        // A path or a bare word is no TOML; then it is meant as a string. A broken list or string is a slip.
+        // A path or a bare word is not TOML and is then meant as a string. A broken list or string is a slip.
         let value = match format!("value = {text}").parse::<Table>() {
             Ok(table) if table.len() == 1 => table.into_iter().map(|(_, value)| value).next(),
             _ if text.is_empty() || text.starts_with(['[', '{', '"', '\'']) => None,
             _ => Some(Value::String(text.to_owned())),
         };
-        let value = value.ok_or_else(|| fault(&format!("`{text}` is no value of TOML")))?;
+        let value = value.ok_or_else(|| fault(&format!("`{text}` is not a TOML value")))?;
         Ok(Self { given: given.to_owned(), path, value })
     }
 
@@ -54,7 +54,7 @@ impl Setting {
         for parent in parents {
             let child = at.entry(parent).or_insert_with(|| Value::Table(Table::new()));
             let Value::Table(child) = child else {
-                return Err(self.fault(format!("`{parent}` is no table"), None));
+                return Err(self.fault(format!("`{parent}` is not a table"), None));
             };
             at = child;
         }

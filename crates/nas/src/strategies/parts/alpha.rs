@@ -30,7 +30,7 @@ impl TryFrom<String> for AlphaInit {
             .and_then(|sigma| sigma.trim().parse::<f64>().ok())
             .filter(|sigma| sigma.is_finite() && *sigma >= 0.0)
             .map(Self::Normal)
-            .ok_or_else(|| format!("`{text}` is no initial alpha, expected `constant` or `normal(1e-3)`"))
+            .ok_or_else(|| format!("`{text}` is not an initial alpha, expected `constant` or `normal(1e-3)`"))
     }
 }
 
@@ -130,7 +130,7 @@ impl Alpha {
     /// Takes over a saved state.
     ///
     /// # Errors
-    /// What is no such state; one of another shape, with both shapes.
+    /// Anything that is not such a state; one of another shape, with both shapes.
     pub fn restore(&mut self, state: &Value) -> Result<(), String> {
         let state = AlphaState::deserialize(state).map_err(|e| e.to_string())?;
         let shape = |p: &PerOp<f64>| (p.edges(), p.ops());
