@@ -44,6 +44,9 @@ pub trait Engine: std::fmt::Debug + Send {
     fn load_state(&mut self, tensors: &[TensorState]) -> Result<(), EngineError>;
 }
 
+/// Makes the engine of a network with initial weights of a seed.
+pub type MakeEngine = Box<dyn Fn(&NetworkSpec, u64) -> Result<Box<dyn Engine>, EngineError> + Send>;
+
 impl Engine for engine::Network {
     fn spec(&self) -> &NetworkSpec {
         self.spec()

@@ -10,7 +10,7 @@ use engine::{
 use nas::{
     proxy::{
         Score,
-        net_perf_proxy::{self, CodeWeights, Kernel},
+        net_perf_proxy::{self, Kernel},
     },
     space::{self, NasBench201, NetworkShape, SearchSpace, nas_bench_201::OPS},
 };
@@ -302,7 +302,7 @@ fn sweep(network: &mut Network, spec: &NetworkSpec, images: &[f32], w: &[f32]) -
     let ops = spec.cell.ops.len();
     let mut score = |w: &[f32]| -> Result<Score> {
         let distances = network.code_distances(images, w, Codes::OpOutputs)?;
-        Ok(net_perf_proxy::score(&distances, w, Kernel::Agreement, CodeWeights::Mixing))
+        Ok(net_perf_proxy::score(&distances, w, Kernel::Agreement))
     };
     std::hint::black_box(score(w)?);
     for eo in (0..w.len()).filter(|&eo| spec.alive[eo] && spec.cell.ops[eo % ops] != Op::None) {
