@@ -11,8 +11,8 @@ use std::io::{self, BufRead, Write};
 use std::time::Instant;
 
 use hpe_darts_engine::{
-    Batch, CellSpec, Edge, Gradients, ImageShape, Kernels, Network, NetworkSpec, Normalisation, Op, Options, Sgd,
-    TensorState,
+    Batch, CellSpec, CpuEngines, Edge, Engine, Engines, Gradients, ImageShape, Kernels, NetworkSpec, Normalisation, Op,
+    Options, Pass, Sgd, TensorState, Vector,
 };
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ const SGD: Sgd = Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4, clip_n
 const LEARNING_RATE: f32 = 0.025;
 
 struct Worker {
-    network: Network,
+    network: Box<dyn Engine>,
     images: Vec<f32>,
     labels: Vec<u32>,
     mixing: Vec<f32>,
@@ -54,7 +54,7 @@ fn main() -> Result<()> {
 impl Worker {
     fn load(file: &str, options: Options) -> Result<Self> {
         let (header, tensors) = read(file)?;
-        let mut network = Network::new(&spec(&header["spec"])?, 0, options)?;
+        let mut network = CpuEngines::new(options)?.build(&spec(&header["spec"])?, 0)?;
         let (inputs, weights): (Vec<_>, Vec<_>) =
             tensors.into_iter().partition(|t| ["images", "labels", "mixing"].contains(&t.name.as_str()));
         let input = |name: &str| {
@@ -75,19 +75,19 @@ impl Worker {
         match command {
             "check" => {
                 let batch = Batch { images: &self.images, labels: &self.labels };
-                let out = self.network.train_step(batch, &self.mixing, Gradients::Both)?;
-                write(argument, &self.network.gradients())?;
+                let out = self.network.train_step(batch, Pass::new(&self.mixing), Gradients::Both)?;
+                write(argument, &self.network.tensors(Vector::Gradient).unwrap())?;
                 Ok(json!({"loss": out.loss, "correct": out.correct, "mixing_grad": out.mixing_grad}))
             }
             "step" => timed(argument.parse()?, || {
                 let batch = Batch { images: &self.images, labels: &self.labels };
-                let out = self.network.train_step(batch, &self.mixing, Gradients::Both)?;
+                let out = self.network.train_step(batch, Pass::new(&self.mixing), Gradients::Both)?;
                 self.network.sgd_step(&SGD, LEARNING_RATE);
                 Ok(out.loss)
             }),
             "eval" => timed(argument.parse()?, || {
                 let batch = Batch { images: &self.images, labels: &self.labels };
-                Ok(self.network.evaluate(batch, &self.mixing, Normalisation::Batch)?.loss)
+                Ok(self.network.evaluate(batch, Pass::new(&self.mixing), Normalisation::Batch)?.loss)
             }),
             "reset_peak" => {
                 // Linux: makes the peak the present resident size. Elsewhere the peak is not reported either.

@@ -3,9 +3,9 @@
 use rayon::prelude::*;
 
 use crate::buffer::Ptr;
+use crate::contract::{CodeDistances, Codes, Distances};
 use crate::kernels::elementwise as elem;
 use crate::layers::Plane;
-use crate::network::{CodeDistances, Codes, Distances};
 use crate::run::Run;
 
 /// Collects distances while a forward pass goes through the network.
@@ -86,7 +86,7 @@ impl CodeSink {
                 // SAFETY: image i of the source is only read; its code belongs to this thread.
                 unsafe {
                     let (from, to) = (src.at(i * plane.len()), slots.at(0, i));
-                    elem::positive_code(run.exec.isa, from, scale, shift, plane.pixels(), plane.padded, to);
+                    elem::positive_code(run.exec().isa, from, scale, shift, plane.pixels(), plane.padded, to);
                 }
             }
         });
@@ -95,7 +95,7 @@ impl CodeSink {
     }
 
     fn distances(&mut self, run: Run<'_>, slot: usize, plane: Plane) {
-        let (n, isa, words) = (self.n, run.exec.isa, words(plane));
+        let (n, isa, words) = (self.n, run.exec().isa, words(plane));
         self.pair.clear();
         self.pair.resize(n * n, 0);
         let code = &self.code[slot * n * words..][..n * words];

@@ -5,6 +5,9 @@ pub enum EngineError {
     /// A network specification that describes no network.
     #[error("network specification: {0}")]
     Spec(String),
+    /// A network that this engine has no kernels for.
+    #[error("the CPU engine cannot compute {0} yet")]
+    Unsupported(String),
     /// Input whose shape does not fit the network.
     #[error("{what} has {got} values, expected {expected}")]
     Shape {
@@ -36,6 +39,12 @@ pub enum EngineError {
     /// A saved tensor that does not fit the network.
     #[error("saved state: {0}")]
     State(String),
+    /// A saved vector that was never written.
+    #[error("no vector has been saved under the number {number}")]
+    NoVector {
+        /// The number.
+        number: u8,
+    },
     /// The thread pool could not be made.
     #[error("cannot start {threads} threads: {why}")]
     Threads {

@@ -2,30 +2,22 @@
 
 use rayon::prelude::*;
 
+use crate::contract::Sgd;
 use crate::params::Params;
-
-/// SGD with momentum as PyTorch defines it: `g = clip(grad) + wd * p; v = momentum * v + g; p -= lr * (g + momentum * v)`
-/// with Nesterov, `p -= lr * v` without.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sgd {
-    /// Momentum factor.
-    pub momentum: f32,
-    /// Nesterov's form.
-    pub nesterov: bool,
-    /// L2 penalty, added to the gradient.
-    pub weight_decay: f32,
-    /// Largest gradient norm over all parameters; a larger one is scaled down. `None`: no clipping.
-    pub clip_norm: Option<f32>,
-}
 
 /// Values that one task handles; the norm is summed per task, in order, so that it does not depend on the threads.
 const TASK: usize = 1 << 15;
 
+/// Euclidean norm.
+pub(crate) fn norm(values: &[f32]) -> f64 {
+    let squares: Vec<f64> =
+        values.par_chunks(TASK).map(|v| v.iter().map(|&v| f64::from(v) * f64::from(v)).sum()).collect();
+    squares.iter().sum::<f64>().sqrt()
+}
+
 /// One step; returns the gradient norm before clipping.
 pub(crate) fn step(params: &mut Params, sgd: &Sgd, lr: f32) -> f64 {
-    let squares: Vec<f64> =
-        params.grads.par_chunks(TASK).map(|g| g.iter().map(|&g| f64::from(g) * f64::from(g)).sum()).collect();
-    let norm = squares.iter().sum::<f64>().sqrt();
+    let norm = norm(&params.grads);
     let scale = match sgd.clip_norm {
         // PyTorch's clip_grad_norm_ adds 1e-6 to the norm.
         Some(max) => (f64::from(max) / (norm + 1e-6)).min(1.0) as f32,

@@ -1,6 +1,25 @@
 //! The trainable parameters of a network in one flat store, with gradients and momentum.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+
+use crate::contract::Vector;
+use crate::error::EngineError;
+
+/// Uniform in +-1/sqrt(fan in), PyTorch's default for convolutions and linear layers. Each tensor has a stream of its
+/// own, so that its values depend on the seed and its name only, not on which others exist.
+pub(crate) fn initialiser(seed: u64, name: &str) -> impl FnMut(usize) -> f32 {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    // FNV-1a.
+    rng.set_stream(name.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)));
+    move |fan_in| {
+        let unit = f64::from(rng.next_u32() >> 8) / f64::from(1 << 24);
+        ((2.0 * unit - 1.0) / (fan_in as f64).sqrt()) as f32
+    }
+}
 
 /// Index of a parameter; stays valid when others are removed.
 pub(crate) type ParamId = usize;
@@ -20,6 +39,8 @@ pub(crate) struct Params {
     pub(crate) values: Vec<f32>,
     pub(crate) grads: Vec<f32>,
     pub(crate) momentum: Vec<f32>,
+    /// Copies by the caller's number.
+    saved: BTreeMap<u8, Vec<f32>>,
 }
 
 impl Params {
@@ -64,11 +85,41 @@ impl Params {
                 ] {
                     to.extend_from_slice(&from[range.clone()]);
                 }
+                for (&number, from) in &old.saved {
+                    self.saved.entry(number).or_default().extend_from_slice(&from[range.clone()]);
+                }
                 info.range = Some(start..start + range.len());
                 start += range.len();
             }
             self.infos.push(info);
         }
+    }
+
+    /// A vector's values.
+    pub(crate) fn vector(&self, vector: Vector) -> Result<&[f32], EngineError> {
+        match vector {
+            Vector::Omega => Ok(&self.values),
+            Vector::Gradient => Ok(&self.grads),
+            Vector::Momentum => Ok(&self.momentum),
+            Vector::Saved(number) => self.saved.get(&number).map(Vec::as_slice).ok_or(EngineError::NoVector { number }),
+        }
+    }
+
+    /// `to = sum of factor * vector`, summed in the order of the terms.
+    pub(crate) fn combine(&mut self, to: Vector, terms: &[(f32, Vector)]) -> Result<(), EngineError> {
+        let mut sum = vec![0f32; self.values.len()];
+        for &(factor, vector) in terms {
+            for (s, &v) in sum.iter_mut().zip(self.vector(vector)?) {
+                *s += factor * v;
+            }
+        }
+        match to {
+            Vector::Omega => self.values = sum,
+            Vector::Gradient => self.grads = sum,
+            Vector::Momentum => self.momentum = sum,
+            Vector::Saved(number) => drop(self.saved.insert(number, sum)),
+        }
+        Ok(())
     }
 
     /// Parameters that exist: name, shape, range in the flat stores.
@@ -86,11 +137,13 @@ mod tests {
         let mut p = Params::default();
         let ids: Vec<_> = (0..3).map(|i| p.add(format!("p{i}"), &[2, i + 1], || i as f32)).collect();
         p.grads.copy_from_slice(&p.values.clone());
+        p.combine(Vector::Saved(3), &[(2.0, Vector::Omega), (1.0, Vector::Gradient)]).unwrap();
         p.remove(&ids[1..2]);
         assert_eq!(p.value(ids[0]), [0.0; 2]);
         assert!(p.value(ids[1]).is_empty());
         assert_eq!(p.value(ids[2]), [2.0; 6]);
         assert_eq!(p.grad_mut(ids[2]), [2.0; 6]);
+        assert_eq!(p.vector(Vector::Saved(3)).unwrap(), [[0.0; 2].as_slice(), &[6.0; 6]].concat());
         assert_eq!(
             p.iter().map(|(n, s, _)| (n.to_owned(), s.to_vec())).collect::<Vec<_>>(),
             [("p0".to_owned(), vec![2, 1]), ("p2".to_owned(), vec![2, 3])]

@@ -4,8 +4,10 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::buffer::Buf;
+use crate::error::EngineError;
 use crate::kernels::matmul::{self, Output, Taps};
 use crate::kernels::panel::Panels;
 use crate::kernels::reference;
@@ -67,28 +69,71 @@ impl Exec {
     }
 }
 
+/// Which convolution kernels run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kernels {
+    /// The fastest of the others for each shape.
+    #[default]
+    Auto,
+    /// Direct convolution.
+    Direct,
+    /// Winograd F(4x4, 3x3) for every 3x3 convolution of stride 1.
+    Winograd,
+    /// Plain loops with f64 sums.
+    Reference,
+}
+
+/// How the CPU engine runs, none of which changes what it computes beyond rounding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Worker threads, at least 1. Results do not depend on it.
+    pub threads: usize,
+    /// Convolution kernels.
+    pub kernels: Kernels,
+}
+
+/// What all networks of a process share: threads, kernels, and the memory that passes work in.
+#[derive(Debug)]
+pub(crate) struct Runtime {
+    pub(crate) exec: Exec,
+    pub(crate) kernels: Kernels,
+    pool: ThreadPool,
+    /// One buffer per thread; nothing is allocated in a step once it has grown.
+    scratch: Vec<Mutex<Buf>>,
+}
+
+impl Runtime {
+    pub(crate) fn new(Options { threads, kernels }: Options) -> Result<Self, EngineError> {
+        let fail = |why: String| EngineError::Threads { threads, why };
+        if threads == 0 {
+            return Err(fail("at least 1 is needed".to_owned()));
+        }
+        let exec = Exec { isa: Isa::detect()?, reference: kernels == Kernels::Reference };
+        let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("engine-{i}"));
+        let pool = pool.build().map_err(|e| fail(e.to_string()))?;
+        Ok(Runtime { exec, kernels, pool, scratch: (0..threads).map(|_| Mutex::default()).collect() })
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.scratch.len()
+    }
+
+    /// Runs `f` on the pool.
+    pub(crate) fn install<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
+        self.pool.install(f)
+    }
+}
+
+/// The results of a pass's chunks: a network's own, because a pass is followed by the sum over them.
+#[derive(Debug, Default)]
+pub(crate) struct Partials([Mutex<Buf>; CHUNKS]);
+
 /// A pass over a batch of `n` images.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run<'a> {
-    pub(crate) exec: Exec,
+    pub(crate) runtime: &'a Runtime,
+    pub(crate) partials: &'a Partials,
     pub(crate) n: usize,
-    pub(crate) memory: &'a RunMemory,
-}
-
-/// Memory that passes reuse: nothing is allocated in a step once it has grown.
-#[derive(Debug, Default)]
-pub(crate) struct RunMemory {
-    /// One scratch buffer per thread.
-    scratch: Vec<Mutex<Buf>>,
-    /// One result buffer per chunk.
-    partials: Vec<Mutex<Buf>>,
-}
-
-impl RunMemory {
-    pub(crate) fn new(threads: usize) -> Self {
-        let bufs = |n| (0..n).map(|_| Mutex::default()).collect();
-        RunMemory { scratch: bufs(threads), partials: bufs(CHUNKS) }
-    }
 }
 
 // A poisoned lock only says that another chunk panicked; the buffers hold nothing between uses.
@@ -97,6 +142,10 @@ fn lock(buf: &Mutex<Buf>) -> MutexGuard<'_, Buf> {
 }
 
 impl Run<'_> {
+    pub(crate) fn exec(&self) -> Exec {
+        self.runtime.exec
+    }
+
     fn chunks(&self) -> usize {
         CHUNKS.min(self.n)
     }
@@ -124,9 +173,9 @@ impl Run<'_> {
             .with_max_len(1)
             .map(|c| {
                 let images = c * self.n / chunks..(c + 1) * self.n / chunks;
-                let mut buf = lock(&self.memory.scratch[rayon::current_thread_index().unwrap_or(0)]);
+                let mut buf = lock(&self.runtime.scratch[rayon::current_thread_index().unwrap_or(0)]);
                 buf.ensure(scratch);
-                let mut sums = lock(&self.memory.partials[c]);
+                let mut sums = lock(&self.partials.0[c]);
                 if partial > 0 {
                     sums.ensure(partial);
                 }
@@ -139,7 +188,7 @@ impl Run<'_> {
 
     /// Sum over the chunks, in their order, of what the last [`Run::each_chunk_sum`] left; `len` as given there.
     pub(crate) fn sum_partials<T>(&self, len: usize, f: impl FnOnce(&[f32]) -> T) -> T {
-        let mut guards: Vec<_> = self.memory.partials[..self.chunks()].iter().map(lock).collect();
+        let mut guards: Vec<_> = self.partials.0[..self.chunks()].iter().map(lock).collect();
         let (first, rest) = guards.split_first_mut().expect("a batch has at least one chunk");
         let rest: Vec<&[f32]> = rest.iter().map(|b| &b[..len]).collect();
         first[..len].par_chunks_mut(1 << 14).enumerate().for_each(|(i, sum)| {

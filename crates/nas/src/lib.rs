@@ -6,6 +6,7 @@ pub mod benchmark;
 mod checksum;
 pub mod compare;
 pub mod data;
+pub mod engines;
 pub mod files;
 pub mod limits;
 pub mod numbers;

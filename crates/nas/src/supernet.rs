@@ -3,87 +3,15 @@
 mod per_op;
 
 use engine::{
-    Batch, CodeDistances, Codes, EngineError, Evaluation, Gradients, NetworkSpec, Normalisation, Sgd, StepOutput,
+    Batch, CodeDistances, Codes, EngineError, Evaluation, Gradients, NetworkSpec, Normalisation, Pass, Sgd, StepOutput,
     TensorState,
 };
 
+pub use engine::Engine;
 pub use per_op::{Mask, OpAt, PerOp};
-
-/// What a supernet needs of whatever computes it. The CPU engine's [`engine::Network`] is one; each method is
-/// documented there.
-pub trait Engine: std::fmt::Debug + Send {
-    /// The network; its `alive` mask is the current one.
-    fn spec(&self) -> &NetworkSpec;
-    /// Number of trainable parameters.
-    fn parameters(&self) -> usize;
-    /// Removes an operation for good.
-    fn remove_op(&mut self, edge: usize, op: usize);
-    /// Forward and backward pass; `w: [E, O]` row-major.
-    ///
-    /// # Errors
-    /// Input that does not fit the network.
-    fn train_step(&mut self, batch: Batch<'_>, w: &[f32], gradients: Gradients) -> Result<StepOutput, EngineError>;
-    /// Optimiser step of omega; returns the gradient norm before clipping.
-    fn sgd_step(&mut self, sgd: &Sgd, lr: f32) -> f64;
-    /// Forward pass.
-    ///
-    /// # Errors
-    /// Input that does not fit the network.
-    fn evaluate(&mut self, batch: Batch<'_>, w: &[f32], norm: Normalisation) -> Result<Evaluation, EngineError>;
-    /// Forward pass that compares the binary codes of the samples; `images: [n, H, W, C]`.
-    ///
-    /// # Errors
-    /// Input that does not fit the network.
-    fn code_distances(&mut self, images: &[f32], w: &[f32], codes: Codes) -> Result<CodeDistances, EngineError>;
-    /// Omega, running statistics and momentum; what is computed stays as it is.
-    fn state(&mut self) -> Vec<TensorState>;
-    /// Restores a saved state into a network with the same alive mask.
-    ///
-    /// # Errors
-    /// [`EngineError::State`]; the network is then unchanged.
-    fn load_state(&mut self, tensors: &[TensorState]) -> Result<(), EngineError>;
-}
 
 /// Makes the engine of a network with initial weights of a seed.
 pub type MakeEngine = Box<dyn Fn(&NetworkSpec, u64) -> Result<Box<dyn Engine>, EngineError> + Send>;
-
-impl Engine for engine::Network {
-    fn spec(&self) -> &NetworkSpec {
-        self.spec()
-    }
-
-    fn parameters(&self) -> usize {
-        self.parameters()
-    }
-
-    fn remove_op(&mut self, edge: usize, op: usize) {
-        self.remove_op(edge, op);
-    }
-
-    fn train_step(&mut self, batch: Batch<'_>, w: &[f32], gradients: Gradients) -> Result<StepOutput, EngineError> {
-        self.train_step(batch, w, gradients)
-    }
-
-    fn sgd_step(&mut self, sgd: &Sgd, lr: f32) -> f64 {
-        self.sgd_step(sgd, lr)
-    }
-
-    fn evaluate(&mut self, batch: Batch<'_>, w: &[f32], norm: Normalisation) -> Result<Evaluation, EngineError> {
-        self.evaluate(batch, w, norm)
-    }
-
-    fn code_distances(&mut self, images: &[f32], w: &[f32], codes: Codes) -> Result<CodeDistances, EngineError> {
-        self.code_distances(images, w, codes)
-    }
-
-    fn state(&mut self) -> Vec<TensorState> {
-        self.state()
-    }
-
-    fn load_state(&mut self, tensors: &[TensorState]) -> Result<(), EngineError> {
-        self.load_state(tensors)
-    }
-}
 
 /// The engine together with the mask of alive operations, in the shape that strategies think in.
 #[derive(Debug)]
@@ -136,7 +64,7 @@ impl Supernet {
         lr: f32,
     ) -> Result<(StepOutput, f64), EngineError> {
         let gradients = if with_mixing { Gradients::Both } else { Gradients::Omega };
-        let output = self.engine.train_step(batch, w.values(), gradients)?;
+        let output = self.engine.train_step(batch, Pass::new(w.values()), gradients)?;
         // A loss that is no number would destroy the weights as well.
         let norm = if output.loss.is_finite() { self.engine.sgd_step(sgd, lr) } else { f64::NAN };
         Ok((output, norm))
@@ -147,7 +75,7 @@ impl Supernet {
     /// # Errors
     /// A batch that does not fit the network.
     pub fn mixing_gradient(&mut self, batch: Batch<'_>, w: &PerOp<f32>) -> Result<StepOutput, EngineError> {
-        self.engine.train_step(batch, w.values(), Gradients::Mixing)
+        self.engine.train_step(batch, Pass::new(w.values()), Gradients::Mixing)
     }
 
     /// Loss and correct answers on a batch, normalised by the batch's own statistics.
@@ -155,7 +83,7 @@ impl Supernet {
     /// # Errors
     /// A batch that does not fit the network.
     pub fn evaluate(&mut self, batch: Batch<'_>, w: &PerOp<f32>) -> Result<Evaluation, EngineError> {
-        self.engine.evaluate(batch, w.values(), Normalisation::Batch)
+        self.engine.evaluate(batch, Pass::new(w.values()), Normalisation::Batch)
     }
 
     /// Distances between the binary codes of the samples `images: [n, H, W, C]`.
@@ -168,11 +96,11 @@ impl Supernet {
         w: &PerOp<f32>,
         codes: Codes,
     ) -> Result<CodeDistances, EngineError> {
-        self.engine.code_distances(images, w.values(), codes)
+        self.engine.code_distances(images, Pass::new(w.values()), codes)
     }
 
     /// Omega, running statistics and momentum, for a checkpoint.
-    pub fn state(&mut self) -> Vec<TensorState> {
+    pub fn state(&self) -> Vec<TensorState> {
         self.engine.state()
     }
 

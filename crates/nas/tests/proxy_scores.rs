@@ -1,7 +1,8 @@
 //! NASWOT and NetPerfProxy on the engine's codes against PyTorch and NumPy: `pytorch/make_proxy_scores.py`.
 
-use engine::{Codes, ImageShape, Kernels, Network, NetworkSpec, Options};
+use engine::{Codes, Engine, ImageShape, NetworkSpec, Pass};
 use hpe_darts_nas::{
+    engines,
     proxy::{
         Score, naswot,
         net_perf_proxy::{self, Kernel},
@@ -43,7 +44,7 @@ fn uniform(key: &str, position: usize) -> f64 {
     f64::from(h >> 8) / f64::from(1 << 23) - 1.0
 }
 
-fn network(case: &Case) -> Network {
+fn network(case: &Case) -> Box<dyn Engine> {
     let spec = NetworkSpec {
         image: ImageShape { height: 16, width: 16, channels: 3 },
         classes: 10,
@@ -54,7 +55,7 @@ fn network(case: &Case) -> Network {
         alive: case.alive.clone(),
         affine: case.affine,
     };
-    let mut network = Network::new(&spec, 0, Options { threads: 2, kernels: Kernels::Auto }).unwrap();
+    let mut network = engines::cpu(2).unwrap().build(&spec, 0).unwrap();
     let mut state = network.state();
     for tensor in state.iter_mut().filter(|t| !t.name.starts_with("momentum.")) {
         let (centre, spread) = match &tensor.shape[..] {
@@ -79,8 +80,8 @@ fn scores_agree_with_pytorch() {
         let mut network = network(case);
         let images: Vec<f32> =
             (0..SAMPLES * 16 * 16 * 3).map(|i| (1.5 * uniform(&format!("{}/images", case.case), i)) as f32).collect();
-        let relus = network.code_distances(&images, &case.w, Codes::ReluInputs).unwrap();
-        let outputs = network.code_distances(&images, &case.w, Codes::OpOutputs).unwrap();
+        let relus = network.code_distances(&images, Pass::new(&case.w), Codes::ReluInputs).unwrap();
+        let outputs = network.code_distances(&images, Pass::new(&case.w), Codes::OpOutputs).unwrap();
         let dead: Vec<usize> = (0..case.w.len()).filter(|place| !case.live.contains(place)).collect();
         for (what, got, expected) in [
             ("naswot", naswot::score(&relus, &[]), &case.naswot_all),

@@ -4,10 +4,11 @@ use std::{fs, path::PathBuf, time::Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use engine::{
-    Batch, Codes, Gradients, ImageShape, Isa, Kernels, Network, NetworkSpec, Normalisation, Op, Options, Sgd,
-    StepOutput, TensorState,
+    Batch, Codes, Engine, Engines, Gradients, ImageShape, NetworkSpec, Normalisation, Op, Pass, Sgd, StepOutput,
+    TensorState, Vector,
 };
 use nas::{
+    engines::{self, Kernels},
     proxy::{
         Score,
         net_perf_proxy::{self, Kernel},
@@ -155,20 +156,20 @@ struct Work {
 pub fn run(args: Args, cx: &Context) -> Result<()> {
     let baseline = args.baseline.as_ref().map(read).transpose()?;
     let threads = args.threads.get();
-    let simd = Isa::detect()?.to_string();
+    let engines = engines::cpu_with(threads, args.kernels.into())?;
     let check = check(threads, args.kernels.into()).map_err(|e| anyhow::Error::new(Internal(e)))?;
     cx.out.note("checked: fast kernels agree with plain loops");
-    let peak_gflops = engine::peak_gflops(threads)?;
-    let works = time(&args, threads, cx)?;
+    let peak_gflops = engines::peak_gflops(threads)?;
+    let works = time(&args, &*engines, cx)?;
     let report = Report {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        simd,
+        simd: engines.info().instruction_set,
         threads,
         batch: args.batch,
         channels: args.channels,
         cells: args.cells,
         ops: args.alive_ops().into_iter().map(|op| OPS[op].to_string()).collect(),
-        kernels: format!("{:?}", args.kernels).to_lowercase(),
+        kernels: engines.info().kernels,
         rounds: args.rounds,
         peak_gflops,
         check,
@@ -221,9 +222,9 @@ fn check(threads: usize, kernels: Kernels) -> Result<Check> {
     let spec = supernet(16, 1, &[0, 1, 2, 3, 4]);
     let Inputs { images, labels, w } = inputs(&spec, 8);
     let step = |kernels, threads| -> Result<(StepOutput, Vec<TensorState>)> {
-        let mut network = Network::new(&spec, 1, Options { threads, kernels })?;
-        let out = network.train_step(Batch { images: &images, labels: &labels }, &w, Gradients::Both)?;
-        Ok((out, network.gradients()))
+        let mut network = engines::cpu_with(threads, kernels)?.build(&spec, 1)?;
+        let out = network.train_step(Batch { images: &images, labels: &labels }, Pass::new(&w), Gradients::Both)?;
+        Ok((out, network.tensors(Vector::Gradient)?))
     };
     let (reference, fast, single) = (step(Kernels::Reference, threads)?, step(kernels, threads)?, step(kernels, 1)?);
     let flat = |g: &[TensorState]| g.iter().flat_map(|t| t.data.iter().map(|&v| f64::from(v))).collect::<Vec<_>>();
@@ -249,12 +250,13 @@ fn difference(a: &[f64], b: &[f64]) -> f64 {
     norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut b.iter().copied())
 }
 
-fn time(args: &Args, threads: usize, cx: &Context) -> Result<Vec<Work>> {
+fn time(args: &Args, engines: &dyn Engines, cx: &Context) -> Result<Vec<Work>> {
     let alive = args.alive_ops();
     let spec = supernet(args.channels, args.cells, &alive);
     let Inputs { images, labels, w } = inputs(&spec, args.batch);
     let batch = Batch { images: &images, labels: &labels };
-    let mut network = Network::new(&spec, 1, Options { threads, kernels: args.kernels.into() })?;
+    let mut network = engines.build(&spec, 1)?;
+    let pass = Pass::new(&w);
     let sgd = Sgd { momentum: 0.9, nesterov: false, weight_decay: 3e-4, clip_norm: Some(5.0) };
     let forward = 2.0 * space::cost(&spec).multiply_adds as f64 * args.batch as f64 / 1e9;
     let works = ["training step", "step for alpha only", "evaluation", "evaluation with codes", SWEEP];
@@ -266,13 +268,13 @@ fn time(args: &Args, threads: usize, cx: &Context) -> Result<Vec<Work>> {
             let start = Instant::now();
             match i {
                 0 => {
-                    network.train_step(batch, &w, Gradients::Both)?;
+                    network.train_step(batch, pass, Gradients::Both)?;
                     network.sgd_step(&sgd, 1e-4);
                 }
-                1 => drop(network.train_step(batch, &w, Gradients::Mixing)?),
-                2 => drop(network.evaluate(batch, &w, Normalisation::Batch)?),
-                3 => drop(network.code_distances(&images, &w, Codes::OpOutputs)?),
-                _ => sweep(&mut network, &spec, &images, &w)?,
+                1 => drop(network.train_step(batch, pass, Gradients::Mixing)?),
+                2 => drop(network.evaluate(batch, pass, Normalisation::Batch)?),
+                3 => drop(network.code_distances(&images, pass, Codes::OpOutputs)?),
+                _ => sweep(&mut *network, &spec, &images, &w)?,
             }
             seconds.push(start.elapsed().as_secs_f64());
             bar.inc(1);
@@ -298,10 +300,10 @@ const SWEEP: &str = "importance sweep";
 
 /// What an importance sweep by NetPerfProxy does: codes and determinant of the supernet and of the supernet without each
 /// operation; without `none` it is the whole one.
-fn sweep(network: &mut Network, spec: &NetworkSpec, images: &[f32], w: &[f32]) -> Result<()> {
+fn sweep(network: &mut dyn Engine, spec: &NetworkSpec, images: &[f32], w: &[f32]) -> Result<()> {
     let ops = spec.cell.ops.len();
     let mut score = |w: &[f32]| -> Result<Score> {
-        let distances = network.code_distances(images, w, Codes::OpOutputs)?;
+        let distances = network.code_distances(images, Pass::new(w), Codes::OpOutputs)?;
         Ok(net_perf_proxy::score(&distances, w, Kernel::Agreement))
     };
     std::hint::black_box(score(w)?);

@@ -3,10 +3,11 @@
 use std::{path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Instant};
 
 use anyhow::{Context as _, Result};
-use engine::{EngineError, Kernels, Options};
+use engine::EngineError;
 use nas::{
     benchmark::{self, BenchmarkDataset},
     data::{self, DataError, DatasetName, LoaderOptions, PartName},
+    engines,
     proxy::{self, Candidate, Proxy, Score, correlation},
     space::{self, Arch, NetworkShape, nas_bench_201::ARCHITECTURES},
 };
@@ -95,7 +96,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     };
     let (shape, images) = inputs(&args, cx)?;
     let table = if archs.len() > 1 { super::outcome::open_table(cx, "correlations") } else { None };
-    let options = Options { threads: args.threads.get(), kernels: Kernels::Auto };
+    let engines = engines::cpu(args.threads.get())?;
 
     let bar = cx.out.bar(args.proxy.name(), archs.len() as u64);
     let mut scored = Vec::with_capacity(archs.len());
@@ -105,7 +106,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
             break;
         }
         let spec = arch.network_spec(&shape);
-        let candidate = Candidate { spec: &spec, images: &images, seed: args.seed, options };
+        let candidate = Candidate { spec: &spec, images: &images, seed: args.seed, engines: &*engines };
         let start = Instant::now();
         let Score { value: score, sign } =
             args.proxy.score(&candidate).map_err(blame).with_context(|| format!("scoring {arch}"))?;

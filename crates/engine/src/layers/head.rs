@@ -2,6 +2,7 @@
 
 use crate::buffer::Ptr;
 use crate::codes::CodeSink;
+use crate::contract::Evaluation;
 use crate::kernels::elementwise as elem;
 use crate::layers::norm::Norm;
 use crate::layers::stem::correlate_norm;
@@ -21,13 +22,6 @@ pub(crate) struct Head {
     features: Vec<f32>,
     /// `[n, classes]`: softmax minus one-hot, over n.
     dlogits: Vec<f32>,
-}
-
-/// Loss and count of a batch.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Score {
-    pub(crate) loss: f64,
-    pub(crate) correct: usize,
 }
 
 impl Head {
@@ -75,7 +69,7 @@ impl Head {
                 unsafe {
                     let (scale, shift) = (norm.scale.as_ptr(), norm.shift.as_ptr());
                     elem::scale_shift_relu(
-                        run.exec.isa,
+                        run.exec().isa,
                         x.at(i * p.len()),
                         scale,
                         shift,
@@ -95,20 +89,25 @@ impl Head {
         self.features = features.concat();
     }
 
-    /// Mean cross-entropy (nats) and correct predictions; a tie of logits goes to the lower class.
-    pub(crate) fn forward(&mut self, run: Run<'_>, x: Ptr, labels: &[u32], params: &Params, mode: Mode) -> Score {
+    /// `[n, classes]`, before softmax.
+    pub(crate) fn logits(&mut self, run: Run<'_>, x: Ptr, params: &Params, mode: Mode) -> Vec<f64> {
         self.pool(run, x, params, mode);
-        let (c, n) = (self.plane.padded, labels.len());
         let (weight, bias) = (params.value(self.weight), params.value(self.bias));
+        let logit = |feature: &[f32], k: usize| {
+            let w = &weight[k * self.plane.channels..][..self.plane.channels];
+            f64::from(bias[k]) + w.iter().zip(feature).map(|(&w, &f)| f64::from(w) * f64::from(f)).sum::<f64>()
+        };
+        let features = self.features.chunks_exact(self.plane.padded);
+        features.flat_map(|feature| (0..self.classes).map(move |k| logit(feature, k))).collect()
+    }
+
+    /// Mean cross-entropy (nats) and correct predictions; a tie of logits goes to the lower class.
+    pub(crate) fn forward(&mut self, run: Run<'_>, x: Ptr, labels: &[u32], params: &Params, mode: Mode) -> Evaluation {
+        let all = self.logits(run, x, params, mode);
+        let n = labels.len();
         self.dlogits.clear();
-        let mut score = Score { loss: 0.0, correct: 0 };
-        for (feature, &label) in self.features.chunks_exact(c).zip(labels) {
-            let logits: Vec<f64> = (0..self.classes)
-                .map(|k| {
-                    let w = &weight[k * self.plane.channels..][..self.plane.channels];
-                    f64::from(bias[k]) + w.iter().zip(feature).map(|(&w, &f)| f64::from(w) * f64::from(f)).sum::<f64>()
-                })
-                .collect();
+        let mut score = Evaluation { loss: 0.0, correct: 0 };
+        for (logits, &label) in all.chunks_exact(self.classes).zip(labels) {
             let max = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let sum: f64 = logits.iter().map(|l| (l - max).exp()).sum();
             let label = label as usize;
@@ -184,7 +183,7 @@ impl Head {
                 let o = i * p.len();
                 // SAFETY: image i of g belongs to this thread; element by element, so that source and target may be one.
                 unsafe {
-                    let (row, isa) = (p.width * c, run.exec.isa);
+                    let (row, isa) = (p.width * c, run.exec().isa);
                     elem::norm_grad(isa, g.at(o), x.at(o), norm.grad(), p.height, p.width, c, g.at(o), row, c);
                 }
             }

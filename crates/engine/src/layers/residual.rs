@@ -3,6 +3,7 @@
 
 use crate::buffer::{Buf, Ptr};
 use crate::codes::CodeSink;
+use crate::contract::Codes;
 use crate::kernels::elementwise::{self as elem, Term};
 use crate::kernels::matmul::{Moments, Output, Taps};
 use crate::kernels::panel::BLOCK;
@@ -153,7 +154,7 @@ impl Residual {
         mode: Mode,
         mut codes: Option<&mut CodeSink>,
     ) {
-        let (f, t, exec) = (self.from, self.to, run.exec);
+        let (f, t, exec) = (self.from, self.to, run.exec());
         for g in [&mut self.conv_a, &mut self.conv_b, &mut self.shortcut] {
             g.pack(exec.isa, params);
         }
@@ -251,7 +252,7 @@ impl Residual {
                 }
             }
         });
-        if let Some(sink) = codes.as_mut().filter(|s| s.kind() == crate::network::Codes::ReluInputs) {
+        if let Some(sink) = codes.as_mut().filter(|s| s.kind() == Codes::ReluInputs) {
             let (ones, zeros) = (vec![1f32; f.padded], vec![0f32; f.padded]);
             sink.add_outside(run, x, &ones, &zeros, f);
             sink.add_outside(run, ya, &self.norm_a.scale, &self.norm_a.shift, t);
@@ -260,7 +261,7 @@ impl Residual {
 
     /// Given `g = dL/d output`, writes `dL/dx` to `gx` and the gradients of the parameters where `omega`.
     pub(crate) fn backward(&mut self, run: Run<'_>, x: Ptr, g: Ptr, gx: Ptr, params: &mut Params, omega: bool) {
-        let (t, exec) = (self.to, run.exec);
+        let (t, exec) = (self.to, run.exec());
         for group in [&mut self.conv_a, &mut self.conv_b, &mut self.shortcut] {
             group.pack_backward(exec.isa, params);
         }
@@ -337,7 +338,7 @@ impl Residual {
 
     /// First convolution and shortcut: their weight gradients, and `dL/dx`.
     fn backward_input(&mut self, run: Run<'_>, x: Ptr, g: Ptr, gx: Ptr, params: &mut Params, omega: bool) {
-        let (f, t, exec) = (self.from, self.to, run.exec);
+        let (f, t, exec) = (self.from, self.to, run.exec());
         let (ya, gza) = (self.ya.ptr(), self.gza.ptr());
         let this = &*self;
         // The data gradient of a convolution of stride 2 is one of stride 1 over dy spread out with zeros between.

@@ -63,7 +63,7 @@ impl Stem {
 
     /// `images: [n, H, W, image channels]`; the result is `output`.
     pub(crate) fn forward(&mut self, run: Run<'_>, images: &[f32], params: &Params, mode: Mode) {
-        let (p, exec) = (self.plane, run.exec);
+        let (p, exec) = (self.plane, run.exec());
         let (len, image_len) = (p.len(), p.pixels() * self.image_channels);
         self.group.pack(exec.isa, params);
         self.y.ensure(run.n * len);
@@ -120,13 +120,13 @@ impl Stem {
         let taps = Taps { height: 1, width: 1, ..self.taps() };
         let at = (p.height / 2 * (p.width + 2) + p.width / 2) * c;
         // SAFETY: one position inside the padded image.
-        unsafe { run.exec.conv(&taps, padded[at..].as_ptr(), &self.group.forward, &self.group.panels, &out) }
+        unsafe { run.exec().conv(&taps, padded[at..].as_ptr(), &self.group.forward, &self.group.panels, &out) }
         pivot
     }
 
     /// Gradients of the parameters, given `g = dL/d output`.
     pub(crate) fn backward(&mut self, run: Run<'_>, images: &[f32], g: Ptr, params: &mut Params) {
-        let (p, exec) = (self.plane, run.exec);
+        let (p, exec) = (self.plane, run.exec());
         let (len, image_len) = (p.len(), p.pixels() * self.image_channels);
         let y = self.y.ptr();
         correlate_norm(run, p, g, y, &mut self.norm, params, true);
@@ -191,7 +191,7 @@ pub(crate) fn correlate_norm(
             let o = i * p.len();
             term.at(o, &mut here);
             // SAFETY: g and y are only read.
-            unsafe { elem::correlate(run.exec.isa, g.at(o), &here, p.pixels(), p.padded, part.as_mut_ptr()) }
+            unsafe { elem::correlate(run.exec().isa, g.at(o), &here, p.pixels(), p.padded, part.as_mut_ptr()) }
             add_f64(&mut sums, part);
         }
         sums

@@ -1,9 +1,19 @@
 //! Comparing the engine with the reference: how far f32 may be from f64 at a given point.
 
-use hpe_darts_engine::{Batch, Gradients, Network, NetworkSpec, Options, StepOutput, TensorState};
+use hpe_darts_engine::{
+    Batch, CpuEngines, Engine, EngineError, Engines, Gradients, NetworkSpec, Options, StepOutput, TensorState, Vector,
+};
 
 use crate::cases;
 use crate::reference::{NEAR, Pass, Reference, Tensors, tensors};
+
+/// The engine under test.
+pub(crate) type Network = Box<dyn Engine>;
+
+/// A network on threads of its own.
+pub(crate) fn build(spec: &NetworkSpec, seed: u64, options: Options) -> Result<Network, EngineError> {
+    CpuEngines::new(options)?.build(spec, seed)
+}
 
 /// One network, one batch.
 pub(crate) struct Case {
@@ -26,13 +36,17 @@ impl Case {
         }
     }
 
+    pub(crate) fn pass(&self) -> hpe_darts_engine::Pass<'_> {
+        hpe_darts_engine::Pass::new(&self.w)
+    }
+
     pub(crate) fn batch(&self) -> Batch<'_> {
         Batch { images: &self.images, labels: &self.labels }
     }
 
     /// The engine's network with closed-form values in place of its own initial ones.
     pub(crate) fn network(&self, options: Options) -> Network {
-        let mut network = Network::new(&self.spec, 0, options).unwrap();
+        let mut network = build(&self.spec, 0, options).unwrap();
         let fill = |t: TensorState| TensorState { data: cases::values(&self.key, &t.name, &t.shape), ..t };
         let state: Vec<TensorState> = network.state().into_iter().map(fill).collect();
         network.load_state(&state).unwrap();
@@ -99,7 +113,7 @@ impl Expected {
             return Err(format!("{} correct instead of {}", out.correct, pass.correct));
         }
         self.near("dL/dw", &out.mixing_grad, slack, |p| &p.mixing_grad)?;
-        let got = tensors(&network.gradients());
+        let got = tensors(&network.tensors(Vector::Gradient).unwrap());
         if !got.keys().eq(pass.grads.keys()) {
             return Err(format!("gradients of {:?} instead of {:?}", got.keys(), pass.grads.keys()));
         }
@@ -163,7 +177,7 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
 /// Takes one step and checks it, gradients and running statistics.
 pub(crate) fn check_step(case: &Case, network: &mut Network, slack: f64) -> Result<(), String> {
     let expected = Expected::at(case, &tensors(&network.state()));
-    let out = network.train_step(case.batch(), &case.w, Gradients::Both).map_err(|e| e.to_string())?;
+    let out = network.train_step(case.batch(), case.pass(), Gradients::Both).map_err(|e| e.to_string())?;
     expected.check(network, &out, slack)?;
     expected.check_running(&network.state(), slack)
 }

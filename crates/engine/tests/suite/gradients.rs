@@ -104,7 +104,7 @@ proptest! {
         let state = tensors(&network.state());
         let expected = Reference::new(&case.spec, &state).codes(&case.images, &case.wide_w());
         for (which, codes) in [(Codes::OpOutputs, &expected.op_outputs), (Codes::ReluInputs, &expected.op_relus)] {
-            let got = network.code_distances(&case.images, &case.w, which).unwrap();
+            let got = network.code_distances(&case.images, case.pass(), which).unwrap();
             prop_assert_eq!(got.samples, case.labels.len());
             prop_assert_eq!(got.ops.len(), codes.len());
             for (i, (got, code)) in got.ops.iter().zip(codes).enumerate() {

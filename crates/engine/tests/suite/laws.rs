@@ -1,12 +1,12 @@
 //! Laws that hold exactly: threads, resume, pruning, which gradients are asked for, batch sizes; and refused input.
 
 use hpe_darts_engine::{
-    Batch, CodeDistances, Codes, EngineError, Gradients, Kernels, Network, NetworkSpec, Normalisation, Op, Options,
-    Sgd, TensorState,
+    Batch, CodeDistances, Codes, EngineError, Gradients, Kernels, NetworkSpec, Normalisation, Op, Options, Pass, Sgd,
+    TensorState, Vector,
 };
 
 use crate::cases::{self, ALL_OPS};
-use crate::compare::{Case, check_step};
+use crate::compare::{Case, Network, build, check_step};
 use crate::reference::{Reference, Stats, tensors};
 
 const ONE: Options = Options { threads: 1, kernels: Kernels::Auto };
@@ -27,7 +27,7 @@ fn bits(state: &[TensorState]) -> Vec<(String, Vec<u32>)> {
 fn train(case: &Case, network: &mut Network, steps: usize) -> Trace {
     let mut numbers = Vec::new();
     for _ in 0..steps {
-        let out = network.train_step(case.batch(), &case.w, Gradients::Both).unwrap();
+        let out = network.train_step(case.batch(), case.pass(), Gradients::Both).unwrap();
         numbers.push(out.loss.to_bits());
         numbers.push(out.correct as u64);
         numbers.extend(out.mixing_grad.iter().map(|v| v.to_bits()));
@@ -54,9 +54,9 @@ fn results_do_not_depend_on_threads() {
                 let mut network = case.network(Options { threads, kernels });
                 let trace = train(case, &mut network, 2);
                 let evaluated = [Normalisation::Batch, Normalisation::Running]
-                    .map(|norm| network.evaluate(case.batch(), &case.w, norm).map(|e| e.loss.to_bits()));
+                    .map(|norm| network.evaluate(case.batch(), case.pass(), norm).map(|e| e.loss.to_bits()));
                 let codes = [Codes::OpOutputs, Codes::ReluInputs]
-                    .map(|c| network.code_distances(&case.images, &case.w, c).unwrap());
+                    .map(|c| network.code_distances(&case.images, case.pass(), c).unwrap());
                 (trace, evaluated, codes)
             };
             let one = run(1);
@@ -73,11 +73,11 @@ fn a_restored_network_continues_bit_identically() {
         cases::supernet(cases::nas_bench_201(), (9, 9, 3), 6, 2),
     );
     for case in [supernet_case(), Case::new("resume", discrete, 5)] {
-        let mut network = Network::new(&case.spec, 7, ONE).unwrap();
+        let mut network = build(&case.spec, 7, ONE).unwrap();
         train(&case, &mut network, 3);
         let saved = network.state();
         let on = train(&case, &mut network, 2);
-        let mut other = Network::new(&case.spec, 8, Options { threads: 2, ..ONE }).unwrap();
+        let mut other = build(&case.spec, 8, Options { threads: 2, ..ONE }).unwrap();
         other.load_state(&saved).unwrap();
         assert_eq!(bits(&other.state()), bits(&saved), "{}: what was loaded comes out again", case.key);
         assert!(on == train(&case, &mut other, 2), "{}: two steps after loading", case.key);
@@ -97,7 +97,7 @@ fn removing_an_operation_is_building_without_it() {
             without.alive[edge * ALL_OPS.len() + op] = false;
         }
         assert_eq!(pruned.spec(), &without);
-        let mut built = Network::new(&without, 3, ONE).unwrap();
+        let mut built = build(&without, 3, ONE).unwrap();
         let names = |n: &mut Network| n.state().into_iter().map(|t| (t.name, t.shape)).collect::<Vec<_>>();
         assert_eq!(names(&mut built), names(&mut pruned));
         assert_eq!(built.parameters(), pruned.parameters());
@@ -135,9 +135,9 @@ fn weights_of_dead_operations_are_ignored() {
     case.w[16] = f32::INFINITY;
     let mut network = case.network(ONE);
     assert!(trace == train(&case, &mut network, 1));
-    let loss = network.evaluate(case.batch(), &case.w, Normalisation::Batch).unwrap().loss;
+    let loss = network.evaluate(case.batch(), case.pass(), Normalisation::Batch).unwrap().loss;
     assert!(loss.is_finite());
-    let codes = network.code_distances(&case.images, &case.w, Codes::OpOutputs).unwrap();
+    let codes = network.code_distances(&case.images, case.pass(), Codes::OpOutputs).unwrap();
     assert!(codes.ops[3].is_none() && codes.ops[16].is_none() && codes.ops[2].is_some());
 }
 
@@ -150,19 +150,19 @@ fn a_convolution_without_weight_keeps_the_code_of_its_relu() {
     let op = case.spec.cell.ops.iter().position(|op| op.is_conv()).unwrap();
     let removed = edge * ops + op;
     let mut network = case.network(ONE);
-    let before = network.code_distances(&case.images, &case.w, Codes::ReluInputs).unwrap();
+    let before = network.code_distances(&case.images, case.pass(), Codes::ReluInputs).unwrap();
     case.w[removed] = 0.0;
-    let without = network.code_distances(&case.images, &case.w, Codes::ReluInputs).unwrap();
+    let without = network.code_distances(&case.images, case.pass(), Codes::ReluInputs).unwrap();
     let bits = |codes: &CodeDistances| codes.ops.iter().map(|d| d.as_ref().map(|d| d.bits)).collect::<Vec<_>>();
     assert!(without.ops[removed].is_some());
     assert_eq!(bits(&before), bits(&without));
-    assert!(network.code_distances(&case.images, &case.w, Codes::OpOutputs).unwrap().ops[removed].is_none());
+    assert!(network.code_distances(&case.images, case.pass(), Codes::OpOutputs).unwrap().ops[removed].is_none());
     // With all weights 0 its input is 0 in every sample, not what an earlier pass left there.
     case.w.fill(0.0);
-    let blind = network.code_distances(&case.images, &case.w, Codes::ReluInputs).unwrap();
+    let blind = network.code_distances(&case.images, case.pass(), Codes::ReluInputs).unwrap();
     assert!(blind.ops[removed].as_ref().unwrap().hamming.iter().all(|&d| d == 0));
     network.remove_op(edge, op);
-    assert!(network.code_distances(&case.images, &case.w, Codes::ReluInputs).unwrap().ops[removed].is_none());
+    assert!(network.code_distances(&case.images, case.pass(), Codes::ReluInputs).unwrap().ops[removed].is_none());
 }
 
 #[test]
@@ -172,8 +172,8 @@ fn gradients_do_not_depend_on_which_are_asked_for() {
     case.w[13] = 0.0;
     let step = |gradients| {
         let mut network = case.network(ONE);
-        let out = network.train_step(case.batch(), &case.w, gradients).unwrap();
-        (out, network.gradients())
+        let out = network.train_step(case.batch(), case.pass(), gradients).unwrap();
+        (out, network.tensors(Vector::Gradient).unwrap())
     };
     let (both, grads) = step(Gradients::Both);
     let (omega, omega_grads) = step(Gradients::Omega);
@@ -209,8 +209,8 @@ fn an_operation_of_weight_zero_is_as_good_as_none() {
     }
     let (mut a, mut b) = (zero.network(ONE), dead.network(ONE));
     let losses = |network: &mut Network, case: &Case| {
-        let evaluated = network.evaluate(case.batch(), &case.w, Normalisation::Batch).unwrap();
-        (evaluated, network.train_step(case.batch(), &case.w, Gradients::Omega).unwrap().loss)
+        let evaluated = network.evaluate(case.batch(), case.pass(), Normalisation::Batch).unwrap();
+        (evaluated, network.train_step(case.batch(), case.pass(), Gradients::Omega).unwrap().loss)
     };
     assert_eq!(losses(&mut a, &zero), losses(&mut b, &dead));
 }
@@ -224,11 +224,11 @@ fn evaluation_agrees_and_changes_nothing() {
         let before = network.state();
         let state = tensors(&before);
         let reference = Reference::new(&case.spec, &state);
-        let on_batch = network.evaluate(case.batch(), &case.w, Normalisation::Batch).unwrap();
+        let on_batch = network.evaluate(case.batch(), case.pass(), Normalisation::Batch).unwrap();
         let (loss, correct) = reference.evaluate(case.batch(), &case.wide_w(), Stats::Batch);
         assert!((on_batch.loss - loss).abs() < 1e-4, "loss {} instead of {loss}", on_batch.loss);
         assert_eq!(on_batch.correct, correct);
-        let on_running = network.evaluate(case.batch(), &case.w, Normalisation::Running);
+        let on_running = network.evaluate(case.batch(), case.pass(), Normalisation::Running);
         if case.spec.affine {
             let got = on_running.unwrap();
             let (loss, correct) = reference.evaluate(case.batch(), &case.wide_w(), Stats::Running);
@@ -239,9 +239,9 @@ fn evaluation_agrees_and_changes_nothing() {
             // The operations of a supernet keep no running statistics.
             assert!(matches!(on_running, Err(EngineError::Spec(_))), "{on_running:?}");
         }
-        network.code_distances(&case.images, &case.w, Codes::OpOutputs).unwrap();
+        network.code_distances(&case.images, case.pass(), Codes::OpOutputs).unwrap();
         assert_eq!(bits(&network.state()), bits(&before), "evaluation changed the network");
-        let step = network.train_step(case.batch(), &case.w, Gradients::Both).unwrap();
+        let step = network.train_step(case.batch(), case.pass(), Gradients::Both).unwrap();
         assert!((step.loss - on_batch.loss).abs() < 1e-5, "{} and {}", step.loss, on_batch.loss);
         assert_eq!(step.correct, on_batch.correct);
     }
@@ -257,12 +257,12 @@ fn batch_sizes_may_change_between_calls() {
         let batch = Batch { images, labels };
         let mut fresh = case.network(ONE);
         fresh.load_state(&network.state()).unwrap();
-        let evaluated = network.evaluate(batch, &case.w, Normalisation::Batch).unwrap();
-        assert_eq!(evaluated, fresh.evaluate(batch, &case.w, Normalisation::Batch).unwrap(), "{n} samples");
-        let codes = network.code_distances(images, &case.w, Codes::ReluInputs).unwrap();
-        assert_eq!(codes, fresh.code_distances(images, &case.w, Codes::ReluInputs).unwrap(), "{n} samples");
-        let out = network.train_step(batch, &case.w, Gradients::Both).unwrap();
-        assert_eq!(out, fresh.train_step(batch, &case.w, Gradients::Both).unwrap(), "{n} samples");
+        let evaluated = network.evaluate(batch, case.pass(), Normalisation::Batch).unwrap();
+        assert_eq!(evaluated, fresh.evaluate(batch, case.pass(), Normalisation::Batch).unwrap(), "{n} samples");
+        let codes = network.code_distances(images, case.pass(), Codes::ReluInputs).unwrap();
+        assert_eq!(codes, fresh.code_distances(images, case.pass(), Codes::ReluInputs).unwrap(), "{n} samples");
+        let out = network.train_step(batch, case.pass(), Gradients::Both).unwrap();
+        assert_eq!(out, fresh.train_step(batch, case.pass(), Gradients::Both).unwrap(), "{n} samples");
         assert_eq!(network.sgd_step(&SGD, 0.05), fresh.sgd_step(&SGD, 0.05), "{n} samples");
         assert_eq!(bits(&network.state()), bits(&fresh.state()), "{n} samples");
     }
@@ -301,14 +301,14 @@ fn a_large_mean_does_not_cancel_the_variance() {
                 network.load_state(&state).unwrap();
                 let wide = tensors(&state);
                 let expected = Reference::new(&case.spec, &wide).train(case.batch(), &case.wide_w());
-                let out = network.train_step(case.batch(), &case.w, Gradients::Both).unwrap();
+                let out = network.train_step(case.batch(), case.pass(), Gradients::Both).unwrap();
                 let what = format!("mean {mean}, {size} pixels, {kernels:?}");
                 let loss = expected.loss;
                 assert!((out.loss - loss).abs() < 1e-3, "{what}: loss {} instead of {loss}", out.loss);
                 let Some(tolerance) = gradient_tolerance else { continue };
                 let norm = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>().sqrt();
                 let whole = norm(&expected.grads.values().flat_map(|g| g.data.clone()).collect::<Vec<_>>());
-                for (name, got) in tensors(&network.gradients()) {
+                for (name, got) in tensors(&network.tensors(Vector::Gradient).unwrap()) {
                     let exact = &expected.grads[&name].data;
                     let difference: Vec<f64> = got.data.iter().zip(exact).map(|(a, b)| a - b).collect();
                     let (error, size) = (norm(&difference), norm(exact).max(0.1 * whole));
@@ -322,10 +322,10 @@ fn a_large_mean_does_not_cancel_the_variance() {
 #[test]
 fn new_networks_are_initialised_as_in_pytorch() {
     let spec = affine(cases::supernet(cases::nas_bench_201(), (8, 8, 3), 16, 2));
-    let mut network = Network::new(&spec, 42, ONE).unwrap();
+    let network = build(&spec, 42, ONE).unwrap();
     let state = network.state();
-    assert_eq!(bits(&state), bits(&Network::new(&spec, 42, ONE).unwrap().state()), "the seed decides");
-    assert_ne!(bits(&state), bits(&Network::new(&spec, 43, ONE).unwrap().state()));
+    assert_eq!(bits(&state), bits(&build(&spec, 42, ONE).unwrap().state()), "the seed decides");
+    assert_ne!(bits(&state), bits(&build(&spec, 43, ONE).unwrap().state()));
     let found: Vec<_> = state.iter().filter(|t| !t.name.starts_with("momentum.")).collect();
     let mut shapes: Vec<_> = found.iter().map(|t| (t.name.clone(), t.shape.clone())).collect();
     let mut expected = cases::shapes(&spec);
@@ -366,7 +366,7 @@ fn a_loss_that_is_not_finite_is_returned() {
     let mut images = case.images.clone();
     images[10] = f32::NAN;
     let batch = Batch { images: &images, labels: &case.labels };
-    assert!(network.train_step(batch, &case.w, Gradients::Both).unwrap().loss.is_nan());
+    assert!(network.train_step(batch, case.pass(), Gradients::Both).unwrap().loss.is_nan());
 }
 
 fn shape_error<T: std::fmt::Debug>(result: Result<T, EngineError>, got: usize, expected: usize) {
@@ -387,25 +387,25 @@ fn misshapen_input_is_refused() {
     let few = Batch { labels: &case.labels[..n - 1], ..whole };
     for batch in [short, few] {
         let (got, expected) = (batch.images.len(), batch.labels.len() * pixels);
-        shape_error(network.train_step(batch, &case.w, Gradients::Both), got, expected);
-        shape_error(network.evaluate(batch, &case.w, Normalisation::Batch), got, expected);
+        shape_error(network.train_step(batch, case.pass(), Gradients::Both), got, expected);
+        shape_error(network.evaluate(batch, case.pass(), Normalisation::Batch), got, expected);
     }
     let w = &case.w[..len - 1];
-    shape_error(network.train_step(whole, w, Gradients::Both), len - 1, len);
-    shape_error(network.evaluate(whole, w, Normalisation::Batch), len - 1, len);
-    shape_error(network.code_distances(&case.images, w, Codes::OpOutputs), len - 1, len);
-    let wrong = network.code_distances(&case.images[1..], &case.w, Codes::OpOutputs);
+    shape_error(network.train_step(whole, Pass::new(w), Gradients::Both), len - 1, len);
+    shape_error(network.evaluate(whole, Pass::new(w), Normalisation::Batch), len - 1, len);
+    shape_error(network.code_distances(&case.images, Pass::new(w), Codes::OpOutputs), len - 1, len);
+    let wrong = network.code_distances(&case.images[1..], case.pass(), Codes::OpOutputs);
     assert!(matches!(wrong, Err(EngineError::Shape { .. })), "{wrong:?}");
     let none = Batch { images: &[], labels: &[] };
-    assert!(matches!(network.train_step(none, &case.w, Gradients::Both), Err(EngineError::Shape { .. })));
-    assert!(matches!(network.evaluate(none, &case.w, Normalisation::Batch), Err(EngineError::Shape { .. })));
-    assert!(matches!(network.code_distances(&[], &case.w, Codes::OpOutputs), Err(EngineError::Shape { .. })));
+    assert!(matches!(network.train_step(none, case.pass(), Gradients::Both), Err(EngineError::Shape { .. })));
+    assert!(matches!(network.evaluate(none, case.pass(), Normalisation::Batch), Err(EngineError::Shape { .. })));
+    assert!(matches!(network.code_distances(&[], case.pass(), Codes::OpOutputs), Err(EngineError::Shape { .. })));
     let mut labels = case.labels.clone();
     labels[4] = 10;
     let batch = Batch { labels: &labels, ..whole };
     let label = EngineError::Label { sample: 4, label: 10, classes: 10 };
-    assert_eq!(network.train_step(batch, &case.w, Gradients::Both).unwrap_err(), label);
-    assert_eq!(network.evaluate(batch, &case.w, Normalisation::Batch).unwrap_err(), label);
+    assert_eq!(network.train_step(batch, case.pass(), Gradients::Both).unwrap_err(), label);
+    assert_eq!(network.evaluate(batch, case.pass(), Normalisation::Batch).unwrap_err(), label);
     assert_eq!(bits(&network.state()), before, "a refused call changed the network");
 }
 
@@ -440,7 +440,7 @@ fn states_that_do_not_fit_are_refused() {
 #[test]
 fn impossible_networks_are_refused() {
     let spec = supernet_case().spec;
-    let none = Network::new(&spec, 0, Options { threads: 0, kernels: Kernels::Auto });
+    let none = build(&spec, 0, Options { threads: 0, kernels: Kernels::Auto });
     assert!(matches!(none, Err(EngineError::Threads { threads: 0, .. })), "{none:?}");
     for bad in [
         NetworkSpec { classes: 0, ..spec.clone() },
@@ -450,7 +450,7 @@ fn impossible_networks_are_refused() {
         cases::supernet(cases::cell(2, &[(1, 0)], &ALL_OPS), (4, 4, 3), 4, 1),
         cases::supernet(cases::nas_bench_201(), (0, 4, 3), 4, 1),
     ] {
-        let result = Network::new(&bad, 0, ONE);
+        let result = build(&bad, 0, ONE);
         assert!(matches!(result, Err(EngineError::Spec(_))), "{result:?}");
     }
 }

@@ -1,9 +1,10 @@
 //! The engine held against three independent things: an obvious-loops f64 reference network (`reference`), itself
-//! checked by finite differences; numbers made by PyTorch (`../pytorch`); and its own laws (threads, resume, pruning).
+//! checked by finite differences; numbers made by PyTorch (`../pytorch`); and laws: its own (threads, kernels), and those of every engine (`conformance`).
 //! All with every instruction set that the machine has.
 
 mod cases;
 mod compare;
+mod conformance;
 mod finite_differences;
 mod gradients;
 mod instruction_sets;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hpe_darts_engine::{Batch, Gradients, Kernels, NetworkSpec, Normalisation, Op, Options, Sgd, StepOutput};
+use hpe_darts_engine::{Batch, Gradients, Kernels, NetworkSpec, Normalisation, Op, Options, Sgd, StepOutput, Vector};
 use serde_json::Value;
 
 use crate::cases;
@@ -248,8 +248,8 @@ fn engine_agrees(case: &str) {
         for step in 0..2 {
             let (images, labels) = fixture.batch(&step.to_string());
             let batch = Batch { images: &images, labels: &labels };
-            let out = network.train_step(batch, &start.w, Gradients::Both).unwrap();
-            let grads = tensors(&network.gradients());
+            let out = network.train_step(batch, start.pass(), Gradients::Both).unwrap();
+            let grads = tensors(&network.tensors(Vector::Gradient).unwrap());
             let norm = network.sgd_step(&fixture.sgd, fixture.lr);
             all.extend(fixture.compare_step(step, &Step::of(&out, &grads), norm));
         }
@@ -259,7 +259,7 @@ fn engine_agrees(case: &str) {
             if stats == Stats::Running && !fixture.spec.affine {
                 continue;
             }
-            let got = network.evaluate(Batch { images: &images, labels: &labels }, &start.w, norm).unwrap();
+            let got = network.evaluate(Batch { images: &images, labels: &labels }, start.pass(), norm).unwrap();
             all.extend(fixture.compare_evaluation(stats, (got.loss, got.correct)));
         }
         assert_close(&format!("{case}, {kernels:?}"), &all, 1e-3);

@@ -1,4 +1,4 @@
-use engine::{CodeDistances, Codes, EngineError, Network, NetworkSpec, Op, Options};
+use engine::{CodeDistances, Codes, EngineError, Engines, NetworkSpec, Op, Pass};
 
 /// A network to be scored at initialisation.
 #[derive(Clone, Copy, Debug)]
@@ -9,8 +9,8 @@ pub struct Candidate<'a> {
     pub images: &'a [f32],
     /// What the weights are drawn from.
     pub seed: u64,
-    /// How the engine runs.
-    pub options: Options,
+    /// What makes its engine; shared by all candidates.
+    pub engines: &'a dyn Engines,
 }
 
 impl Candidate<'_> {
@@ -40,21 +40,23 @@ impl Candidate<'_> {
 
     /// Code distances of the network at initialisation with the mixing weights `w: [E, O]`.
     pub(super) fn distances(&self, w: &[f32], codes: Codes) -> Result<CodeDistances, EngineError> {
-        Network::new(self.spec, self.seed, self.options)?.code_distances(self.images, w, codes)
+        self.engines.build(self.spec, self.seed)?.code_distances(self.images, Pass::new(w), codes)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::space::{Arch, nas_bench_201};
-    use engine::Kernels;
+    use crate::{
+        engines,
+        space::{Arch, nas_bench_201},
+    };
 
     /// Live edges of a cell.
     fn live(arch: &str) -> Vec<usize> {
         let spec = arch.parse::<Arch>().unwrap().network_spec(&nas_bench_201::benchmark_shape(32, 10));
-        let options = Options { threads: 1, kernels: Kernels::Auto };
-        let live = Candidate { spec: &spec, images: &[], seed: 0, options }.live();
+        let engines = engines::cpu(1).unwrap();
+        let live = Candidate { spec: &spec, images: &[], seed: 0, engines: &*engines }.live();
         live.chunks(5).enumerate().filter(|(_, ops)| ops.contains(&1.0)).map(|(edge, _)| edge).collect()
     }
 

@@ -1,7 +1,7 @@
 //! Training-free scores of networks: no labels, no backward pass.
 //!
 //! The kernels take the pairwise code distances of one mini-batch from the engine
-//! ([`engine::Network::code_distances`]) and know nothing of networks; a search calls [`naswot::score`] and
+//! ([`engine::Engine::code_distances`]) and know nothing of networks; a search calls [`naswot::score`] and
 //! [`net_perf_proxy::score`] on its supernet. A [`Proxy`] scores a network at initialisation; a new one is a file
 //! here and a line in [`all`].
 

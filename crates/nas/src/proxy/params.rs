@@ -30,14 +30,16 @@ impl Proxy for Params {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::space::{Arch, nas_bench_201};
-    use engine::{Kernels, Options};
+    use crate::{
+        engines,
+        space::{Arch, nas_bench_201},
+    };
 
     #[test]
     fn is_the_published_size() {
         let spec = Arch::new([3; 6]).unwrap().network_spec(&nas_bench_201::benchmark_shape(32, 10));
-        let options = Options { threads: 1, kernels: Kernels::Auto };
-        let candidate = Candidate { spec: &spec, images: &[], seed: 0, options };
+        let engines = engines::cpu(1).unwrap();
+        let candidate = Candidate { spec: &spec, images: &[], seed: 0, engines: &*engines };
         assert_eq!(Params.score(&candidate).unwrap(), Score { value: 1.531_546, sign: 1 });
         assert_eq!(crate::proxy::flops::Flops.score(&candidate).unwrap(), Score { value: 220.119_69, sign: 1 });
     }

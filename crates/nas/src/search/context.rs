@@ -161,7 +161,7 @@ impl<'a> Context<'a> {
         evaluate: impl FnMut(&mut Supernet, usize, &mut [f64]) -> Result<(), SearchError>,
     ) -> Result<Vec<f64>, SearchError> {
         let sweep = Sweep { what, count, sums, activity: "importance" };
-        self.session.sweep(&sweep, &mut self.trainer.supernet, evaluate, Supernet::state)
+        self.session.sweep(&sweep, &mut self.trainer.supernet, evaluate, |supernet| supernet.state())
     }
 
     /// Writes a line of `events.jsonl`.

@@ -1,11 +1,9 @@
 //! An engine of a few numbers, to test everything around an engine: deterministic, fast, learns, prefers 3x3 convolutions.
 
 use engine::{
-    Batch, CodeDistances, Codes, Distances, EngineError, Evaluation, Gradients, NetworkSpec, Normalisation, Op, Sgd,
-    StepOutput, TensorState,
+    Batch, CodeDistances, Codes, Distances, Engine, EngineError, Evaluation, Gradients, NetworkSpec, Normalisation, Op,
+    Pass, Sgd, StepOutput, TensorState, Vector,
 };
-
-use crate::supernet::Engine;
 
 #[derive(Debug)]
 pub(super) struct FakeEngine {
@@ -71,7 +69,13 @@ impl Engine for FakeEngine {
         self.gradient[i] = 0.0;
     }
 
-    fn train_step(&mut self, batch: Batch<'_>, w: &[f32], gradients: Gradients) -> Result<StepOutput, EngineError> {
+    fn train_step(
+        &mut self,
+        batch: Batch<'_>,
+        pass: Pass<'_>,
+        gradients: Gradients,
+    ) -> Result<StepOutput, EngineError> {
+        let w = pass.w;
         if gradients != Gradients::Mixing {
             self.steps += 1;
         }
@@ -89,7 +93,8 @@ impl Engine for FakeEngine {
         if self.nan_after.is_some_and(|after| self.steps > after) {
             loss = f64::NAN;
         }
-        Ok(StepOutput { loss, correct: Self::correct(loss, batch.labels.len()), mixing_grad })
+        let edge_grad = vec![0.0; self.spec.cell.edges.len()];
+        Ok(StepOutput { loss, correct: Self::correct(loss, batch.labels.len()), mixing_grad, edge_grad })
     }
 
     fn sgd_step(&mut self, sgd: &Sgd, lr: f32) -> f64 {
@@ -101,13 +106,14 @@ impl Engine for FakeEngine {
         norm
     }
 
-    fn evaluate(&mut self, batch: Batch<'_>, w: &[f32], _norm: Normalisation) -> Result<Evaluation, EngineError> {
-        let loss = self.loss(batch, w);
+    fn evaluate(&mut self, batch: Batch<'_>, pass: Pass<'_>, _: Normalisation) -> Result<Evaluation, EngineError> {
+        let loss = self.loss(batch, pass.w);
         Ok(Evaluation { loss, correct: Self::correct(loss, batch.labels.len()) })
     }
 
     /// The codes are the low bits of the pixels, longer for better operations.
-    fn code_distances(&mut self, images: &[f32], w: &[f32], codes: Codes) -> Result<CodeDistances, EngineError> {
+    fn code_distances(&mut self, images: &[f32], pass: Pass<'_>, codes: Codes) -> Result<CodeDistances, EngineError> {
+        let w = pass.w;
         let pixels = self.spec.image.len();
         let samples = images.len() / pixels;
         let distances = |place: usize| {
@@ -134,7 +140,7 @@ impl Engine for FakeEngine {
         })
     }
 
-    fn state(&mut self) -> Vec<TensorState> {
+    fn state(&self) -> Vec<TensorState> {
         let tensor = |name: &str, data: &[f32]| TensorState {
             name: name.to_owned(),
             shape: vec![data.len()],
@@ -149,5 +155,21 @@ impl Engine for FakeEngine {
             own.clone_from(&saved.ok_or_else(|| EngineError::State(format!("{name} is missing")))?.data);
         }
         Ok(())
+    }
+
+    fn logits(&mut self, _: &[f32], _: Pass<'_>, _: Normalisation) -> Result<Vec<f32>, EngineError> {
+        Err(EngineError::Unsupported("logits".to_owned()))
+    }
+
+    fn tensors(&self, _: Vector) -> Result<Vec<TensorState>, EngineError> {
+        Err(EngineError::Unsupported("vectors".to_owned()))
+    }
+
+    fn combine(&mut self, _: Vector, _: &[(f32, Vector)]) -> Result<(), EngineError> {
+        Err(EngineError::Unsupported("vectors".to_owned()))
+    }
+
+    fn norm(&self, _: Vector) -> Result<f64, EngineError> {
+        Err(EngineError::Unsupported("vectors".to_owned()))
     }
 }

@@ -1,6 +1,6 @@
 use std::{path::Path, sync::Arc};
 
-use engine::{NetworkSpec, Options, Sgd};
+use engine::{NetworkSpec, Sgd};
 
 use super::{
     config::{Config, TrainingConfig},
@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     data::{self, Augmentation, Dataset, LoadEvent, LoadOptions, PartName, Source, Split},
+    engines,
     random::{self, Purpose},
     run::Schedule,
     space::{self, NetworkShape, SearchSpace},
@@ -158,8 +159,7 @@ impl Plan {
 
 /// Makes CPU engines with a number of threads (`None`: one), on which results do not depend.
 pub fn cpu_engines(threads: Option<usize>) -> MakeEngine {
-    let options = Options { threads: threads.unwrap_or(1), kernels: Default::default() };
-    Box::new(move |network, seed| Ok(Box::new(engine::Network::new(network, seed, options)?)))
+    Box::new(move |network, seed| engines::cpu(threads.unwrap_or(1))?.build(network, seed))
 }
 
 /// Checks the strategy's settings against the space and writes out what the space decides of them.

@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_engine_holds_as_many_parameters() {
-        let options = engine::Options { threads: 1, kernels: engine::Kernels::Auto };
+        let engines = crate::engines::cpu(1).unwrap();
         let odd = NetworkShape {
             image: engine::ImageShape { height: 9, width: 7, channels: 1 },
             classes: 3,
@@ -140,7 +140,7 @@ mod tests {
             Arch::new([2, 3, 3, 0, 0, 0]).unwrap().network_spec(&odd),
             NasBench201.supernet(&odd),
         ] {
-            let network = engine::Network::new(&spec, 1, options).unwrap();
+            let network = engines.build(&spec, 1).unwrap();
             assert_eq!(network.parameters() as u64, cost(&spec).parameters);
         }
     }

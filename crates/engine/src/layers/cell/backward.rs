@@ -1,7 +1,7 @@
 //! Backward pass of a cell.
 
 use super::fan::BackwardConvs;
-use super::{Cell, CellGrads, CellMemory, Wanted};
+use super::{Cell, CellGrads, CellMemory, MixingGrads, Wanted};
 use crate::buffer::{Buf, Ptr};
 use crate::kernels::elementwise::{self as elem, Pool, Term};
 use crate::layers::Terms;
@@ -21,7 +21,7 @@ struct PassThrough {
 
 impl Cell {
     /// Backward pass after [`Cell::forward`]. `grads.output()` holds `dL/d output`; `dL/d input` is left in `grads` for
-    /// [`CellGrads::step_down`], `dL/dw` is added to `mixing: [E, O]`.
+    /// [`CellGrads::step_down`], the gradients of the mixing are added to `mixing`.
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn backward(
         &mut self,
@@ -32,7 +32,7 @@ impl Cell {
         w: &[f32],
         params: &mut Params,
         want: Wanted,
-        mixing: &mut [f64],
+        mixing: &mut MixingGrads,
     ) {
         let mut x: Vec<Ptr> = memory.nodes.iter_mut().map(Buf::ptr).collect();
         x[0] = input;
@@ -50,6 +50,7 @@ impl Cell {
     }
 
     /// Turns the sums of a node into `dL/dw` of its incoming convolutions and the coefficients of their normalisations.
+    /// What is added to an edge's output reaches the node as it is, so the sum of the node's gradient is the edge's.
     #[allow(clippy::too_many_arguments)]
     fn set_grads(
         &mut self,
@@ -59,14 +60,20 @@ impl Cell {
         w: &[f32],
         params: &mut Params,
         want: Wanted,
-        mixing: &mut [f64],
+        mixing: &mut MixingGrads,
     ) {
         let c = self.plane.padded;
         let count = (run.n * self.plane.pixels()) as f64;
+        if node > 0 {
+            let sum: f64 = sums[..self.plane.channels].iter().sum();
+            for (edge, total) in self.spec.edges.iter().zip(&mut mixing.per_edge) {
+                *total += if edge.to == node { sum } else { 0.0 };
+            }
+        }
         for (i, eo) in self.normalised(node).into_iter().enumerate() {
             let gy = &sums[(1 + i) * c..(2 + i) * c];
             let norm = self.norms[eo].as_mut().expect("a convolution has a norm");
-            mixing[eo] += norm.backward(params, &sums[..c], gy, f64::from(w[eo]), count, want.omega);
+            mixing.per_op[eo] += norm.backward(params, &sums[..c], gy, f64::from(w[eo]), count, want.omega);
         }
     }
 
@@ -81,10 +88,10 @@ impl Cell {
         w: &[f32],
         params: &mut Params,
         want: Wanted,
-        mixing: &mut [f64],
+        mixing: &mut MixingGrads,
     ) -> Vec<f64> {
         let PassThrough { skips, skip_ops, pools, pool_ops } = self.pass_through(node, g, w);
-        let (p, exec) = (self.plane, run.exec);
+        let (p, exec) = (self.plane, run.exec());
         let (c, len) = (p.padded, p.len());
         // Node 0 of the first cell needs no gradient of its own.
         let own = node > 0 || want.input;
@@ -177,7 +184,7 @@ impl Cell {
         }
         let mut sums = total(&sums);
         for (dot, &eo) in sums.split_off(own_sums).into_iter().zip(skip_ops.iter().chain(&pool_ops)) {
-            mixing[eo] += dot;
+            mixing.per_op[eo] += dot;
         }
         sums
     }
@@ -186,7 +193,7 @@ impl Cell {
     unsafe fn dots(&self, run: Run<'_>, x: *const f32, terms: &[Term], part: &mut [f32], totals: &mut [f64]) {
         let (p, c) = (self.plane, self.plane.padded);
         // SAFETY: the caller's: images at the addresses, room for the sums.
-        unsafe { elem::correlate(run.exec.isa, x, terms, p.pixels(), c, part.as_mut_ptr()) }
+        unsafe { elem::correlate(run.exec().isa, x, terms, p.pixels(), c, part.as_mut_ptr()) }
         for (total, sums) in totals.iter_mut().zip(part[c..].chunks_exact(c)) {
             *total += sums.iter().map(|&s| f64::from(s)).sum::<f64>();
         }

@@ -4,11 +4,11 @@ use super::fan::ForwardConvs;
 use super::{Cell, CellMemory};
 use crate::buffer::{Buf, Ptr};
 use crate::codes::{CodeSink, Slots};
+use crate::contract::Codes;
 use crate::kernels::elementwise::{self as elem, Pool, Term};
 use crate::kernels::matmul::{Output, Taps};
 use crate::kernels::panel::BLOCK;
 use crate::layers::{Mode, Terms};
-use crate::network::Codes;
 use crate::params::Params;
 use crate::run::{Arena, Run, blocks, total};
 use crate::spec::Op;
@@ -84,7 +84,7 @@ impl Cell {
         mode: Mode,
         codes: Option<(&[CodeJob], Slots)>,
     ) {
-        let (p, exec) = (self.plane, run.exec);
+        let (p, exec) = (self.plane, run.exec());
         let (c, len) = (p.padded, p.len());
         let pooled_code = codes.is_some_and(|(jobs, _)| jobs.iter().any(|j| j.code == Code::Pooled));
         let z_len = if pooled.is_empty() && !pooled_code { 0 } else { len };
@@ -188,11 +188,11 @@ impl Cell {
             unsafe {
                 if node > 0 {
                     terms.at(o, &mut here);
-                    elem::mix(run.exec.isa, pixel.as_mut_ptr(), &here, self.shift.as_ptr(), 1, c);
+                    elem::mix(run.exec().isa, pixel.as_mut_ptr(), &here, self.shift.as_ptr(), 1, c);
                 } else {
                     pixel.copy_from_slice(std::slice::from_raw_parts(x.at(o), c));
                 }
-                elem::pad(run.exec.isa, pixel.as_ptr(), 1, c, true, patch[(dy * 3 + dx) * c..].as_mut_ptr(), c);
+                elem::pad(run.exec().isa, pixel.as_ptr(), 1, c, true, patch[(dy * 3 + dx) * c..].as_mut_ptr(), c);
             }
         }
         for (group, taps, src, start) in
@@ -202,7 +202,7 @@ impl Cell {
             let blocks: Vec<*mut f32> = pivot[start..end].chunks_mut(BLOCK).map(<[f32]>::as_mut_ptr).collect();
             let out = Output::to(&blocks);
             // SAFETY: the patch holds the taps of one position; the blocks cover the group's columns.
-            unsafe { run.exec.conv(&taps, patch[src..].as_ptr(), &group.forward, &group.panels, &out) }
+            unsafe { run.exec().conv(&taps, patch[src..].as_ptr(), &group.forward, &group.panels, &out) }
         }
         pivot
     }

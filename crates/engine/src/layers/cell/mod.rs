@@ -15,8 +15,7 @@ use crate::kernels::winograd::Tiling;
 use crate::layers::Plane;
 use crate::layers::conv::ConvGroup;
 use crate::layers::norm::Norm;
-use crate::network::initialiser;
-use crate::params::{ParamId, Params};
+use crate::params::{ParamId, Params, initialiser};
 use crate::simd::Isa;
 use crate::spec::{CellSpec, Op};
 
@@ -67,6 +66,26 @@ pub(crate) struct Wanted {
     pub(crate) mixing: bool,
     /// The gradient of the input.
     pub(crate) input: bool,
+}
+
+/// Gradients of the mixing, summed over the cells.
+#[derive(Clone, Debug)]
+pub(crate) struct MixingGrads {
+    /// `dL/dw`, `[E, O]`.
+    pub(crate) per_op: Vec<f64>,
+    /// Sum of `dL/d output` of each edge, `[E]`.
+    pub(crate) per_edge: Vec<f64>,
+}
+
+impl MixingGrads {
+    pub(crate) fn zeros(edges: usize, ops: usize) -> Self {
+        MixingGrads { per_op: vec![0.0; ops], per_edge: vec![0.0; edges] }
+    }
+
+    pub(crate) fn fill(&mut self, value: f64) {
+        self.per_op.fill(value);
+        self.per_edge.fill(value);
+    }
 }
 
 /// One cell with the weights and statistics of its operations.

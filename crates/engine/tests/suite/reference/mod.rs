@@ -12,7 +12,7 @@ use layers::{Affine, Map, Normalised, Pool};
 /// Tensors by dotted name.
 pub(crate) type Tensors = BTreeMap<String, Tensor>;
 
-/// Converts what [`hpe_darts_engine::Network::state`] or `gradients` returned.
+/// Converts what [`hpe_darts_engine::Engine::state`] or `tensors` returned.
 pub(crate) fn tensors(state: &[TensorState]) -> Tensors {
     let widen =
         |t: &TensorState| Tensor { shape: t.shape.clone(), data: t.data.iter().copied().map(f64::from).collect() };
