@@ -3,14 +3,19 @@
 #![forbid(unsafe_code)]
 
 pub mod benchmark;
+mod checksum;
 pub mod compare;
 pub mod data;
 pub mod engines;
 pub mod files;
+pub mod limits;
+pub mod numbers;
 pub mod proxy;
 mod python_random;
+mod random;
+pub mod run;
 pub mod search;
 pub mod space;
-pub mod strategies;
 pub mod suggest;
 pub mod supernet;
+mod tables;

@@ -10,6 +10,11 @@ pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, k)| k)
 }
 
+/// The advice that names it.
+pub fn did_you_mean(name: &str) -> String {
+    format!("did you mean `{name}`?")
+}
+
 /// The known names as a sentence part: `a, b or c`.
 pub fn one_of<'a>(known: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<&str> = known.into_iter().collect();

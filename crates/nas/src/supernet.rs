@@ -10,6 +10,9 @@ use engine::{
 pub use engine::Engine;
 pub use per_op::{Mask, OpAt, PerOp};
 
+/// Makes the engine of a network with initial weights of a seed.
+pub type MakeEngine = Box<dyn Fn(&NetworkSpec, u64) -> Result<Box<dyn Engine>, EngineError> + Send>;
+
 /// The engine together with the mask of alive operations, in the shape that strategies think in.
 #[derive(Debug)]
 pub struct Supernet {

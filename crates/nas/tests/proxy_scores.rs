@@ -5,7 +5,7 @@ use hpe_darts_nas::{
     engines,
     proxy::{
         Score, naswot,
-        net_perf_proxy::{self, CodeWeights, Kernel},
+        net_perf_proxy::{self, Kernel},
     },
     space::{NetworkShape, nas_bench_201},
 };
@@ -79,12 +79,8 @@ fn scores_agree_with_pytorch() {
         for (what, got, expected) in [
             ("naswot", naswot::score(&relus, &[]), &case.naswot_all),
             ("naswot of the live operations", naswot::score(&relus, &dead), &case.naswot_live),
-            (
-                "agreement",
-                net_perf_proxy::score(&outputs, &case.w, Kernel::Agreement, CodeWeights::Mixing),
-                &case.agreement,
-            ),
-            ("hamming", net_perf_proxy::score(&outputs, &case.w, Kernel::Hamming, CodeWeights::Mixing), &case.hamming),
+            ("agreement", net_perf_proxy::score(&outputs, &case.w, Kernel::Agreement), &case.agreement),
+            ("hamming", net_perf_proxy::score(&outputs, &case.w, Kernel::Hamming), &case.hamming),
         ] {
             let Score { value, sign } = got;
             // The engine's f32 may turn the one or other bit near 0: each changes the score by some 1e-4.

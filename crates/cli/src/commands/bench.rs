@@ -11,7 +11,7 @@ use nas::{
     engines::{self, Kernels},
     proxy::{
         Score,
-        net_perf_proxy::{self, CodeWeights, Kernel},
+        net_perf_proxy::{self, Kernel},
     },
     space::{NasBench201, NetworkShape, SearchSpace, nas_bench_201::OPS},
 };
@@ -304,7 +304,7 @@ fn sweep(network: &mut dyn Engine, spec: &NetworkSpec, images: &[f32], w: &[f32]
     let ops = spec.ops.len();
     let mut score = |w: &[f32]| -> Result<Score> {
         let distances = network.code_distances(images, Pass::new(w), Codes::OpOutputs)?;
-        Ok(net_perf_proxy::score(&distances, w, Kernel::Agreement, CodeWeights::Mixing))
+        Ok(net_perf_proxy::score(&distances, w, Kernel::Agreement))
     };
     std::hint::black_box(score(w)?);
     for eo in (0..w.len()).filter(|&eo| spec.alive[eo] && spec.ops[eo % ops] != Op::None) {

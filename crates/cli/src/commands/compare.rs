@@ -14,7 +14,8 @@ use nas::{
     compare::{self, Cell, CompareError, Comparison, EXAMPLE, SUMMARIES, Summary},
     data::LoadEvent,
     files::write_atomic,
-    search::{Notice, Observer, Outcome, SearchError},
+    run::{Notice, Observer, RunError},
+    search::{Outcome, SearchError},
 };
 
 use super::{data, outcome};
@@ -86,7 +87,8 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     } else {
         cx.out.data(show(&summary))?
     };
-    let interrupted = |e: &CompareError| matches!(e, CompareError::Search { source: SearchError::Interrupted, .. });
+    let interrupted =
+        |e: &CompareError| matches!(e, CompareError::Search { source: SearchError::Run(RunError::Interrupted), .. });
     let failed: Vec<&CompareError> =
         results.iter().flatten().filter_map(|r| r.as_ref().err()).filter(|e| !interrupted(e)).collect();
     let stopped = results.iter().any(|r| r.as_ref().is_none_or(|r| r.as_ref().is_err_and(interrupted)));
@@ -194,12 +196,12 @@ impl compare::Progress for Followed<'_> {
             Ok(_) if self.before[cell] => {}
             Ok(outcome) => {
                 self.bar.inc(1);
-                self.note(format_args!("{label}: {} in {:.2} h", outcome.arch, outcome.total_seconds() / 3600.0));
+                self.note(format_args!("{label}: {} in {:.2} h", outcome.found.arch, outcome.total_seconds() / 3600.0));
                 if let Err(error) = self.summary() {
                     self.note(format_args!("warning: {error:#}"));
                 }
             }
-            Err(CompareError::Search { source: SearchError::Interrupted, .. }) => {}
+            Err(CompareError::Search { source: SearchError::Run(RunError::Interrupted), .. }) => {}
             Err(error) => self.note(format_args!("failed: {error}")),
         }
     }

@@ -1,21 +1,17 @@
 //! `importance`: what a run's supernet thinks of its operations, and whether that is true.
 
-use std::{path::PathBuf, time::Instant};
+use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
 
 use anyhow::{Result, bail};
 use indicatif::ProgressBar;
 use nas::{
     benchmark::{self, Column},
-    proxy::correlation::spearman,
-    search::{Notice, Observer, Study},
-    space::{Arch, NasBench201, OpName, SearchSpace},
-    strategies::{
-        column, genotype,
-        parts::{
-            CodeWeights, Criterion, Cut, ImportanceConfig, ImportanceTable, NoneRule, Performance, Probe, Pruner,
-            SweepLength,
-        },
+    run::{Notice, Observer},
+    search::{
+        Study, column, cpu_engines, genotype,
+        parts::{Criterion, ImportanceConfig, ImportanceTable, NoneRule, Performance, Pruner, rank_agreement},
     },
+    space::{Arch, NasBench201, OpName, SearchSpace},
     supernet::{OpAt, PerOp},
 };
 use serde::{
@@ -33,17 +29,16 @@ use crate::{
 
 /// Measure the importance of every operation of a run's supernet.
 ///
-/// Takes each operation out in turn, as pruning does (or leaves it alone, --probe), and says what that does, by each of the
-/// performances that --by names; all of them on the same images of D_val for one sample. The run itself is not changed and
-/// may be going on.
+/// Takes each operation out in turn, as pruning does, and says what that does, by each of the performances that --by names;
+/// all of them on the same images of D_val for one sample. The run itself is not changed and may be going on.
 ///
 /// If the NAS-Bench-201 table has been imported and the run searches that space, the truth stands beside it: the mean
 /// CIFAR-10 validation accuracy of all architectures with the operation on that edge minus that of those without it, and
 /// the same among the best tenth. Agreement is Spearman's rank correlation between the operations of an edge,
 /// `none` left out, mean over the edges.
 ///
-/// With --json, standard output is one object {"run", "epochs", "edges", "ops", "sweeps": [{"by", "racing", "sample",
-/// "seconds", "least", "arch", "cifar10_valid", "table"}], "truth"}; `arch` is what is left if all but the most important
+/// With --json, standard output is one object {"run", "epochs", "edges", "ops", "sweeps": [{"by", "sample", "seconds",
+/// "least", "arch", "cifar10_valid", "table"}], "truth"}; `arch` is what is left if all but the most important
 /// operation of each edge go.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -69,19 +64,9 @@ pub struct Args {
     /// Images of a proxy's mini-batch, 2 to 4096.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = args::count(2, 4096))]
     proxy_batch: usize,
-    /// What is done to an operation: `without` takes it out, `alone` leaves it as the only one of its edge.
-    #[arg(long, value_name = "P", value_parser = named::<Probe>, default_value = "without")]
-    probe: Probe,
-    /// Weights of the codes in NetPerfProxy: `mixing` or `equal`.
-    #[arg(long, value_name = "W", value_parser = named::<CodeWeights>, default_value = "mixing")]
-    code_weights: CodeWeights,
     /// How many operations of each edge would go, 1 to 100.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = args::count(1, 100))]
     pop: usize,
-    /// Measure accuracy and loss by racing too, at this confidence, and compare which operations would go
-    /// [default: exact sweeps only].
-    #[arg(long, value_name = "P", value_parser = confidence)]
-    racing: Option<f64>,
     #[command(flatten)]
     threads: args::Threads,
     /// Print JSON (default: tables).
@@ -95,16 +80,10 @@ fn named<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     T::deserialize(name).map_err(|e| e.to_string().replace("unknown variant", "unknown name"))
 }
 
-fn confidence(text: &str) -> Result<f64, String> {
-    let within = |p: &f64| *p > 0.5 && *p < 1.0;
-    text.parse().ok().filter(within).ok_or_else(|| "expected a number between 0.5 and 1".to_owned())
-}
-
 /// One sweep.
 #[derive(Debug, Serialize)]
 struct Measured {
     by: Criterion,
-    racing: bool,
     sample: usize,
     seconds: f64,
     /// `[edge, op]` of the operations that would go.
@@ -133,8 +112,8 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     let threads = Some(args.threads.get());
     let mut loading = |event| data::loading(&cx.out, &event);
     let observer = Box::new(SweepBar { out: cx.out.clone(), bar: ProgressBar::hidden(), total: 0 });
-    let engine = |plan: &nas::search::Plan| plan.engine_with(threads);
-    let mut study = Study::open(&args.run, args.epoch, home.as_deref(), &mut loading, engine, observer, stop)?;
+    let engines = |_: &nas::search::Plan| cpu_engines(threads);
+    let mut study = Study::open(&args.run, args.epoch, home.as_deref(), &mut loading, engines, observer, stop)?;
     let space = study.plan().space;
     let valid = study.plan().valid.len();
     if args.images.is_some_and(|n| n > valid) {
@@ -142,46 +121,32 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     }
     let none = column(space, OpName::NONE);
     let pruner = Pruner::new(NoneRule::First, none);
-    let cut = Cut { pruner, count: args.pop };
     let config = ImportanceConfig {
         fraction: 1.0,
-        images: args.images.unwrap_or(0),
-        confidence: args.racing.unwrap_or(0.95),
+        images: args.images.and_then(NonZeroUsize::new).into(),
         proxy_batch_size: args.proxy_batch,
-        probe: args.probe,
-        code_weights: args.code_weights,
         ..Default::default()
     };
     let known = (space.name() == NasBench201.name()).then(|| outcome::open_table(cx, "truth")).flatten();
-    let mut sweeps = Vec::new();
+    let mut sweeps: Vec<Measured> = Vec::new();
     for sample in 0..args.samples {
         for by in &args.by {
-            for racing in [false, true] {
-                if racing && !(args.racing.is_some() && by.single().is_some_and(Performance::by_labels)) {
-                    continue;
-                }
-                let sweep = if racing { SweepLength::Racing } else { SweepLength::Exact };
-                let began = Instant::now();
-                // An exact sweep by accuracy has measured the loss as well, and the other way round.
-                let before = sweeps.iter().filter(|m: &&Measured| !racing && m.sample == sample);
-                let before = before.filter_map(|m| Some((m.table.by(by.single()?)?, m.seconds))).next();
-                let (table, seconds) = match before {
-                    Some(before) => before,
-                    None => {
-                        let config = ImportanceConfig { sweep, ..config.clone() };
-                        (study.importance(by, &config, cut, sample)?, began.elapsed().as_secs_f64())
-                    }
-                };
-                let least = pruner.least_important(&table, args.pop);
-                let dropped = pruner.all_but_best(&table);
-                let best: Vec<OpAt> = study.mask().alive().filter(|at| !dropped.contains(at)).collect();
-                let best = genotype(space, &best)?;
-                let row = space.table_index(&best).and_then(|index| Arch::from_index(index).ok());
-                let cifar10_valid =
-                    known.as_ref().zip(row).and_then(|(table, row)| table.value(Column::Cifar10Valid, row));
-                let arch = space.text(&best)?;
-                sweeps.push(Measured { by: by.clone(), racing, sample, seconds, least, arch, cifar10_valid, table });
-            }
+            let began = Instant::now();
+            // A sweep by accuracy has measured the loss as well, and the other way round.
+            let before = sweeps.iter().filter(|m| m.sample == sample);
+            let before = before.filter_map(|m| Some((m.table.by(by.single()?)?, m.seconds))).next();
+            let (table, seconds) = match before {
+                Some(before) => before,
+                None => (study.importance(by, &config, sample)?, began.elapsed().as_secs_f64()),
+            };
+            let least = pruner.least_important(&table, args.pop);
+            let dropped = pruner.all_but_best(&table);
+            let best: Vec<OpAt> = study.mask().alive().filter(|at| !dropped.contains(at)).collect();
+            let best = genotype(space, &best)?;
+            let row = space.table_index(&best).and_then(|index| Arch::from_index(index).ok());
+            let cifar10_valid = known.as_ref().zip(row).and_then(|(table, row)| table.value(Column::Cifar10Valid, row));
+            let arch = space.text(&best)?;
+            sweeps.push(Measured { by: by.clone(), sample, seconds, least, arch, cifar10_valid, table });
         }
     }
     let truth = known.as_ref().and_then(truth);
@@ -209,9 +174,6 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     if rows.len() > 1 {
         cx.out.data(format_args!("Agreement of the orders\n{}", agreement(&rows, none)))?;
     }
-    if args.racing.is_some() {
-        cx.out.data(format_args!("Racing\n{}", races(&sweeps)))?;
-    }
     Ok(())
 }
 
@@ -234,14 +196,13 @@ fn grid(space: &dyn SearchSpace, value: impl Fn(OpAt) -> Option<f64>) -> Table {
 }
 
 fn show(measured: &Measured, space: &dyn SearchSpace) -> String {
-    let Measured { by, racing, seconds, least, arch, cifar10_valid, table, .. } = measured;
+    let Measured { by, seconds, least, arch, cifar10_valid, table, .. } = measured;
     let unit = match by.single() {
         Some(Performance::Accuracy) => "points",
         Some(Performance::Loss | Performance::NetPerfProxy | Performance::Naswot) => "nats",
         Some(Performance::Params) => "millions",
-        None => "multiples of the mean size and signs",
+        None => "multiples of the mean size",
     };
-    let how = if *racing { ", racing" } else { "" };
     let grid = grid(space, |at| table.importance[at].as_ref().map(|v| v.0));
     let names = |edge: usize| {
         let ops: Vec<String> =
@@ -251,7 +212,7 @@ fn show(measured: &Measured, space: &dyn SearchSpace) -> String {
     let goes: Vec<String> = (0..space.edge_names().len()).map(names).collect();
     let valid = cifar10_valid.map_or_else(String::new, |v| format!(": {v:.2} % on CIFAR-10 validation by the table"));
     format!(
-        "Importance by {by}, {unit}{how} ({} images, {seconds:.1} s)\n{grid}least important: {}\nmost important: {arch}{valid}\n",
+        "Importance by {by}, {unit} ({} images, {seconds:.1} s)\n{grid}least important: {}\nmost important: {arch}{valid}\n",
         table.images,
         goes.join(" | ")
     )
@@ -260,67 +221,23 @@ fn show(measured: &Measured, space: &dyn SearchSpace) -> String {
 /// Everything that orders the operations, by name.
 fn candidates(sweeps: &[Measured], truth: Option<&Truth>) -> Vec<(String, PerOp<Option<f64>>)> {
     let many = sweeps.iter().any(|m| m.sample > 0);
-    let exact = sweeps.iter().filter(|m| !m.racing).map(|m| {
+    let measured = sweeps.iter().map(|m| {
         let name = if many { format!("{} {}", m.by, m.sample + 1) } else { m.by.to_string() };
         (name, m.table.importance.map(|v| v.as_ref().map(|v| v.0)))
     });
     let tables = truth.into_iter().flat_map(|t| [("table", &t.all), ("table, best tenth", &t.best_tenth)]);
-    exact.chain(tables.map(|(name, values)| (name.to_owned(), values.map(|&v| Some(v))))).collect()
-}
-
-/// Mean over the edges of Spearman's rho between the operations that both know, without `none`.
-fn rho(a: &PerOp<Option<f64>>, b: &PerOp<Option<f64>>, none: Option<usize>) -> Option<f64> {
-    let of_edge = |edge: usize| {
-        let ops = (0..a.ops()).filter(|&op| Some(op) != none);
-        let (x, y): (Vec<f64>, Vec<f64>) = ops.filter_map(|op| Some((a[(edge, op)]?, b[(edge, op)]?))).unzip();
-        spearman(&x, &y)
-    };
-    let all: Vec<f64> = (0..a.edges()).filter_map(of_edge).collect();
-    (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64)
+    measured.chain(tables.map(|(name, values)| (name.to_owned(), values.map(|&v| Some(v))))).collect()
 }
 
 fn agreement(rows: &[(String, PerOp<Option<f64>>)], none: Option<usize>) -> Table {
     let heads = rows.iter().map(|(name, _)| (name.as_str(), Align::Right));
     let mut table = Table::with_heads(std::iter::once(("rho", Align::Left)).chain(heads));
     for (name, a) in rows {
-        let cells = rows.iter().map(|(_, b)| rho(a, b, none).map_or_else(|| "-".to_owned(), |v| format!("{v:.2}")));
+        let cells =
+            rows.iter().map(|(_, b)| rank_agreement(a, b, none).map_or_else(|| "-".to_owned(), |v| format!("{v:.2}")));
         table.row(std::iter::once(name.clone()).chain(cells));
     }
     table
-}
-
-/// Racing beside the exact sweep on the same images.
-fn races(sweeps: &[Measured]) -> Table {
-    let mut rows = Table::new([
-        ("by", Align::Left),
-        ("sample", Align::Right),
-        ("edges with the same operations going", Align::Right),
-        ("images by edge", Align::Left),
-        ("seconds", Align::Right),
-        ("exact", Align::Right),
-    ]);
-    for race in sweeps.iter().filter(|m| m.racing) {
-        let Some(exact) = sweeps.iter().find(|m| !m.racing && (&m.by, m.sample) == (&race.by, race.sample)) else {
-            continue;
-        };
-        let set = |m: &Measured, edge: usize| {
-            let mut ops: Vec<OpAt> = m.least.iter().copied().filter(|(e, _)| *e == edge).collect();
-            ops.sort_unstable();
-            ops
-        };
-        let edges = race.table.importance.edges();
-        let same = (0..edges).filter(|&edge| set(race, edge) == set(exact, edge)).count();
-        let images: Vec<String> = race.table.images_by_edge.iter().flatten().map(ToString::to_string).collect();
-        rows.row([
-            race.by.to_string(),
-            (race.sample + 1).to_string(),
-            format!("{same} of {edges}"),
-            images.join(" "),
-            format!("{:.1}", race.seconds),
-            format!("{:.1}", exact.seconds),
-        ]);
-    }
-    rows
 }
 
 /// A bar for the sweep that is being made.
@@ -358,22 +275,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn agreement_is_between_the_operations_of_an_edge() {
-        let p = |values: &[f64]| PerOp::from_values(4, values.iter().copied().map(Some).collect());
-        // Edges differ in level only; `none`, in column 0, does not count.
-        let a = p(&[9.0, 1.0, 2.0, 3.0, -9.0, 101.0, 102.0, 103.0]);
-        let b = p(&[0.0, 5.0, 6.0, 7.0, 0.0, -3.0, -2.0, -1.0]);
-        assert_eq!(rho(&a, &b, Some(0)), Some(1.0));
-        assert!(rho(&a, &b, None).unwrap() < 1.0);
-        let constant = p(&[0.0; 8]);
-        assert_eq!(rho(&a, &constant, Some(0)), None);
-    }
-
-    #[test]
-    fn performances_and_confidences_are_read_or_explained() {
+    fn performances_are_read_or_explained() {
         assert_eq!(named("loss"), Ok(Criterion::from(Performance::Loss)));
         assert!(named::<Criterion>("losses").unwrap_err().contains("`losses`, expected `accuracy`"));
-        assert_eq!(confidence("0.95"), Ok(0.95));
-        assert!(confidence("95").is_err() && confidence("x").is_err());
     }
 }

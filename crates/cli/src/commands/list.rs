@@ -2,7 +2,12 @@
 
 use anyhow::Result;
 use clap::ValueEnum;
-use nas::{data::DatasetName, proxy, search::PRESETS, space, strategies::STRATEGIES};
+use nas::{
+    data::DatasetName,
+    proxy,
+    search::{PRESETS, STRATEGIES},
+    space,
+};
 use serde::Serialize;
 
 use crate::{

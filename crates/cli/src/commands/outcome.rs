@@ -6,7 +6,12 @@ use anyhow::Result;
 use indicatif::ProgressBar;
 use nas::{
     benchmark::{self, FILE_NAME},
-    search::{Event, Notice, Observer, Outcome, SearchError, events::EpochEnd},
+    run::{EarlyEnd, Event, Notice, Observer, RunError},
+    search::{
+        Outcome, SearchError,
+        events::EpochEnd,
+        parts::{HardPrune, Swept},
+    },
     space::{self, Arch},
 };
 use serde_json::json;
@@ -38,18 +43,22 @@ impl Progress {
     }
 
     fn event(&mut self, event: &Event) {
-        match event {
-            Event::Epoch(end) => self.note(self.epoch(end)),
-            Event::HardPrune { phase, left, .. } => {
-                let left: Vec<String> = left.iter().map(|ops| ops.join(" ")).collect();
-                self.note(format!("{phase} ends, left on the edges: {}", left.join(" | ")));
-            }
-            Event::Importance { table, .. } if !table.signs.is_empty() => self.note(format!(
+        if let Some(end) = event.read() {
+            self.note(self.epoch(&end));
+        } else if let Some(HardPrune { phase, left, .. }) = event.read() {
+            let left: Vec<String> = left.iter().map(|ops| ops.join(" ")).collect();
+            self.note(format!("{phase} ends, left on the edges: {}", left.join(" | ")));
+        } else if let Some(EarlyEnd { phase, finished, reason, .. }) = event.read() {
+            let what = if finished { "the search" } else { "the phase" };
+            self.note(format!("{phase}: {what} ends early ({reason})"));
+        } else if let Some(Swept { table, .. }) = event.read()
+            && !table.signs.is_empty()
+        {
+            self.note(format!(
                 "importance by {}: the determinant is not positive for {} of the kernel matrices (see events.jsonl)",
                 table.by,
                 table.signs.len()
-            )),
-            _ => {}
+            ));
         }
     }
 
@@ -98,7 +107,7 @@ impl Drop for Progress {
 pub fn conclude(outcome: Result<Outcome, SearchError>, folder: &Path, json: bool, cx: &Context) -> Result<()> {
     match outcome {
         Ok(outcome) => show(&outcome, json, cx),
-        Err(SearchError::Interrupted) => {
+        Err(SearchError::Run(RunError::Interrupted)) => {
             cx.out.note(format_args!(
                 "interrupted; everything is saved. To continue:\n  hpe-darts resume {}",
                 shell(folder)
@@ -110,24 +119,24 @@ pub fn conclude(outcome: Result<Outcome, SearchError>, folder: &Path, json: bool
 }
 
 fn show(outcome: &Outcome, json: bool, cx: &Context) -> Result<()> {
-    let arch = outcome.index.and_then(|index| Arch::from_index(index).ok());
+    let arch = outcome.found.index.and_then(|index| Arch::from_index(index).ok());
     // Without a table the result itself says what to do.
     let imported = cx.home().is_ok_and(|home| home.join(FILE_NAME).exists());
     let table = arch.filter(|_| imported).and_then(|arch| Some((open_table(cx, "accuracies")?, arch)));
     if json {
         return cx.out.json(&json!({
-            "genotype": outcome.genotype,
-            "arch": outcome.arch,
-            "index": outcome.index,
+            "genotype": outcome.found.genotype,
+            "arch": outcome.found.arch,
+            "index": outcome.found.index,
             "seconds": outcome.total_seconds(),
             "run_dir": outcome.folder,
             "table": table.map(|(table, arch)| table.query(arch)),
         }));
     }
-    let space = space::find(&outcome.genotype.space)?;
-    let cell = render::genotype(space, &outcome.genotype, Charset::of_terminal());
-    cx.out.data(format_args!("{}\n\n{}\n\n", outcome.arch, cell.to_string().trim_end()))?;
-    match (table, outcome.index) {
+    let space = space::find(&outcome.found.genotype.space)?;
+    let cell = render::genotype(space, &outcome.found.genotype, Charset::of_terminal());
+    cx.out.data(format_args!("{}\n\n{}\n\n", outcome.found.arch, cell.to_string().trim_end()))?;
+    match (table, outcome.found.index) {
         (Some((table, arch)), Some(index)) => {
             let accuracies = query::accuracies(&table, arch).to_string();
             cx.out.data(format_args!("index {index}\n{}\n\n", accuracies.trim_end()))?;
@@ -140,22 +149,21 @@ fn show(outcome: &Outcome, json: bool, cx: &Context) -> Result<()> {
     cx.out.data(format_args!("{}\n", times(outcome)))?;
     let run = shell(&outcome.folder);
     let again = format!("hpe-darts search --config {run}/config.toml --seed N");
-    let look = outcome.index.map(|index| format!("\n  hpe-darts query {index}")).unwrap_or_default();
+    let look = outcome.found.index.map(|index| format!("\n  hpe-darts query {index}")).unwrap_or_default();
     cx.out.data(format_args!("the run is in {run} (config.toml, events.jsonl, genotype.json)\nnext:{look}\n  {again}"))
 }
 
+/// What the time of a search is booked as.
+const ACTIVITIES: [&str; 4] = ["omega", "alpha", "importance", "checkpoints"];
+
 fn times(outcome: &Outcome) -> Table {
-    let mut rows = Table::new([
-        ("seconds", Align::Left),
-        ("omega", Align::Right),
-        ("alpha", Align::Right),
-        ("importance", Align::Right),
-        ("checkpoints", Align::Right),
-        ("all", Align::Right),
-    ]);
+    let activities = ACTIVITIES.map(|activity| (activity, Align::Right));
+    let mut rows =
+        Table::with_heads([("seconds", Align::Left)].into_iter().chain(activities).chain([("all", Align::Right)]));
     let mut sums = [0.0; 5];
     for (name, s) in &outcome.seconds {
-        let row = [s.omega, s.alpha, s.importance, s.checkpoints, s.total()];
+        let [omega, alpha, importance, checkpoints] = ACTIVITIES.map(|activity| s.of(activity));
+        let row = [omega, alpha, importance, checkpoints, s.total()];
         sums.iter_mut().zip(row).for_each(|(sum, seconds)| *sum += seconds);
         rows.row(std::iter::once(name.clone()).chain(row.map(|s| format!("{s:.1}"))));
     }

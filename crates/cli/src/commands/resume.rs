@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use nas::search::{Executor, Resumed};
+use nas::search::{Plan, Resumed, Search};
 
 use super::{data, outcome};
 use crate::context::Context;
@@ -31,9 +31,9 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     let stop = cx.interrupt()?;
     let observer = Box::new(outcome::Progress::new(cx));
     let mut loading = |event| data::loading(&cx.out, &event);
-    let resumed = Executor::resume(&args.run, home.as_deref(), &mut loading, |plan| plan.engine(), observer, stop)?;
+    let resumed = Search::resume(&args.run, home.as_deref(), &mut loading, Plan::engines, observer, stop)?;
     let outcome = match resumed {
-        Resumed::Ready(executor) => executor.run(),
+        Resumed::Ready(search) => search.run(),
         Resumed::Finished(outcome) => {
             cx.out.note(format_args!("this search has already ended; its result in {}:", args.run.display()));
             Ok(outcome)

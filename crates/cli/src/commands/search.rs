@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use nas::search::{Executor, Phase, Plan, Request, SearchError, run_folder::free_folder};
+use nas::{
+    run::{Phase, free_folder},
+    search::{Plan, Request, Search, SearchError},
+};
 use serde_json::json;
 
 use super::{data, outcome};
@@ -92,9 +95,8 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         free_folder(&PathBuf::from("runs").join(name))
     });
     let stop = cx.interrupt()?;
-    let engine = plan.engine().map_err(SearchError::from)?;
-    let observer = Box::new(outcome::Progress::new(cx));
-    let outcome = Executor::start(plan, engine, &folder, observer, stop).and_then(Executor::run);
+    let (engines, observer) = (plan.engines(), Box::new(outcome::Progress::new(cx)));
+    let outcome = Search::start(plan, engines, &folder, observer, stop).and_then(Search::run);
     outcome::conclude(outcome, &folder, args.json, cx)
 }
 

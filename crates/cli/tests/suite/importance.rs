@@ -31,23 +31,20 @@ fn it_measures_a_kept_epoch_and_leaves_the_run_as_it_is() {
     let events = fs::read(run.join("events.jsonl")).unwrap();
     let timing = fs::read(run.join("timing.jsonl")).unwrap();
     let importance = |more: &[&str]| output(program(folder.path()).arg("importance").arg(&run).args(more));
-    let (code, out, err) =
-        importance(&["--epoch", "1", "--images", "160", "--racing", "0.9", "--samples", "2", "--json"]);
+    let (code, out, err) = importance(&["--epoch", "1", "--images", "160", "--samples", "2", "--json"]);
     assert_eq!(code, 0, "{err}");
     let report: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(report["epochs"], 1);
     assert_eq!(report["truth"], Value::Null);
     let sweeps = report["sweeps"].as_array().unwrap();
-    let kinds: Vec<(&str, bool)> =
-        sweeps[..7].iter().map(|s| (s["by"].as_str().unwrap(), s["racing"].as_bool().unwrap())).collect();
-    let expected = [("accuracy", false), ("accuracy", true), ("loss", false), ("loss", true)];
-    assert_eq!(kinds, [&expected[..], &[("net-perf-proxy", false), ("naswot", false), ("params", false)]].concat());
-    assert_eq!(sweeps.len(), 14);
+    let kinds: Vec<&str> = sweeps[..5].iter().map(|s| s["by"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["accuracy", "loss", "net-perf-proxy", "naswot", "params"]);
+    assert_eq!(sweeps.len(), 10);
     // What accuracy has measured is the loss's table too, and the same as measured for the loss alone.
     let (_, alone, _) = importance(&["--epoch", "1", "--images", "160", "--by", "loss", "--json"]);
     let alone: Value = serde_json::from_str(&alone).unwrap();
-    assert_eq!(alone["sweeps"][0]["table"]["importance"], sweeps[2]["table"]["importance"]);
-    assert_eq!(sweeps[2]["table"]["importance"][0][0], 0.0);
+    assert_eq!(alone["sweeps"][0]["table"]["importance"], sweeps[1]["table"]["importance"]);
+    assert_eq!(sweeps[1]["table"]["importance"][0][0], 0.0);
     let (code, out, err) = importance(&["--epoch", "1", "--images", "160", "--by", "loss+naswot", "--json"]);
     assert_eq!(code, 0, "{err}");
     let sum: Value = serde_json::from_str(&out).unwrap();
@@ -55,8 +52,8 @@ fn it_measures_a_kept_epoch_and_leaves_the_run_as_it_is() {
     assert_eq!(table["by"], "loss+naswot");
     assert!(table["measures"]["loss"]["supernet"].is_f64() && table["measures"]["naswot"]["supernet"].is_f64());
     // Another sample has other images; a count of parameters needs none.
-    assert_ne!(sweeps[2]["table"]["importance"], sweeps[9]["table"]["importance"]);
-    assert_eq!(sweeps[6]["table"]["importance"], sweeps[13]["table"]["importance"]);
+    assert_ne!(sweeps[1]["table"]["importance"], sweeps[6]["table"]["importance"]);
+    assert_eq!(sweeps[4]["table"]["importance"], sweeps[9]["table"]["importance"]);
 
     // The newest checkpoint, after everything but one operation of each edge is gone.
     let (code, out, err) = importance(&["--by", "net-perf-proxy,loss"]);

@@ -379,7 +379,7 @@ fn damaged_checkpoints_fall_back_and_newer_ones_are_refused() {
     fs::remove_file(out.join("genotype.json")).unwrap();
     let state = out.join("checkpoint/state.json");
     let text = fs::read_to_string(&state).unwrap();
-    fs::write(&state, text.replacen("\"version\": 1", "\"version\": 2", 1)).unwrap();
+    fs::write(&state, text.replacen("\"version\": 2", "\"version\": 3", 1)).unwrap();
     let path = out.to_str().unwrap();
     refused(
         &["resume", path],
@@ -395,7 +395,7 @@ fn damaged_checkpoints_fall_back_and_newer_ones_are_refused() {
 fn a_loss_that_is_no_number_names_epoch_and_step() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let wild = ["--set", "training.learning_rate=1e30", "--set", "training.clip_norm=0"];
+    let wild = ["--set", "training.learning_rate=1e30", "--set", "training.clip_norm=none"];
     let (code, stdout, stderr) = output(tiny(folder.path(), &out).args(wild));
     assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
     assert!(

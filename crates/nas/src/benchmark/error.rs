@@ -1,6 +1,6 @@
 use std::{io, path::PathBuf};
 
-use super::file::VERSION;
+use super::version::VERSION;
 use crate::space::SpaceError;
 
 /// Why a table file cannot be used.

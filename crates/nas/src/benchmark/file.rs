@@ -16,11 +16,8 @@ use std::path::Path;
 
 use flate2::Crc;
 
-use super::{Column, Table, TableError, table::Columns};
+use super::{Column, Table, TableError, table::Columns, version::VERSION};
 use crate::space::nas_bench_201::ARCHITECTURES;
-
-/// Version of the format that is written, and the newest that is read.
-pub const VERSION: u32 = 1;
 
 /// The first byte is not ASCII and the last two are a line end, so a transfer as text is noticed.
 const SIGNATURE: [u8; 8] = *b"\x89NB201\r\n";

@@ -9,11 +9,14 @@ mod file;
 mod import;
 mod marginal;
 mod query;
+mod store;
 mod table;
+mod version;
 
 pub use column::{BenchmarkDataset, Column, Epochs, Quantity, Split};
 pub use error::{ImportError, TableError};
-pub use file::VERSION;
 pub use import::{Import, import};
 pub use query::{Accuracy, QueryResult};
-pub use table::{FILE_NAME, Table};
+pub use store::FILE_NAME;
+pub use table::Table;
+pub use version::VERSION;

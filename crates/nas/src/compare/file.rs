@@ -3,21 +3,12 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::{Cell, CompareError, summary::SUMMARIES};
-use crate::search::{Config, Request, config::keys, fit, run_folder};
-
-/// What a file looks like.
-pub const EXAMPLE: &str = r#"  preset = "paper"                 # optional, as of search --preset
-  seeds = [0, 1, 2]
-
-  [settings]                       # of all searches, as in a search's --config
-  dataset = "cifar10"
-
-  [matrix]                         # optional: every combination
-  "strategy.hpe-darts.alpha_update" = ["bilevel", "joint", "none"]
-
-  [runs.few-images]                # optional: named settings, with every combination
-  strategy.hpe-darts.importance.images = 640"#;
+use super::cell::{Cell, CompareError, SUMMARIES};
+use crate::{
+    run::{self, CONFIG, Keep},
+    search::{Config, Request, fit, is_past},
+    tables,
+};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -130,7 +121,7 @@ fn flat(
     fault: &impl Fn(String) -> CompareError,
 ) -> Result<Vec<(String, Value)>, CompareError> {
     let mut flat: Vec<(String, Value)> = Vec::new();
-    for (key, value) in keys::values(table) {
+    for (key, value) in tables::values(table) {
         if key == "seed" {
             return Err(fault(format!("{name}: seed = {value}, but the seeds of a comparison are listed in `seeds`")));
         }
@@ -200,11 +191,11 @@ pub(super) fn warmup(config: &Config) -> Option<(usize, Config)> {
 /// the file say by now.
 pub(super) fn has_trained(run: &Path, wanted: &(usize, Config)) -> bool {
     let of_run = || {
-        let mut config = Config::read(&run.join(run_folder::CONFIG)).ok()?;
+        let mut config = Config::read(&run.join(CONFIG)).ok()?;
         fit(&mut config).ok()?;
         warmup(&config)
     };
-    run_folder::keeps(run, wanted.0) && of_run().as_ref() == Some(wanted)
+    run::keeps(run, wanted.0) && of_run().as_ref() == Some(wanted)
 }
 
 /// Lets searches that begin with the same warm-up share it: the first one that has trained and kept it, or else the first
@@ -215,11 +206,11 @@ fn share_warmups(cells: &mut [Cell]) {
         let Some(own) = own.as_ref().filter(|_| !warmups[..first].contains(own)) else { continue };
         let same: Vec<usize> = (first..cells.len()).filter(|&i| warmups[i].as_ref() == Some(own)).collect();
         let has_it = same.iter().find(|&&i| has_trained(&cells[i].folder, own));
-        let will = || same.iter().find(|&&i| !run_folder::is_past(&cells[i].folder, own.0));
+        let will = || same.iter().find(|&&i| !is_past(&cells[i].folder, own.0));
         let Some(&trains) = has_it.or_else(will) else { continue };
         for &i in same.iter().filter(|&&i| i != trains) {
             cells[i].warmup = Some((trains, own.0));
-            cells[trains].config.run.keep_epochs = true;
+            cells[trains].config.run.keep_epochs = Keep::ALL;
         }
     }
 }
@@ -253,7 +244,7 @@ mod tests {
         let warmups: Vec<_> = c.cells.iter().map(|c| c.warmup).collect();
         let from = |i| Some((i, 5));
         assert_eq!(warmups, [None, from(0), from(0), from(0), None, from(4), from(4), from(4)]);
-        assert!(c.cells[0].config.run.keep_epochs && !c.cells[1].config.run.keep_epochs);
+        assert_eq!([0, 1].map(|i: usize| c.cells[i].config.run.keep_epochs), [Keep::ALL, Keep::Last]);
     }
 
     #[test]

@@ -4,116 +4,12 @@
 //! Searches whose settings differ only in what comes after the warm-up share it: one trains it, the others go on
 //! from its checkpoint and end as if they had trained it themselves.
 
+mod cell;
 mod file;
 mod runner;
 mod summary;
 
-use std::path::PathBuf;
-
-use crate::search::{Config, ConfigError, Outcome, SearchError};
-
-pub use file::{Comparison, EXAMPLE};
+pub use cell::{Cell, CompareError, EXAMPLE, SUMMARIES};
+pub use file::Comparison;
 pub use runner::{Progress, run};
-pub use summary::{COLUMNS, Row, SUMMARIES, Statistic, Summary, heads};
-
-/// One search of a comparison.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Cell {
-    /// Name of its settings.
-    pub name: String,
-    /// Seed.
-    pub seed: u64,
-    /// Its configuration, every default written out.
-    pub config: Config,
-    /// Its run folder.
-    pub folder: PathBuf,
-    /// Cell that trains or has trained the warm-up that this one goes on from, and the epochs of it.
-    pub warmup: Option<(usize, usize)>,
-}
-
-impl Cell {
-    /// The result of its search, if that has ended. A search with other settings in its folder is not its own.
-    pub fn outcome(&self) -> Option<Outcome> {
-        runner::ended(self)
-    }
-
-    /// Whether its search has begun, in this process or another.
-    ///
-    /// # Errors
-    /// Its folder holds a search with other settings, or one that cannot be read.
-    pub fn has_begun(&self) -> Result<bool, CompareError> {
-        Ok(runner::begun(self)?.is_some())
-    }
-
-    /// Name and seed, for messages.
-    pub fn label(&self) -> String {
-        format!("{} seed {}", self.name, self.seed)
-    }
-}
-
-/// What is wrong with a comparison.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CompareError {
-    /// The file cannot be read.
-    #[error("cannot read {}: {source}", .path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The file does not describe a comparison.
-    #[error("{}: {message}", .path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        message: String,
-    },
-    /// Settings that make no search.
-    #[error("{name}: {source}")]
-    Config {
-        /// Name of the settings.
-        name: String,
-        /// What is wrong.
-        source: ConfigError,
-    },
-    /// A run folder of the comparison holds a search with other settings.
-    #[error("{} holds a search with other settings than {name} has now: there {key} is {there}, now {now}", .path.display())]
-    OtherSettings {
-        /// The run folder.
-        path: PathBuf,
-        /// Name of the settings.
-        name: String,
-        /// Dotted key of a setting that differs.
-        key: String,
-        /// Its value in the run.
-        there: String,
-        /// Its value in the file.
-        now: String,
-    },
-    /// A search failed.
-    #[error("{name}: {source}")]
-    Search {
-        /// Name and seed.
-        name: String,
-        /// Why.
-        source: SearchError,
-    },
-}
-
-impl CompareError {
-    /// What the user can do.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Read { .. } => None,
-            Self::File { .. } => Some(format!("a comparison looks like this:\n{EXAMPLE}")),
-            Self::Config { source, .. } => source.hint(),
-            Self::OtherSettings { .. } => {
-                Some("give another --out, another name to the changed settings, or take that folder away".to_owned())
-            }
-            Self::Search { source, .. } => source.hint(),
-        }
-    }
-}
+pub use summary::{COLUMNS, Row, Statistic, Summary, heads};

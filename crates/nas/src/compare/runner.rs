@@ -8,17 +8,15 @@ use std::{
 };
 
 use super::{
-    Cell, CompareError,
+    cell::{Cell, CompareError},
     file::{has_trained, warmup},
 };
 use crate::{
     data::LoadEvent,
     files::write_atomic,
-    search::{
-        Config, Executor, Notice, Observer, Outcome, Plan, Resumed, RunError, SearchError,
-        config::keys::{self, Difference},
-        finished, fit, run_folder,
-    },
+    run::{self, CONFIG, Keep, Notice, Observer, RunError},
+    search::{self, Config, Outcome, Plan, Resumed, SearchError, cpu_engines, finished, fit},
+    tables::{self, Difference},
 };
 
 /// Follows the searches of a comparison, from several threads.
@@ -51,7 +49,7 @@ struct Search {
 }
 
 /// Runs the searches, `jobs` at a time, and goes on with those that have begun. One that fails leaves the others alone.
-/// `stop`: once set, every running search saves its state and ends with [`SearchError::Interrupted`]; those that have not
+/// `stop`: once set, every running search saves its state and ends with [`RunError::Interrupted`]; those that have not
 /// begun are `None`.
 pub fn run(
     cells: &[Cell],
@@ -111,7 +109,7 @@ fn has_warmup(searches: &[Search], index: usize) -> bool {
     let cell = &searches[index].cell;
     let from = cell.warmup.map(|(run, _)| &searches[run].cell.folder);
     let trained = |run| warmup(&cell.config).is_some_and(|own| has_trained(run, &own));
-    run_folder::is_run(&cell.folder) || from.is_some_and(|run| trained(run))
+    run::is_run(&cell.folder) || from.is_some_and(|run| trained(run))
 }
 
 /// A search that can begin but whose warm-up nobody trains any more (the one that should have has failed, or its folder
@@ -122,7 +120,7 @@ fn take_over(searches: &mut [Search], index: usize) {
     for other in 0..searches.len() {
         if searches[other].stage == Stage::Waiting && searches[other].cell.warmup == Some((run, epochs)) {
             searches[other].cell.warmup = Some((index, epochs));
-            searches[index].cell.config.run.keep_epochs = true;
+            searches[index].cell.config.run.keep_epochs = Keep::ALL;
         }
     }
 }
@@ -137,7 +135,6 @@ fn one(
     let failed = |source: SearchError| CompareError::Search { name: cell.label(), source };
     let mut loading = |event| progress.loading(cell, &event);
     let threads = cell.config.threads;
-    let engine = |plan: &Plan| plan.engine_with(threads);
     if let Some(known) = begun(cell)? {
         if let Some(outcome) = finished(&cell.folder).map_err(failed)? {
             return Ok(outcome);
@@ -146,12 +143,17 @@ fn one(
         now.data.dir.clone_from(&cell.config.data.dir);
         if now != known {
             // Since it began, others have come to wait for its warm-up, or the data has moved.
-            let (path, toml) = (cell.folder.join(run_folder::CONFIG), now.to_toml());
-            write_atomic(&path, |w| w.write_all(toml.as_bytes())).map_err(SearchError::write(&path)).map_err(failed)?;
+            let (path, toml) = (cell.folder.join(CONFIG), now.to_toml());
+            write_atomic(&path, |w| w.write_all(toml.as_bytes()))
+                .map_err(RunError::write(&path))
+                .map_err(|e| failed(e.into()))?;
         }
         let observer = progress.observer(cell);
-        return match Executor::resume(&cell.folder, home, &mut loading, engine, observer, stop).map_err(failed)? {
-            Resumed::Ready(executor) => executor.run().map_err(failed),
+        let engines = |_: &Plan| cpu_engines(threads);
+        return match search::Search::resume(&cell.folder, home, &mut loading, engines, observer, stop)
+            .map_err(failed)?
+        {
+            Resumed::Ready(search) => search.run().map_err(failed),
             Resumed::Finished(outcome) => Ok(outcome),
         };
     }
@@ -159,23 +161,36 @@ fn one(
     let from = cell.warmup.map(|(run, _)| &cells[run].folder).zip(warmup(&cell.config));
     if let Some((run, (epochs, _))) = from.filter(|(run, own)| has_trained(run, own)) {
         let (observer, stop) = (progress.observer(cell), Arc::clone(&stop));
-        match Executor::fork(plan.clone(), engine, (run, epochs), &cell.folder, observer, stop) {
+        match search::Search::fork(plan.clone(), cpu_engines(threads), (run, epochs), &cell.folder, observer, stop) {
             Err(SearchError::Run(why @ (RunError::NoCheckpoint { .. } | RunError::Mismatch { .. }))) => {
                 let warning = format!("trains its own warm-up: that of {} cannot be used ({why})", run.display());
                 progress.observer(cell).notice(Notice::Warning(&warning));
             }
-            executor => return executor.and_then(Executor::run).map_err(failed),
+            search => return search.and_then(search::Search::run).map_err(failed),
         }
     }
     // It has no warm-up of another, or one that cannot be read.
-    let executor = engine(&plan)
-        .map_err(SearchError::from)
-        .and_then(|engine| Executor::start(plan, engine, &cell.folder, progress.observer(cell), stop));
-    executor.and_then(Executor::run).map_err(failed)
+    let search = search::Search::start(plan, cpu_engines(threads), &cell.folder, progress.observer(cell), stop);
+    search.and_then(search::Search::run).map_err(failed)
+}
+
+impl Cell {
+    /// The result of its search, if that has ended. A search with other settings in its folder is not its own.
+    pub fn outcome(&self) -> Option<Outcome> {
+        ended(self)
+    }
+
+    /// Whether its search has begun, in this process or another.
+    ///
+    /// # Errors
+    /// Its folder holds a search with other settings, or one that cannot be read.
+    pub fn has_begun(&self) -> Result<bool, CompareError> {
+        Ok(begun(self)?.is_some())
+    }
 }
 
 /// The result of a search of the comparison, if it has ended.
-pub(super) fn ended(cell: &Cell) -> Option<Outcome> {
+fn ended(cell: &Cell) -> Option<Outcome> {
     begun(cell).ok()??;
     finished(&cell.folder).ok()?
 }
@@ -184,12 +199,12 @@ pub(super) fn ended(cell: &Cell) -> Option<Outcome> {
 ///
 /// # Errors
 /// One of other settings than the cell's, or that cannot be read.
-pub(super) fn begun(cell: &Cell) -> Result<Option<Config>, CompareError> {
-    if !run_folder::is_run(&cell.folder) {
+fn begun(cell: &Cell) -> Result<Option<Config>, CompareError> {
+    if !run::is_run(&cell.folder) {
         return Ok(None);
     }
     let failed = |source: SearchError| CompareError::Search { name: cell.label(), source };
-    let mut known = Config::read(&cell.folder.join(run_folder::CONFIG)).map_err(|e| failed(e.into()))?;
+    let mut known = Config::read(&cell.folder.join(CONFIG)).map_err(|e| failed(e.into()))?;
     fit(&mut known).map_err(failed)?;
     match difference(&cell.config, &known) {
         Some(Difference { key, one: now, other: there }) => {
@@ -209,5 +224,5 @@ fn difference(now: &Config, there: &Config) -> Option<Difference> {
     };
     let (now, there) = (table(now), table(there));
     let swapped = |Difference { key, one, other }| Difference { key, one: other, other: one };
-    keys::difference(&now, &there).or_else(|| keys::difference(&there, &now).map(swapped))
+    tables::difference(&now, &there).or_else(|| tables::difference(&there, &now).map(swapped))
 }

@@ -1,14 +1,11 @@
 use serde::Serialize;
 
-use super::Cell;
+use super::cell::Cell;
 use crate::{
     benchmark::{Column, Table},
     search::Outcome,
     space::Arch,
 };
-
-/// Names of the files that hold a summary: as JSON, and for people.
-pub const SUMMARIES: [&str; 2] = ["summary.json", "summary.md"];
 
 /// The accuracies that a summary takes from the table, after 200 epochs, in percent.
 pub const COLUMNS: [(Column, &str); 6] = [
@@ -112,16 +109,16 @@ impl Summary {
         let row = |name: &str| {
             let own = || cells.iter().zip(outcomes).filter(|(c, _)| c.name == name);
             let done: Vec<(u64, &Outcome)> = own().filter_map(|(c, o)| Some((c.seed, o.as_ref()?))).collect();
-            let archs: Vec<Arch> = done.iter().filter_map(|(_, o)| Arch::from_index(o.index?).ok()).collect();
+            let archs: Vec<Arch> = done.iter().filter_map(|(_, o)| Arch::from_index(o.found.index?).ok()).collect();
             let over = |value: &dyn Fn(&Table, Arch) -> Option<f64>| {
                 let values: Option<Vec<f64>> = archs.iter().map(|&a| value(table?, a)).collect();
                 Statistic::of(&values?)
             };
             let mut found: Vec<(String, Vec<u64>)> = Vec::new();
             for (seed, outcome) in &done {
-                match found.iter_mut().find(|(arch, _)| *arch == outcome.arch) {
+                match found.iter_mut().find(|(arch, _)| *arch == outcome.found.arch) {
                     Some((_, seeds)) => seeds.push(*seed),
-                    None => found.push((outcome.arch.clone(), vec![*seed])),
+                    None => found.push((outcome.found.arch.clone(), vec![*seed])),
                 }
             }
             found.sort_by_key(|(_, seeds)| std::cmp::Reverse(seeds.len()));

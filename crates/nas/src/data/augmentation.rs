@@ -2,17 +2,17 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::random::{self, Purpose};
 use super::{DataError, ImageShape};
+use crate::random::{self, Purpose};
 
 /// Random changes of training images, applied as torchvision and DARTS do: crop from the image padded with zero
 /// pixels, horizontal flip, normalisation, cutout (zeros after normalisation).
 ///
-/// | field | default (CIFAR) | range | source |
+/// | name | default | range | meaning and source |
 /// |---|---|---|---|
-/// | `flip` | true | - | He et al. 2016 |
-/// | `crop_padding` | 4 pixels | 0 to the image's side | He et al. 2016 |
-/// | `cutout` | 0 (off); 16 in DARTS' retraining | 0 to twice the image's side | DeVries and Taylor 2017 |
+/// | `flip` | true; digits false | | mirror half of the images; He et al. 2016 |
+/// | `crop_padding` | 4, digits 1, divided by `data.downsample` | 0 to the image's side, in pixels | random crop from the padded image, 0: none; He et al. 2016 |
+/// | `cutout` | 0; 16 in DARTS' retraining | 0 to twice the image's side, in pixels | side of an erased square, 0: none; DeVries and Taylor 2017 |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Augmentation {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::checksum;
 use super::cifar::Format;
+use crate::checksum;
 
 const SUMS: &str = "MD5SUMS";
 const UNFINISHED: &str = ".tmp-";

@@ -2,7 +2,8 @@
 //! 2009; <https://www.cs.toronto.edu/~kriz/cifar.html>). A file is a row of records: one label byte (CIFAR-100: coarse
 //! label, fine label), then 3,072 pixel bytes, the red, green and blue planes of 32x32.
 
-use super::{DataError, Dataset, DatasetName, ImageShape, Normalisation, Part, checksum};
+use super::{DataError, Dataset, DatasetName, ImageShape, Normalisation, Part};
+use crate::checksum;
 
 const SHAPE: ImageShape = ImageShape { height: 32, width: 32, channels: 3 };
 const PLANE: usize = SHAPE.height * SHAPE.width;

@@ -9,7 +9,8 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::http::{Response, StatusCode, header};
 
-use super::{DataError, checksum};
+use super::DataError;
+use crate::checksum;
 
 /// How far a download is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,8 @@ use std::path::{Path, PathBuf};
 
 use super::cache::Slot;
 use super::cifar::{self, Assembler, Format};
-use super::{DataError, Dataset, DatasetName, archive, checksum, digits};
+use super::{DataError, Dataset, DatasetName, archive, digits};
+use crate::checksum;
 
 /// Where a data set is looked for and how strictly it is checked.
 ///

@@ -2,8 +2,8 @@ use std::fmt;
 use std::sync::mpsc::SyncSender;
 
 use super::prefetch::Prefetch;
-use super::random::{self, Purpose};
 use super::{Augmentation, DataError, Source};
+use crate::random::{self, Purpose};
 
 /// Order of the samples within an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,6 @@
 mod archive;
 mod augmentation;
 mod cache;
-mod checksum;
 mod cifar;
 mod dataset;
 mod digits;
@@ -17,7 +16,6 @@ mod fetch;
 mod load;
 mod loader;
 mod prefetch;
-mod random;
 mod registry;
 mod source;
 mod split;

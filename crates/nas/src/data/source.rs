@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::augmentation::Converter;
-use super::random::{self, Purpose};
 use super::{DataError, Dataset, ImageShape, PartName};
+use crate::random::{self, Purpose};
 
 /// Samples of one part of a data set, in a fixed order. Cheap to clone.
 #[derive(Clone, Debug)]

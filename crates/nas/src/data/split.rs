@@ -9,8 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::DataError;
 
-use super::random::{self, Purpose};
-use crate::{python_random::PythonRandom, suggest};
+use crate::{
+    python_random::PythonRandom,
+    random::{self, Purpose},
+    suggest,
+};
 
 /// The training part in two: omega learns on one half, alpha and the importance of operations use the other.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -64,7 +64,7 @@ impl fmt::Display for UnknownProxy {
         let names = || all().iter().map(|p| p.name());
         write!(f, "unknown proxy `{}`, expected {}", self.given, suggest::one_of(names()))?;
         match suggest::nearest(&self.given, names()) {
-            Some(nearest) => write!(f, "; did you mean `{nearest}`?"),
+            Some(nearest) => write!(f, "; {}", suggest::did_you_mean(nearest)),
             None => Ok(()),
         }
     }

@@ -25,7 +25,7 @@ impl Proxy for NetPerfProxy {
 
     fn score(&self, candidate: &Candidate<'_>) -> Result<Score, EngineError> {
         let w = candidate.live()?;
-        Ok(score(&candidate.distances(&w, Codes::OpOutputs)?, &w, Kernel::Agreement, CodeWeights::Mixing))
+        Ok(score(&candidate.distances(&w, Codes::OpOutputs)?, &w, Kernel::Agreement))
     }
 }
 
@@ -41,17 +41,6 @@ pub enum Kernel {
     Hamming,
 }
 
-/// What weighs a code in K.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CodeWeights {
-    /// Its mixing weight (Eq. 10). What a search has decayed then counts for little whatever its code says.
-    #[default]
-    Mixing,
-    /// 1 where its mixing weight is more than 0, as in NASWOT.
-    Equal,
-}
-
 /// `log |det K|` with `K_ij` the sum over edges and operations of `w[e, o] * k(S_i, S_j)`.
 ///
 /// `distances`: of [`engine::Codes::OpOutputs`]. `w: [E, O]` row-major, clamped at 0 from below. Operations without a
@@ -60,12 +49,7 @@ pub enum CodeWeights {
 ///
 /// # Panics
 /// Where `w` has another length than `distances.ops`.
-pub fn score<W: Copy + Into<f64>>(
-    distances: &CodeDistances,
-    w: &[W],
-    kernel: Kernel,
-    code_weights: CodeWeights,
-) -> Score {
+pub fn score<W: Copy + Into<f64>>(distances: &CodeDistances, w: &[W], kernel: Kernel) -> Score {
     assert_eq!(w.len(), distances.ops.len(), "mixing weights [E, O]");
     let n = distances.samples;
     let mut matrix = vec![0.0; n * n];
@@ -76,10 +60,7 @@ pub fn score<W: Copy + Into<f64>>(
             continue;
         }
         total_bits += code.bits;
-        let w = match code_weights {
-            CodeWeights::Mixing => w.max(0.0),
-            CodeWeights::Equal => f64::from(u8::from(w > 0.0)),
-        };
+        let w = w.max(0.0);
         match kernel {
             Kernel::Agreement => add_agreement(&mut matrix, code, w),
             Kernel::Hamming => {
@@ -103,8 +84,6 @@ mod tests {
     use engine::Distances;
     use proptest::prelude::*;
 
-    use CodeWeights::Mixing;
-
     const W: [f64; 6] = [0.3, 0.9, 0.7, 0.2, 1.1, 0.4];
 
     fn close(score: Score, sign: i8, value: f64) {
@@ -115,16 +94,16 @@ mod tests {
     #[test]
     fn agreement_agrees_with_numpy() {
         // K += w[e, o] * (c @ c.T + (1 - c) @ (1 - c).T); numpy.linalg.slogdet(K).
-        close(score(&fixture::four_samples(), &W, Kernel::Agreement, Mixing), 1, 9.422_209_209_909_715);
+        close(score(&fixture::four_samples(), &W, Kernel::Agreement), 1, 9.422_209_209_909_715);
     }
 
     #[test]
     fn hamming_agrees_with_numpy() {
         // K += w[e, o] * (c[:, None] != c).sum(-1); numpy.fill_diagonal(K, sum of L); numpy.linalg.slogdet(K).
-        close(score(&fixture::four_samples(), &W, Kernel::Hamming, Mixing), 1, 11.279_970_155_401_227);
+        close(score(&fixture::four_samples(), &W, Kernel::Hamming), 1, 11.279_970_155_401_227);
         // Weights beyond 1 make K indefinite; the sign says so.
         close(
-            score(&fixture::four_samples(), &[3.0, 0.0, 4.0, 0.0, 5.0, 0.0], Kernel::Hamming, Mixing),
+            score(&fixture::four_samples(), &[3.0, 0.0, 4.0, 0.0, 5.0, 0.0], Kernel::Hamming),
             -1,
             14.188_229_308_971_467,
         );
@@ -133,26 +112,17 @@ mod tests {
     #[test]
     fn negative_weights_count_as_zero() {
         let negative = [-0.5, 0.9, 0.7, 0.2, 1.1, 0.4];
-        close(score(&fixture::four_samples(), &negative, Kernel::Agreement, Mixing), 1, 8.853_282_726_245_034);
+        close(score(&fixture::four_samples(), &negative, Kernel::Agreement), 1, 8.853_282_726_245_034);
         // A negative operation is still there: its length stays on the unweighted diagonal.
-        close(score(&fixture::four_samples(), &negative, Kernel::Hamming, Mixing), 1, 11.452_037_386_452_124);
-    }
-
-    #[test]
-    fn equal_weights_forget_what_was_decayed() {
-        let of = |w: &[f64], weights| score(&fixture::four_samples(), w, Kernel::Agreement, weights).value;
-        assert_eq!(
-            of(&[0.3, 0.9, 0.0, 0.01, -0.2, 0.4], CodeWeights::Equal),
-            of(&[1.0, 1.0, 0.0, 1.0, 0.0, 1.0], Mixing)
-        );
+        close(score(&fixture::four_samples(), &negative, Kernel::Hamming), 1, 11.452_037_386_452_124);
     }
 
     #[test]
     fn no_code_is_singular() {
         for kernel in [Kernel::Agreement, Kernel::Hamming] {
-            assert_eq!(score(&fixture::four_samples(), &[0.0; 6], kernel, Mixing), Score::SINGULAR);
+            assert_eq!(score(&fixture::four_samples(), &[0.0; 6], kernel), Score::SINGULAR);
             let none = CodeDistances { samples: 2, ops: vec![None], outside: None };
-            assert_eq!(score(&none, &[1.0], kernel, Mixing), Score::SINGULAR);
+            assert_eq!(score(&none, &[1.0], kernel), Score::SINGULAR);
         }
     }
 
@@ -160,8 +130,8 @@ mod tests {
     fn equal_samples_are_singular_under_agreement_only() {
         let hamming = vec![0, 0, 2, 0, 0, 2, 2, 2, 0];
         let same = CodeDistances { samples: 3, ops: vec![Some(Distances { bits: 5, hamming })], outside: None };
-        assert_eq!(score(&same, &[0.7], Kernel::Agreement, Mixing), Score::SINGULAR);
-        assert_eq!(score(&same, &[0.7], Kernel::Hamming, Mixing).sign, 1);
+        assert_eq!(score(&same, &[0.7], Kernel::Agreement), Score::SINGULAR);
+        assert_eq!(score(&same, &[0.7], Kernel::Hamming).sign, 1);
     }
 
     proptest! {
@@ -186,7 +156,7 @@ mod tests {
                 shifted.iter_mut().step_by(7).for_each(|k| *k += ridge);
                 prop_assert_eq!(log_det(shifted, 6).sign, 1);
             }
-            prop_assert!(score(&distances(3), &w, Kernel::Agreement, Mixing).sign >= 0);
+            prop_assert!(score(&distances(3), &w, Kernel::Agreement).sign >= 0);
         }
 
         #[test]
@@ -197,8 +167,8 @@ mod tests {
                 outside: None,
             };
             let w = [0.2, 0.5, 0.3];
-            let one = score(&distances, &w, Kernel::Agreement, Mixing);
-            let scaled = score(&distances, &w.map(|w| w * scale), Kernel::Agreement, Mixing);
+            let one = score(&distances, &w, Kernel::Agreement);
+            let scaled = score(&distances, &w.map(|w| w * scale), Kernel::Agreement);
             prop_assert_eq!(one.sign, scaled.sign);
             prop_assume!(one.sign == 1);
             prop_assert!((scaled.value - one.value - 6.0 * scale.ln()).abs() < 1e-9);

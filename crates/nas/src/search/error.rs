@@ -1,9 +1,11 @@
-use std::{io, path::PathBuf};
-
 use engine::EngineError;
 
-use super::{config::ConfigError, run_folder::RunError};
-use crate::{data::DataError, space::SpaceError, strategies::Unsuitable};
+use super::{config::ConfigError, unsuitable::Unsuitable};
+use crate::{
+    data::DataError,
+    run::{RunError, TaskError},
+    space::SpaceError,
+};
 
 /// Why a search cannot start or go on. [`SearchError::hint`] says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -47,40 +49,12 @@ pub enum SearchError {
     /// The engine refuses its input.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The run folder or its checkpoint.
+    /// The run, its folder or its checkpoint.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// A file could not be written.
-    #[error("cannot write {}: {source}", .path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Training has left the numbers.
-    #[error("{what} is {value} in epoch {epoch}{} (counted from 1)", in_step(*.step))]
-    NotFinite {
-        /// Which quantity.
-        what: String,
-        /// Its value.
-        value: f64,
-        /// Epoch, counted from 1.
-        epoch: usize,
-        /// Step in the epoch, counted from 1; 0 outside of steps.
-        step: usize,
-    },
     /// A loader ended before its epoch did.
     #[error("the data ended before the epoch did")]
     DataEnded,
-    /// The stop flag was set; the state is saved.
-    #[error("interrupted")]
-    Interrupted,
-}
-
-/// The step of an epoch as a part of a message; nothing outside of steps.
-fn in_step(step: usize) -> String {
-    if step == 0 { String::new() } else { format!(", step {step}") }
 }
 
 impl SearchError {
@@ -89,27 +63,21 @@ impl SearchError {
         match self {
             Self::Config(e) => e.hint(),
             Self::Strategy { source, .. } => Some(source.hint.clone()),
-            Self::Unsearchable { .. } => Some(
-                "search in `nas-bench-201`; `hpe-darts describe` shows the networks of every space".to_owned(),
-            ),
-            Self::TooLong { max, .. } => {
-                Some(format!("shorten the phases, the warm-up first, to {max} epochs together, or raise training.max_epochs"))
+            Self::Unsearchable { .. } => {
+                Some("search in `nas-bench-201`; `hpe-darts describe` shows the networks of every space".to_owned())
             }
+            Self::TooLong { max, .. } => Some(format!(
+                "shorten the phases, the warm-up first, to {max} epochs together, or raise training.max_epochs"
+            )),
             Self::Data(e) => e.hint(),
             Self::Run(e) => e.hint(),
-            Self::Write { .. } => {
-                Some("the last checkpoint is intact: make room or choose another folder, then `hpe-darts resume`".to_owned())
-            }
-            Self::NotFinite { .. } => Some(
-                "the last good checkpoint is kept; a lower `--set training.learning_rate=...` in a new search usually helps"
-                    .to_owned(),
-            ),
             _ => None,
         }
     }
+}
 
-    pub(crate) fn write(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Write { path, source }
+impl TaskError for SearchError {
+    fn of_run(&self) -> Option<&RunError> {
+        if let Self::Run(error) = self { Some(error) } else { None }
     }
 }

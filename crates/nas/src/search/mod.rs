@@ -1,40 +1,44 @@
-//! Configuration, plan, executor, events, checkpoints, run folder.
+//! The search by a supernet: configuration, plan, strategies, and the task that a run executes.
 //!
-//! [`Request::resolve`] makes a [`Config`] of preset, file and command line, [`Plan::new`] checks it against space and
-//! data, an [`Executor`] runs the one loop over epochs and calls the strategy, which sees the supernet and the data through
-//! its [`Context`]. A [`Study`] measures the supernet of a run without changing it.
+//! [`Request::resolve`] makes a [`Config`] of preset, file and command line, [`Plan::new`] checks it against space and data, and
+//! a [`Search`] runs it: a [`SearchTask`] calls the strategy, a [`OneShot`], which sees the supernet and the data through its
+//! [`Context`]. A [`Study`] measures the supernet of a run without changing it.
 
-mod checkpoint;
-mod clock;
-pub mod config;
+mod config;
 mod context;
 mod error;
-/// The lines of `events.jsonl`.
 pub mod events;
-mod executor;
-mod journal;
+mod launch;
 mod learning_rate;
-pub mod numbers;
-mod observer;
+mod one_shot;
+pub mod parts;
+mod places;
 mod plan;
-mod random;
-pub mod run_folder;
-mod schedule;
+pub mod strategies;
+mod strategy;
 mod study;
+mod task;
+mod trainer;
+mod unsuitable;
 
 #[cfg(test)]
 mod fake_engine;
+#[cfg(test)]
+mod tests;
 
-pub use clock::PhaseSeconds;
-pub use config::{Config, ConfigError, PRESETS, Preset, Request};
+pub use config::{
+    Config, ConfigError, DataConfig, PRESETS, Preset, Request, RunConfig, SupernetConfig, TrainingConfig,
+};
 pub use context::Context;
 pub use error::SearchError;
-pub use events::Event;
-pub use executor::{Executor, Outcome, Resumed, finished};
+pub use launch::{GENOTYPE, Outcome, Resumed, Search, finished, is_past};
 pub use learning_rate::Cosine;
-pub use observer::{Notice, Observer, Silent};
-pub use plan::Plan;
+pub use one_shot::{OneShot, PhaseSettings};
+pub use places::{alpha_shape, column, genotype};
 pub(crate) use plan::fit;
-pub use run_folder::RunError;
-pub use schedule::{At, Phase, Schedule};
+pub use plan::{Plan, cpu_engines};
+pub use strategies::{Entry, STRATEGIES, StrategyConfig};
+pub use strategy::Strategy;
 pub use study::Study;
+pub use task::{Found, SearchTask};
+pub use unsuitable::Unsuitable;

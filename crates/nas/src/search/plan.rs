@@ -1,25 +1,22 @@
 use std::{path::Path, sync::Arc};
 
-use engine::{Engine, EngineError, NetworkSpec, Sgd};
+use engine::{NetworkSpec, Sgd};
 
-use super::{Config, Cosine, Schedule, SearchError, config::TrainingConfig, random};
-use crate::{
-    data::{self, Augmentation, Dataset, LoadEvent, LoadOptions, LoaderOptions, PartName, Source, Split},
-    engines,
-    space::{self, NetworkShape, SearchSpace, Size},
-    strategies::OneShot,
+use super::{
+    config::{Config, TrainingConfig},
+    error::SearchError,
+    learning_rate::Cosine,
+    one_shot::OneShot,
+    trainer::{Stream, loader},
 };
-
-/// Loaders of one seed are told apart by these.
-#[derive(Clone, Copy)]
-pub(super) enum Stream {
-    /// Batches of `D_train`.
-    Train = 0,
-    /// Batches of `D_val` that train alpha.
-    Valid = 1,
-    /// Batches of `D_val` that sweeps use.
-    Sweep = 2,
-}
+use crate::{
+    data::{self, Augmentation, Dataset, LoadEvent, LoadOptions, PartName, Source, Split},
+    engines,
+    random::{self, Purpose},
+    run::Schedule,
+    space::{self, NetworkShape, SearchSpace, Size},
+    supernet::MakeEngine,
+};
 
 /// A configuration that has been checked against its space and its data: all that a search needs but the engine.
 #[derive(Clone, Debug)]
@@ -30,7 +27,7 @@ pub struct Plan {
     pub space: &'static dyn SearchSpace,
     /// Phases and epochs.
     pub schedule: Schedule,
-    /// Steps of an epoch.
+    /// Steps of an epoch of the first phase.
     pub steps_per_epoch: usize,
     /// Learning rate of omega.
     pub learning_rate: Cosine,
@@ -70,7 +67,7 @@ impl Plan {
         let valid = Source::new(Arc::clone(&dataset), PartName::Train, split.valid)?;
         let network = space.supernet(&shape(&dataset, &config))?;
         network.check()?;
-        let TrainingConfig { learning_rate, learning_rate_min, max_steps_per_epoch, .. } = config.training;
+        let TrainingConfig { learning_rate, learning_rate_min, batch_size, .. } = config.training;
         let mut plan = Self {
             space,
             learning_rate: Cosine { max: learning_rate, min: learning_rate_min, epochs },
@@ -81,22 +78,28 @@ impl Plan {
             network,
             config,
         };
-        let steps = |source: &Source| -> Result<usize, SearchError> {
-            let options = plan.loader(Stream::Train);
-            options.augmentation.check(source.shape())?;
-            match options.steps(source.len()) {
-                0 => Err(data::DataError::Batch { batch: options.batch, samples: source.len() }.into()),
-                steps => Ok(steps),
-            }
-        };
-        let whole = steps(&plan.train)?;
-        steps(&plan.valid)?;
-        let (batch, samples) = (strategy.valid_batch(), plan.valid.len());
-        if batch > samples {
+        for phase in 0..plan.schedule.phases.len() {
+            plan.check_batch(strategy.phase(phase).batch_size.unwrap_or(batch_size))?;
+            plan.network_of(phase, &*strategy, &plan.schedule)?.check()?;
+        }
+        let samples = plan.valid.len();
+        if let Some(batch) = strategy.valid_batch().filter(|batch| *batch > samples) {
             return Err(data::DataError::Batch { batch, samples }.into());
         }
-        plan.steps_per_epoch = if max_steps_per_epoch == 0 { whole } else { whole.min(max_steps_per_epoch) };
+        plan.steps_per_epoch = plan.steps_of(plan.schedule.at(0).and_then(|at| strategy.phase(at.phase).batch_size));
         Ok(plan)
+    }
+
+    /// Refuses a batch that one of the halves cannot fill.
+    fn check_batch(&self, batch: usize) -> Result<(), SearchError> {
+        for source in [&self.train, &self.valid] {
+            let options = loader(batch, self.augmentation(), self.config.seed, Stream::Train);
+            options.augmentation.check(source.shape())?;
+            if options.steps(source.len()) == 0 {
+                return Err(data::DataError::Batch { batch: options.batch, samples: source.len() }.into());
+            }
+        }
+        Ok(())
     }
 
     /// The strategy, with initial alpha.
@@ -105,30 +108,41 @@ impl Plan {
     }
 
     /// The same without the rest of a plan, from a checked configuration.
-    pub(super) fn strategy_of(config: &Config, space: &dyn SearchSpace) -> Box<dyn OneShot> {
-        config.strategy.build(space, &mut random::generator(config.seed, random::Purpose::Alpha, 0, 0))
+    fn strategy_of(config: &Config, space: &dyn SearchSpace) -> Box<dyn OneShot> {
+        config.strategy.build(space, &mut random::generator(config.seed, Purpose::Alpha, 0, 0))
     }
 
-    /// An engine with initial weights.
+    /// Makes CPU engines with the configuration's threads.
+    pub fn engines(&self) -> MakeEngine {
+        cpu_engines(self.config.threads)
+    }
+
+    /// Random changes of the images of `D_train` and `D_val`.
+    pub(super) fn augmentation(&self) -> Augmentation {
+        self.config.data.augmentation.unwrap_or(Augmentation::NONE)
+    }
+
+    /// Steps of an epoch with batches of this size (`None`: the configuration's).
+    pub(super) fn steps_of(&self, batch: Option<usize>) -> usize {
+        let batch = batch.unwrap_or(self.config.training.batch_size);
+        let options = loader(batch, self.augmentation(), self.config.seed, Stream::Train);
+        self.config.training.max_steps_per_epoch.of(options.steps(self.train.len()))
+    }
+
+    /// The supernet of a phase.
     ///
     /// # Errors
-    /// [`EngineError::Threads`].
-    pub fn engine(&self) -> Result<Box<dyn Engine>, EngineError> {
-        self.engine_with(self.config.threads)
-    }
-
-    /// The same with another number of threads (`None`: one), on which results do not depend.
-    ///
-    /// # Errors
-    /// [`EngineError::Threads`].
-    pub fn engine_with(&self, threads: Option<usize>) -> Result<Box<dyn Engine>, EngineError> {
-        engines::cpu(threads.unwrap_or(1))?.build(&self.network, self.config.seed)
-    }
-
-    /// How batches are made, apart from their number.
-    pub(super) fn loader(&self, stream: Stream) -> LoaderOptions {
-        let augmentation = self.config.data.augmentation.unwrap_or(Augmentation::NONE);
-        LoaderOptions::training(self.config.training.batch_size, augmentation, self.config.seed, stream as u64)
+    /// A size that makes no network of the space.
+    pub(super) fn network_of(
+        &self,
+        phase: usize,
+        strategy: &dyn OneShot,
+        schedule: &Schedule,
+    ) -> Result<NetworkSpec, SearchError> {
+        let runs = |&p: &usize| schedule.phases[p].epochs > 0;
+        let size = (0..=phase).rev().filter(runs).find_map(|p| strategy.phase(p).supernet);
+        let Some(Size { channels, cells }) = size else { return Ok(self.network.clone()) };
+        Ok(self.space.supernet(&NetworkShape { channels, cells, ..shape(self.train.dataset(), &self.config) })?)
     }
 
     /// The optimiser of omega.
@@ -138,9 +152,14 @@ impl Plan {
             momentum: t.momentum as f32,
             nesterov: t.nesterov,
             weight_decay: t.weight_decay as f32,
-            clip_norm: (t.clip_norm > 0.0).then_some(t.clip_norm as f32),
+            clip_norm: t.clip_norm.norm().map(|norm| norm as f32),
         }
     }
+}
+
+/// Makes CPU engines with a number of threads (`None`: one), on which results do not depend.
+pub fn cpu_engines(threads: Option<usize>) -> MakeEngine {
+    Box::new(move |network, seed| engines::cpu(threads.unwrap_or(1))?.build(network, seed))
 }
 
 /// Checks the strategy's settings against the space and writes out what the space decides of them.

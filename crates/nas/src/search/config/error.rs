@@ -65,7 +65,7 @@ impl ConfigError {
     /// What the user can do.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Unknown { nearest, .. } => nearest.as_ref().map(|name| format!("did you mean `{name}`?")),
+            Self::Unknown { nearest, .. } => nearest.as_deref().map(suggest::did_you_mean),
             Self::File { hint, .. } | Self::Set { hint, .. } => hint.clone(),
             _ => None,
         }

@@ -4,14 +4,16 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{
-    Config, ConfigError, DataConfig,
-    keys::{self, did_you_mean, nearest_key},
+    error::ConfigError,
+    keys::{nearest_key, one_line},
     setting::Setting,
+    settings::{Config, DataConfig},
 };
 use crate::{
     data::{Augmentation, DatasetName},
-    strategies::{Entry, STRATEGIES},
+    search::strategies::{Entry, STRATEGIES},
     suggest,
+    tables::{self, merge},
 };
 
 /// A named set of settings.
@@ -19,8 +21,6 @@ use crate::{
 pub struct Preset {
     /// Name on the command line.
     pub name: &'static str,
-    /// A second name.
-    pub alias: Option<&'static str>,
     /// One sentence for lists.
     pub about: &'static str,
     /// Its settings.
@@ -31,19 +31,16 @@ pub struct Preset {
 pub const PRESETS: [Preset; 3] = [
     Preset {
         name: "demo",
-        alias: None,
         about: "digits, a small supernet, seconds; the default with a built-in data set",
         toml: include_str!("../presets/demo.toml"),
     },
     Preset {
         name: "default",
-        alias: None,
         about: "CIFAR-10, the benchmark's supernet, the settings that were measured to find the best cells; with any other data set",
         toml: include_str!("../presets/default.toml"),
     },
     Preset {
         name: "paper",
-        alias: Some("nas-bench-201"),
         about: "CIFAR-10, the benchmark's supernet, the paper's settings as docs/deviations.md reads them",
         toml: include_str!("../presets/paper.toml"),
     },
@@ -116,10 +113,10 @@ impl Request {
 
     fn preset(&self, dataset: Option<DatasetName>) -> Result<&'static Preset, ConfigError> {
         if let Some(given) = &self.preset {
-            let names = PRESETS.iter().flat_map(|p| std::iter::once(p.name).chain(p.alias));
+            let names = PRESETS.iter().map(|p| p.name);
             return PRESETS
                 .iter()
-                .find(|p| p.name == given || p.alias == Some(given))
+                .find(|p| p.name == given)
                 .ok_or_else(|| ConfigError::unknown("preset", given, names));
         }
         Ok(&PRESETS[usize::from(!dataset.is_none_or(DatasetName::is_built_in))])
@@ -157,15 +154,20 @@ impl Request {
     }
 }
 
-/// `config.toml` of a run folder: a file that is a whole configuration.
-pub(super) fn read_resolved(path: &Path) -> Result<Config, ConfigError> {
-    let mut config = Config::deserialize(read_table(path)?).map_err(|e| ConfigError::File {
-        path: path.to_owned(),
-        message: one_line(&e),
-        hint: None,
-    })?;
-    config.resolve()?;
-    Ok(config)
+impl Config {
+    /// The configuration of a run folder's `config.toml`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with line and column.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let mut config = Self::deserialize(read_table(path)?).map_err(|e| ConfigError::File {
+            path: path.to_owned(),
+            message: one_line(&e),
+            hint: None,
+        })?;
+        config.resolve()?;
+        Ok(config)
+    }
 }
 
 /// A file as a table. It is read as a configuration first, since that finds line and column of what does not fit.
@@ -191,10 +193,10 @@ fn unknown_in(file: &Table) -> Option<String> {
     }
     let given = strategy_of(file).unwrap_or(STRATEGIES[0].name);
     let Some(strategy) = STRATEGIES.iter().find(|s| s.name == given) else {
-        return suggest::nearest(given, STRATEGIES.iter().map(|s| s.name)).map(did_you_mean);
+        return suggest::nearest(given, STRATEGIES.iter().map(|s| s.name)).map(suggest::did_you_mean);
     };
     let known = known_keys(strategy).ok()?;
-    let unknown = keys::of(file).into_iter().find(|k| !known.contains(k))?;
+    let unknown = tables::keys(file).into_iter().find(|k| !known.contains(k))?;
     nearest_key(&unknown, &known)
 }
 
@@ -216,23 +218,11 @@ fn strategy_of(file: &Table) -> Option<&str> {
 fn known_keys(strategy: &Entry) -> Result<Vec<String>, ConfigError> {
     let data = DataConfig { dir: Some(".".into()), augmentation: Some(Augmentation::NONE), ..Default::default() };
     let all = Config { threads: Some(1), data, strategy: (strategy.config)(), ..Config::default() };
-    Ok(keys::of(&as_table(&all)?))
+    Ok(tables::keys(&as_table(&all)?))
 }
 
 fn as_table(config: &Config) -> Result<Table, ConfigError> {
     Table::try_from(config).map_err(|e| ConfigError::Whole(e.to_string()))
-}
-
-/// Writes `upper` over `lower`, table by table.
-pub(super) fn merge(lower: &mut Table, upper: Table) {
-    for (key, value) in upper {
-        match (lower.get_mut(&key), value) {
-            (Some(Value::Table(old)), Value::Table(new)) => merge(old, new),
-            (_, value) => {
-                lower.insert(key, value);
-            }
-        }
-    }
 }
 
 /// Settings of another strategy than the chosen one do not count.
@@ -241,15 +231,6 @@ fn keep_strategy(mut file: Table, name: &str) -> Table {
         strategies.retain(|key, _| key == name);
     }
     file
-}
-
-/// The message of a TOML error without a picture of the place, which only a file has.
-pub(super) fn one_line(error: &toml::de::Error) -> String {
-    let whole = error.to_string();
-    match whole.lines().find(|l| l.starts_with("in `")) {
-        Some(place) => format!("{} {place}", error.message()),
-        None => error.message().to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -267,7 +248,7 @@ mod tests {
         for request in [
             Request { dataset: Some("cifar10".to_owned()), ..Default::default() },
             Request { set: vec!["dataset=cifar10".to_owned()], ..Default::default() },
-            Request { preset: Some("nas-bench-201".to_owned()), ..Default::default() },
+            Request { preset: Some("paper".to_owned()), ..Default::default() },
         ] {
             let paper = resolve(&request);
             assert_eq!((paper.dataset, paper.supernet.cells_per_stage), (DatasetName::Cifar10, 5));

@@ -2,11 +2,11 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{
-    Config, ConfigError,
-    keys::nearest_key,
-    layers::{merge, one_line},
+    error::ConfigError,
+    keys::{nearest_key, one_line},
+    settings::Config,
 };
-use crate::strategies::STRATEGIES;
+use crate::{search::strategies::STRATEGIES, tables::merge};
 
 /// One `--set key=value`.
 #[derive(Debug)]

@@ -1,0 +1,174 @@
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::names::{CONFIG, EVENTS};
+
+/// Why a run cannot start or go on, whatever its task. [`RunError::hint`] says what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The folder for a new run has something in it.
+    #[error("output folder {} exists and is not empty", .0.display())]
+    Exists(PathBuf),
+    /// The folder for a new run cannot be made or written to.
+    #[error("cannot create run folder {}: {source}", .path.display())]
+    Create {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A folder that holds no run.
+    #[error("{} is not a run: {why}", .path.display())]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+        /// What is missing.
+        why: String,
+    },
+    /// A run of a later version of this program.
+    #[error("{} was written by a newer version of hpe-darts (checkpoint version {found}, this program knows up to {known})", .path.display())]
+    Newer {
+        /// The folder.
+        path: PathBuf,
+        /// Its version.
+        found: u64,
+        /// The newest known version.
+        known: u32,
+    },
+    /// Neither the newest checkpoint nor the one before it is whole.
+    #[error("no usable checkpoint in {}: {why}", .path.display())]
+    NoCheckpoint {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with them.
+        why: String,
+    },
+    /// No checkpoint of this epoch was kept.
+    #[error("{} keeps no checkpoint of the end of epoch {epoch}", .path.display())]
+    NotKept {
+        /// The folder.
+        path: PathBuf,
+        /// The epoch, counted from 1.
+        epoch: usize,
+    },
+    /// A checkpoint that does not fit the run's own configuration.
+    #[error("the checkpoint in {} does not fit the run's configuration: {why}", .path.display())]
+    Mismatch {
+        /// The folder.
+        path: PathBuf,
+        /// What differs.
+        why: String,
+    },
+    /// A record that has lost lines which the checkpoint knows of.
+    #[error("{EVENTS} in {} is cut short: it has {found} bytes, the checkpoint goes with the first {expected}", .path.display())]
+    Record {
+        /// The folder.
+        path: PathBuf,
+        /// Its length in bytes.
+        found: u64,
+        /// Length in bytes that belongs to the checkpoint.
+        expected: u64,
+    },
+    /// A file could not be written.
+    #[error("cannot write {}: {source}", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Training has left the numbers.
+    #[error("{what} is {value} in epoch {epoch}{} (counted from 1)", in_step(*.step))]
+    NotFinite {
+        /// Which quantity.
+        what: String,
+        /// Its value.
+        value: f64,
+        /// Epoch, counted from 1.
+        epoch: usize,
+        /// Step in the epoch, counted from 1; `None` outside of steps.
+        step: Option<usize>,
+    },
+    /// A step of the schedule that trained on no batch, or on several: the position would no longer say what has been done.
+    #[error("step {step} of epoch {epoch} (counted from 1) made {made} steps of the weights, expected exactly 1")]
+    Steps {
+        /// Epoch, counted from 1.
+        epoch: usize,
+        /// Step in the epoch, counted from 1.
+        step: usize,
+        /// Steps made.
+        made: usize,
+    },
+    /// The stop flag was set; the state is saved.
+    #[error("interrupted")]
+    Interrupted,
+    /// A checkpoint in a format that is no longer read.
+    #[error("{} was written by an older version of hpe-darts (checkpoint version {found}, this program goes on from {known})", .path.display())]
+    Older {
+        /// The folder.
+        path: PathBuf,
+        /// Its version.
+        found: u64,
+        /// The version that is read.
+        known: u32,
+    },
+    /// A file of the run cannot be opened.
+    #[error("cannot open {}: {source}", .path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl RunError {
+    /// A file that cannot be written, for `map_err`.
+    pub fn write(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Write { path, source }
+    }
+
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Exists(path) => Some(format!(
+                "choose another --out, or go on with the run in it: `hpe-darts resume {}`",
+                path.display()
+            )),
+            Self::NoRun { .. } => {
+                Some(format!("give the folder that `hpe-darts search` made, the one with {CONFIG} and {EVENTS}"))
+            }
+            Self::Newer { .. } => Some("resume it with the version that wrote it, or a newer one".to_owned()),
+            Self::Record { path, .. } => Some(format!("put the whole {EVENTS} back, or {}", begin_anew(path))),
+            Self::NoCheckpoint { path, .. } => Some(begin_anew(path)),
+            Self::NotKept { .. } => Some(
+                "leave --epoch out for the newest checkpoint; a search with `--set run.keep_epochs=true` keeps one of every epoch"
+                    .to_owned(),
+            ),
+            Self::Mismatch { .. } => Some(format!("{CONFIG} must be as the search wrote it")),
+            Self::Older { path, .. } => Some(format!("resume it with the version that wrote it, or {}", begin_anew(path))),
+            Self::Write { .. } => {
+                Some("the last checkpoint is intact: make room or choose another folder, then `hpe-darts resume`".to_owned())
+            }
+            Self::NotFinite { .. } => Some(
+                "the last good checkpoint is kept; a lower `--set training.learning_rate=...` in a new search usually helps"
+                    .to_owned(),
+            ),
+            Self::Create { .. } | Self::Open { .. } | Self::Steps { .. } | Self::Interrupted => None,
+        }
+    }
+}
+
+/// The step of an epoch as a part of a message; nothing outside of steps.
+fn in_step(step: Option<usize>) -> String {
+    step.map_or_else(String::new, |step| format!(", step {step}"))
+}
+
+fn begin_anew(run: &Path) -> String {
+    let config = run.join(CONFIG);
+    format!("start again with the same settings: `hpe-darts search --config {} --out NEW_FOLDER`", config.display())
+}

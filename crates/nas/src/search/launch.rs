@@ -1,0 +1,136 @@
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use super::{
+    config::Config,
+    error::SearchError,
+    plan::Plan,
+    task::{Found, SearchTask},
+};
+use crate::{
+    data::LoadEvent,
+    engines,
+    run::{self, CONFIG, Environment, Executor, Kept, Observers, Reopened, Setup, Task},
+    supernet::MakeEngine,
+};
+
+/// The result of a search; its presence in a run folder says that the search has ended.
+pub const GENOTYPE: &str = SearchTask::RESULT;
+
+/// The result of a finished search.
+pub type Outcome = run::Outcome<Found>;
+
+/// A search that can run: the [`Executor`] of a [`SearchTask`].
+#[derive(Debug)]
+pub struct Search(Executor<SearchTask>);
+
+/// What [`Search::resume`] finds.
+#[derive(Debug)]
+pub enum Resumed {
+    /// A search that can go on.
+    Ready(Box<Search>),
+    /// A search that has ended.
+    Finished(Outcome),
+}
+
+impl Search {
+    /// A new search in a new folder. `stop`: once set, the search saves its state at the next step and ends with
+    /// [`RunError::Interrupted`](run::RunError::Interrupted).
+    ///
+    /// # Errors
+    /// The folder cannot be used or written to; whatever the engine refuses.
+    pub fn start(
+        plan: Plan,
+        make: MakeEngine,
+        folder: &Path,
+        observers: impl Into<Observers>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self, SearchError> {
+        let setup = setup(&plan, observers.into(), stop)?;
+        Ok(Self(Executor::start(SearchTask::new(plan, make)?, setup, folder)?))
+    }
+
+    /// A new search in a new folder that goes on from the end of an epoch of another run, `(folder, epoch counted from 1)`,
+    /// which keeps its checkpoint. Both must do the same up to there: the new one is then as if it had done it itself.
+    ///
+    /// # Errors
+    /// As [`Search::start`] and [`Search::resume`].
+    pub fn fork(
+        plan: Plan,
+        make: MakeEngine,
+        (from, epoch): (&Path, usize),
+        folder: &Path,
+        observers: impl Into<Observers>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self, SearchError> {
+        let from = Kept::open(from, Some(epoch))?;
+        let setup = setup(&plan, observers.into(), stop)?;
+        Ok(Self(Executor::fork(SearchTask::new(plan, make)?, setup, from, folder)?))
+    }
+
+    /// Goes on with the search in `folder` from its last checkpoint. `home`: the program's folder in the user's data
+    /// directory; `notify` is told how the data is being read; `make` says how engines of a plan are made.
+    ///
+    /// # Errors
+    /// The folder holds no run, one of another version, or no usable checkpoint; everything that [`Plan::new`] refuses.
+    pub fn resume(
+        folder: &Path,
+        home: Option<&Path>,
+        notify: &mut dyn FnMut(LoadEvent),
+        make: impl FnOnce(&Plan) -> MakeEngine,
+        observers: impl Into<Observers>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Resumed, SearchError> {
+        if let Some(outcome) = finished(folder)? {
+            return Ok(Resumed::Finished(outcome));
+        }
+        if run::is_starting(folder) {
+            let plan = Plan::new(Config::read(&folder.join(CONFIG))?, home, notify)?;
+            let make = make(&plan);
+            return Ok(Resumed::Ready(Box::new(Self::start(plan, make, folder, observers, stop)?)));
+        }
+        let reopened = Reopened::open(folder)?;
+        let plan = Plan::new(Config::read(&folder.join(CONFIG))?, home, notify)?;
+        let (make, setup) = (make(&plan), setup(&plan, observers.into(), stop)?);
+        let task = SearchTask::new(plan, make)?;
+        Ok(Resumed::Ready(Box::new(Self(Executor::resume(task, setup, reopened)?))))
+    }
+
+    /// Runs the search to its end.
+    ///
+    /// # Errors
+    /// See [`Executor::run`].
+    pub fn run(self) -> Result<Outcome, SearchError> {
+        self.0.run()
+    }
+}
+
+/// The result of the search in `run`, if it has ended. Needs neither its data nor its checkpoints.
+///
+/// # Errors
+/// A file of the run that cannot be read.
+pub fn finished(run: &Path) -> Result<Option<Outcome>, SearchError> {
+    Ok(run::finished(run, GENOTYPE)?)
+}
+
+/// Whether the search in a folder is past the end of `epoch`, counted from 1, so that it comes no more to keeping it.
+pub fn is_past(folder: &Path, epoch: usize) -> bool {
+    folder.join(GENOTYPE).exists() || run::is_past(folder, epoch)
+}
+
+/// What a run needs beside its task.
+pub(super) fn setup(plan: &Plan, observers: Observers, stop: Arc<AtomicBool>) -> Result<Setup, SearchError> {
+    let config = &plan.config;
+    let info = engines::cpu(1)?.info();
+    Ok(Setup {
+        config: config.to_toml(),
+        settings: config.decisive().table(),
+        checkpoint_minutes: config.run.checkpoint_minutes,
+        keep: config.run.keep_epochs,
+        environment: Environment::here(info.engine, &info.kernels, &info.instruction_set, config.threads),
+        observers,
+        stop,
+    })
+}

@@ -1,0 +1,93 @@
+use std::fmt;
+
+use serde_json::Value;
+
+use super::{context::Context, error::SearchError, learning_rate::Cosine};
+use crate::{
+    run::{At, Flow, Schedule},
+    space::{Genotype, Size},
+    supernet::{Mask, OpAt, PerOp},
+};
+
+/// A method that searches by training a supernet once.
+///
+/// For every epoch of [`OneShot::schedule`] `begin` is called, then `step` for each batch of `D_train`, then `end`; after the
+/// last epoch `derive`. The search may stop after any step, save [`OneShot::state`] and go on later with [`OneShot::restore`]: the
+/// rest must then be bit-identical. `begin` and `end` may be interrupted inside a sweep and are then called again from the
+/// start with the finished part of their sweeps at hand, so they must sweep before they change anything.
+pub trait OneShot: fmt::Debug + Send {
+    /// Phases and epochs. Does not change during a search.
+    fn schedule(&self) -> Schedule;
+
+    /// What a phase of the schedule changes of network and training; by default nothing. Does not change during a search.
+    fn phase(&self, _phase: usize) -> PhaseSettings {
+        PhaseSettings::default()
+    }
+
+    /// Images of `D_val` that it needs in one batch of its own; `None` where batches of the training's size do.
+    fn valid_batch(&self) -> Option<usize> {
+        None
+    }
+
+    /// Before the first step of an epoch; by default nothing.
+    ///
+    /// # Errors
+    /// See [`SearchError`].
+    fn begin(&mut self, _at: &At, _cx: &mut Context<'_>) -> Result<(), SearchError> {
+        Ok(())
+    }
+
+    /// One batch of `D_train`: exactly one step of omega.
+    ///
+    /// # Errors
+    /// See [`SearchError`].
+    fn step(&mut self, at: &At, cx: &mut Context<'_>) -> Result<(), SearchError>;
+
+    /// After the last step of an epoch; by default nothing. Says whether the phase goes on.
+    ///
+    /// # Errors
+    /// See [`SearchError`].
+    fn end(&mut self, _at: &At, _cx: &mut Context<'_>) -> Result<Flow, SearchError> {
+        Ok(Flow::Go)
+    }
+
+    /// The chosen architecture.
+    ///
+    /// # Errors
+    /// See [`SearchError`].
+    fn derive(&mut self, cx: &mut Context<'_>) -> Result<Genotype, SearchError>;
+
+    /// Mixing weights `w: [E, O]` that the supernet is judged with, 0 for operations that are not alive.
+    fn weights(&self, mask: &Mask) -> PerOp<f64>;
+
+    /// The same with some operations taken out; by default the other weights stay what they are.
+    fn weights_without(&self, mask: &Mask, out: &[OpAt]) -> PerOp<f64> {
+        let mut w = self.weights(mask);
+        out.iter().for_each(|&at| w[at] = 0.0);
+        w
+    }
+
+    /// Architecture parameters for the record, `[E, O]`; `None` where a method has none of that shape.
+    fn snapshot(&self) -> Option<PerOp<f64>>;
+
+    /// Everything that [`OneShot::restore`] needs.
+    fn state(&self) -> Value;
+
+    /// Takes over a saved state.
+    ///
+    /// # Errors
+    /// A state that is not one of this strategy with this configuration.
+    fn restore(&mut self, state: &Value) -> Result<(), String>;
+}
+
+/// What a phase changes of network and training, in the place of the search's own settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PhaseSettings {
+    /// Images of a batch.
+    pub batch_size: Option<usize>,
+    /// Learning rate of omega over the epochs of the phase.
+    pub learning_rate: Option<Cosine>,
+    /// A supernet of another size, built anew with initial weights; the operations that are alive stay. It remains in the
+    /// phases after it.
+    pub supernet: Option<Size>,
+}

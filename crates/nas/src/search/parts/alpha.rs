@@ -1,0 +1,256 @@
+use std::fmt;
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::Rng;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    adam::{Adam, AdamConfig},
+    regulariser::Regulariser,
+    relaxation::Relax,
+};
+use crate::{
+    random,
+    supernet::{Mask, OpAt, PerOp},
+};
+
+/// What alpha starts from. Written `constant` or `normal(1e-3)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum AlphaInit {
+    /// `1/|O|` everywhere (VP-DARTS).
+    #[default]
+    Constant,
+    /// Independent normal values of mean 0 and this standard deviation (DARTS: 1e-3).
+    Normal(f64),
+}
+
+impl TryFrom<String> for AlphaInit {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text == "constant" {
+            return Ok(Self::Constant);
+        }
+        text.strip_prefix("normal(")
+            .and_then(|rest| rest.strip_suffix(')'))
+            .and_then(|sigma| sigma.trim().parse::<f64>().ok())
+            .filter(|sigma| sigma.is_finite() && *sigma >= 0.0)
+            .map(Self::Normal)
+            .ok_or_else(|| format!("`{text}` is not an initial alpha, expected `constant` or `normal(1e-3)`"))
+    }
+}
+
+impl From<AlphaInit> for String {
+    fn from(init: AlphaInit) -> Self {
+        init.to_string()
+    }
+}
+
+impl fmt::Display for AlphaInit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Constant => f.write_str("constant"),
+            Self::Normal(sigma) => write!(f, "normal({sigma:e})"),
+        }
+    }
+}
+
+impl AlphaInit {
+    /// Initial values `[edges, ops]`; `rng` is used by [`AlphaInit::Normal`] only.
+    pub fn values(self, (edges, ops): (usize, usize), rng: &mut impl Rng) -> PerOp<f64> {
+        let mut values = PerOp::filled(edges, ops, 1.0 / ops as f64);
+        if let Self::Normal(sigma) = self {
+            values.values_mut().iter_mut().for_each(|v| *v = sigma * random::standard_normal(rng));
+        }
+        values
+    }
+}
+
+/// The architecture parameters `alpha: [E, O]`, composed: their values, how mixing weights follow from them, their optimiser
+/// and, where a method has one, a penalty on them.
+#[derive(Debug)]
+pub struct Alpha {
+    values: PerOp<f64>,
+    relax: Box<dyn Relax>,
+    adam: Adam,
+    regulariser: Option<Box<dyn Regulariser>>,
+}
+
+#[derive(Deserialize)]
+struct AlphaState {
+    alpha: PerOp<f64>,
+    adam: Adam,
+}
+
+impl Alpha {
+    /// From initial values.
+    pub fn new(values: PerOp<f64>, relax: impl Relax + 'static, adam: AdamConfig) -> Self {
+        let adam = Adam::new(adam, values.values().len());
+        Self { values, relax: Box::new(relax), adam, regulariser: None }
+    }
+
+    /// With a penalty.
+    #[must_use]
+    pub fn regularised(self, regulariser: impl Regulariser + 'static) -> Self {
+        Self { regulariser: Some(Box::new(regulariser)), ..self }
+    }
+
+    /// The values, `[E, O]`.
+    pub fn values(&self) -> &PerOp<f64> {
+        &self.values
+    }
+
+    /// Mixing weights `w: [E, O]`.
+    pub fn weights(&self, mask: &Mask) -> PerOp<f64> {
+        self.relax.weights(&self.values, mask, None)
+    }
+
+    /// What is random in the weights of one step.
+    pub fn draw(&self, rng: &mut ChaCha8Rng) -> Option<PerOp<f64>> {
+        self.relax.draw((self.values.edges(), self.values.ops()), rng)
+    }
+
+    /// Mixing weights with what was drawn.
+    pub fn noisy_weights(&self, mask: &Mask, noise: Option<&PerOp<f64>>) -> PerOp<f64> {
+        self.relax.weights(&self.values, mask, noise)
+    }
+
+    /// Mixing weights with some operations taken out, as an importance asks for.
+    pub fn weights_without(&self, mask: &Mask, ops: &[OpAt]) -> PerOp<f64> {
+        self.relax.weights_without(&self.values, mask, ops)
+    }
+
+    /// One step of the optimiser along `dL/dw: [E, O]`, taken with this noise.
+    pub fn descend(&mut self, mask: &Mask, noise: Option<&PerOp<f64>>, mixing_grad: &[f64]) {
+        let mut gradient = self.relax.pull_back(&self.values, mask, noise, mixing_grad);
+        if let Some(regulariser) = &self.regulariser {
+            regulariser.add(&self.values, mask, &mut gradient);
+        }
+        self.adam.step(self.values.values_mut(), &gradient, mask.values());
+    }
+
+    /// Multiplies the values of some operations (Eq. 7 of HPE-DARTS).
+    pub fn scale(&mut self, ops: &[OpAt], factor: f64) {
+        for &at in ops {
+            self.values[at] *= factor;
+        }
+    }
+
+    /// Takes operations out for good.
+    pub fn remove(&mut self, ops: &[OpAt], mask_before: &Mask) {
+        self.relax.remove(&mut self.values, mask_before, ops);
+    }
+
+    /// For a checkpoint.
+    pub fn state(&self) -> Value {
+        json!({ "alpha": self.values, "adam": self.adam })
+    }
+
+    /// Takes over a saved state.
+    ///
+    /// # Errors
+    /// Anything that is not such a state; one of another shape, with both shapes.
+    pub fn restore(&mut self, state: &Value) -> Result<(), String> {
+        let state = AlphaState::deserialize(state).map_err(|e| e.to_string())?;
+        let shape = |p: &PerOp<f64>| (p.edges(), p.ops());
+        if shape(&state.alpha) != shape(&self.values) {
+            return Err(format!("alpha is {:?}, expected {:?}", shape(&state.alpha), shape(&self.values)));
+        }
+        self.adam.restore(state.adam)?;
+        self.values = state.alpha;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_core::SeedableRng;
+
+    use super::*;
+    use crate::search::parts::{Mixture, Relaxation, Removal};
+
+    fn alpha(relaxation: Relaxation, removal: Removal) -> Alpha {
+        let values = AlphaInit::Constant.values((6, 5), &mut ChaCha8Rng::seed_from_u64(1));
+        Alpha::new(values, Mixture { relaxation, removal, dropout: None }, AdamConfig::default())
+    }
+
+    #[test]
+    fn initial_values_are_as_asked() {
+        let constant = alpha(Relaxation::Raw, Removal::Zero);
+        assert!(constant.values().values().iter().all(|&v| v == 0.2));
+        let normal = AlphaInit::Normal(1e-3).values((100, 100), &mut ChaCha8Rng::seed_from_u64(1));
+        let v = normal.values();
+        let mean = v.iter().sum::<f64>() / 1e4;
+        let std = (v.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 1e4).sqrt();
+        // Five standard errors of 10,000 draws.
+        assert!(mean.abs() < 5e-5 && (std / 1e-3 - 1.0).abs() < 0.036, "{mean} {std}");
+    }
+
+    #[test]
+    fn initialisation_is_written_as_it_is_read() {
+        for init in [AlphaInit::Constant, AlphaInit::Normal(1e-3)] {
+            assert_eq!(AlphaInit::try_from(String::from(init)), Ok(init));
+        }
+        assert!(AlphaInit::try_from("normal".to_owned()).unwrap_err().contains("expected `constant`"));
+        assert!(AlphaInit::try_from("normal(-1)".to_owned()).is_err());
+    }
+
+    #[test]
+    fn descending_lowers_what_costs_and_leaves_the_dead() {
+        let mut a = alpha(Relaxation::Raw, Removal::Zero);
+        let mut mask = Mask::filled(6, 5, true);
+        mask[(0, 1)] = false;
+        let mut gradient = vec![0.0; 30];
+        gradient[0] = 1.0;
+        gradient[1] = 1.0;
+        a.descend(&mask, None, &gradient);
+        assert!(a.values()[(0, 0)] < 0.2);
+        assert_eq!(a.values()[(0, 1)], 0.2);
+    }
+
+    #[test]
+    fn removal_rescales_raw_alpha_where_wanted() {
+        let mask = Mask::filled(6, 5, true);
+        let mut kept = alpha(Relaxation::Raw, Removal::Zero);
+        kept.remove(&[(0, 0), (0, 1)], &mask);
+        assert_eq!(kept.values()[(0, 2)], 0.2);
+        let mut scaled = alpha(Relaxation::Raw, Removal::Renormalise);
+        scaled.remove(&[(0, 0), (0, 1)], &mask);
+        assert!((scaled.values()[(0, 2)] - 1.0 / 3.0).abs() < 1e-15);
+        assert_eq!(scaled.values()[(1, 2)], 0.2);
+    }
+
+    #[test]
+    fn a_state_of_another_shape_is_refused() {
+        let mut a = alpha(Relaxation::Raw, Removal::Zero);
+        let other = AlphaInit::Constant.values((14, 8), &mut ChaCha8Rng::seed_from_u64(1));
+        let other = Alpha::new(other, Mixture::default(), AdamConfig::default());
+        assert_eq!(a.restore(&other.state()).unwrap_err(), "alpha is (14, 8), expected (6, 5)");
+    }
+
+    #[test]
+    fn a_penalty_is_part_of_the_gradient_and_noise_scales_it() {
+        #[derive(Debug)]
+        struct Pull;
+        impl Regulariser for Pull {
+            fn add(&self, _alpha: &PerOp<f64>, _mask: &Mask, gradient: &mut [f64]) {
+                gradient[3] -= 1.0;
+            }
+        }
+        let mask = Mask::filled(6, 5, true);
+        let mut a = alpha(Relaxation::Raw, Removal::Zero).regularised(Pull);
+        let mut noise = PerOp::filled(6, 5, 1.0);
+        noise[(0, 1)] = 0.0;
+        assert_eq!(a.noisy_weights(&mask, Some(&noise)).row(0)[..2], [0.2, 0.0]);
+        let mut gradient = vec![0.0; 30];
+        gradient[0] = 1.0;
+        gradient[1] = 1.0;
+        a.descend(&mask, Some(&noise), &gradient);
+        let [first, dropped, other, pulled] = [0, 1, 2, 3].map(|op| a.values()[(0, op)]);
+        assert!(first < 0.1999 && pulled > 0.2001, "{first} {pulled}");
+        // What was dropped has no gradient of the loss, only the optimiser's decay, as what has none at all.
+        assert_eq!(dropped, other);
+    }
+}

@@ -1,0 +1,229 @@
+use std::fmt;
+
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::dropout::SkipDropout;
+use crate::supernet::{Mask, OpAt, PerOp};
+
+/// How the mixing weights `w: [E, O]` follow from `alpha: [E, O]`, step by step: what is random is drawn, weighed with, and
+/// the gradient pulled back through it.
+pub trait Relax: fmt::Debug + Send {
+    /// What is random in one step, `[E, O]`; `None` where nothing is.
+    fn draw(&self, shape: (usize, usize), rng: &mut ChaCha8Rng) -> Option<PerOp<f64>>;
+
+    /// Mixing weights, 0 for operations that are not alive; without noise those that the supernet is judged with.
+    fn weights(&self, alpha: &PerOp<f64>, mask: &Mask, noise: Option<&PerOp<f64>>) -> PerOp<f64>;
+
+    /// `dL/dalpha` from `dL/dw`, both `[E, O]` and with this noise; 0 for operations that are not alive.
+    fn pull_back(&self, alpha: &PerOp<f64>, mask: &Mask, noise: Option<&PerOp<f64>>, mixing_grad: &[f64]) -> Vec<f64>;
+
+    /// Mixing weights without noise and with some operations taken out.
+    fn weights_without(&self, alpha: &PerOp<f64>, mask: &Mask, out: &[OpAt]) -> PerOp<f64>;
+
+    /// Operations go for good; `mask` is the one before.
+    fn remove(&self, alpha: &mut PerOp<f64>, mask: &Mask, ops: &[OpAt]);
+}
+
+/// A [`Relaxation`] with what becomes of the others when an operation goes, and skip connections that are dropped at random.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mixture {
+    /// How w follows from alpha.
+    pub relaxation: Relaxation,
+    /// What becomes of the other weights of an edge.
+    pub removal: Removal,
+    /// Factors on w while training.
+    pub dropout: Option<SkipDropout>,
+}
+
+impl Relax for Mixture {
+    fn draw(&self, shape: (usize, usize), rng: &mut ChaCha8Rng) -> Option<PerOp<f64>> {
+        self.dropout?.draw(shape, rng)
+    }
+
+    fn weights(&self, alpha: &PerOp<f64>, mask: &Mask, noise: Option<&PerOp<f64>>) -> PerOp<f64> {
+        let mut w = self.relaxation.weights(alpha, mask, self.removal);
+        if let Some(factors) = noise {
+            w.values_mut().iter_mut().zip(factors.values()).for_each(|(w, factor)| *w *= factor);
+        }
+        w
+    }
+
+    fn pull_back(&self, alpha: &PerOp<f64>, mask: &Mask, noise: Option<&PerOp<f64>>, mixing_grad: &[f64]) -> Vec<f64> {
+        let mut gradient = mixing_grad.to_vec();
+        if let Some(factors) = noise {
+            gradient.iter_mut().zip(factors.values()).for_each(|(g, factor)| *g *= factor);
+        }
+        self.relaxation.backward(alpha, mask, self.removal, &gradient)
+    }
+
+    fn weights_without(&self, alpha: &PerOp<f64>, mask: &Mask, out: &[OpAt]) -> PerOp<f64> {
+        let mut w = self.weights(alpha, mask, None);
+        out.iter().for_each(|&at| self.removal.take_out(&mut w, at));
+        w
+    }
+
+    /// What is left is rescaled where that is wanted and alpha is the weight itself.
+    fn remove(&self, alpha: &mut PerOp<f64>, mask: &Mask, ops: &[OpAt]) {
+        if self.relaxation == Relaxation::Raw {
+            let w = self.weights_without(alpha, mask, ops);
+            for at in mask.alive().filter(|at| !ops.contains(at)) {
+                alpha[at] = w[at];
+            }
+        }
+    }
+}
+
+/// How the mixing weights `w: [E, O]` follow from `alpha: [E, O]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Relaxation {
+    /// `w = alpha`. An alpha of 0 takes an operation out, which Eq. 7 of HPE-DARTS relies on.
+    #[default]
+    Raw,
+    /// `w = softmax(alpha)` over the operations of an edge (Eq. 3 of HPE-DARTS, Eq. 2 of DARTS).
+    Softmax,
+}
+
+/// What becomes of the other weights of an edge when one of its operations is taken out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Removal {
+    /// They stay what they are (VP-DARTS, DARTS-PT).
+    #[default]
+    Zero,
+    /// They are scaled so that their sum stays what it was.
+    Renormalise,
+}
+
+impl Relaxation {
+    /// `w: [E, O]`, zero for operations that are not alive.
+    ///
+    /// With [`Relaxation::Softmax`], `removal` says whether operations that are gone still take their share of the sum.
+    /// With [`Relaxation::Raw`] it has no part here: alpha itself is rescaled when an operation goes.
+    pub fn weights(self, alpha: &PerOp<f64>, mask: &Mask, removal: Removal) -> PerOp<f64> {
+        let mut w = match self {
+            Self::Raw => alpha.clone(),
+            Self::Softmax => softmax(alpha, mask, removal),
+        };
+        for at in mask.places().filter(|&at| !mask[at]) {
+            w[at] = 0.0;
+        }
+        w
+    }
+
+    /// `dL/dalpha` from `dL/dw` (both `[E, O]`); zero for operations that are not alive.
+    pub fn backward(self, alpha: &PerOp<f64>, mask: &Mask, removal: Removal, mixing_grad: &[f64]) -> Vec<f64> {
+        let alive = mask.values().iter().zip(mixing_grad).map(|(&alive, &g)| if alive { g } else { 0.0 });
+        let mut gradient: Vec<f64> = alive.collect();
+        if self == Self::Softmax {
+            let w = softmax(alpha, mask, removal);
+            for ((g, w), alive) in gradient.chunks_exact_mut(w.ops()).zip(w.rows()).zip(mask.rows()) {
+                let mean: f64 = g.iter().zip(w).map(|(g, w)| g * w).sum();
+                for ((g, w), &alive) in g.iter_mut().zip(w).zip(alive) {
+                    *g = if alive { w * (*g - mean) } else { 0.0 };
+                }
+            }
+        }
+        gradient
+    }
+}
+
+impl Removal {
+    /// Takes one operation out of `w: [E, O]`.
+    pub fn take_out(self, w: &mut PerOp<f64>, (edge, op): OpAt) {
+        let before: f64 = w.row(edge).iter().sum();
+        w[(edge, op)] = 0.0;
+        if self == Self::Renormalise {
+            let after: f64 = w.row(edge).iter().sum();
+            // A sum that is not positive has no share to hand out.
+            if before > 0.0 && after > 0.0 {
+                for o in 0..w.ops() {
+                    w[(edge, o)] *= before / after;
+                }
+            }
+        }
+    }
+}
+
+/// Shares sum to 1 over all operations of an edge ([`Removal::Zero`]) or over the alive ones ([`Removal::Renormalise`]).
+fn softmax(alpha: &PerOp<f64>, mask: &Mask, removal: Removal) -> PerOp<f64> {
+    let mut w = alpha.clone();
+    for (w, alive) in w.rows_mut().zip(mask.rows()) {
+        let counts = |o: usize| alive[o] || removal == Removal::Zero;
+        let largest = (0..w.len()).filter(|&o| counts(o)).map(|o| w[o]).fold(f64::NEG_INFINITY, f64::max);
+        let shares: Vec<f64> = (0..w.len()).map(|o| if counts(o) { (w[o] - largest).exp() } else { 0.0 }).collect();
+        let sum: f64 = shares.iter().sum();
+        w.iter_mut().zip(shares).for_each(|(w, share)| *w = share / sum);
+    }
+    w
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case() -> (PerOp<f64>, Mask) {
+        let mut mask = Mask::filled(2, 3, true);
+        mask[(1, 0)] = false;
+        (PerOp::from_values(3, vec![0.2, -0.3, 0.5, 0.9, 0.1, -0.4]), mask)
+    }
+
+    #[test]
+    fn raw_weights_are_alpha_where_alive() {
+        let (alpha, mask) = case();
+        let w = Relaxation::Raw.weights(&alpha, &mask, Removal::Zero);
+        assert_eq!(w.values(), [0.2, -0.3, 0.5, 0.0, 0.1, -0.4]);
+    }
+
+    #[test]
+    fn softmax_shares_sum_to_one_over_what_counts() {
+        let (alpha, mask) = case();
+        let sum = |removal| Relaxation::Softmax.weights(&alpha, &mask, removal).row(1).iter().sum::<f64>();
+        assert!((sum(Removal::Renormalise) - 1.0).abs() < 1e-15);
+        let dead = 0.9_f64.exp();
+        let all = dead + 0.1_f64.exp() + (-0.4_f64).exp();
+        assert!((sum(Removal::Zero) - (1.0 - dead / all)).abs() < 1e-15);
+    }
+
+    #[test]
+    fn gradients_agree_with_finite_differences() {
+        let (alpha, mask) = case();
+        // L = sum of c * w^2, so dL/dw = 2 c w.
+        let c = [0.7, -1.1, 0.4, 0.3, 0.9, 1.3];
+        for relaxation in [Relaxation::Raw, Relaxation::Softmax] {
+            for removal in [Removal::Zero, Removal::Renormalise] {
+                let loss = |alpha: &PerOp<f64>| -> f64 {
+                    let w = relaxation.weights(alpha, &mask, removal);
+                    w.values().iter().zip(c).map(|(w, c)| c * w * w).sum()
+                };
+                let w = relaxation.weights(&alpha, &mask, removal);
+                let mixing: Vec<f64> = w.values().iter().zip(c).map(|(w, c)| 2.0 * c * w).collect();
+                let gradient = relaxation.backward(&alpha, &mask, removal, &mixing);
+                for at in mask.places() {
+                    let step = 1e-6;
+                    let (mut up, mut down) = (alpha.clone(), alpha.clone());
+                    up[at] += step;
+                    down[at] -= step;
+                    let numeric = if mask[at] { (loss(&up) - loss(&down)) / (2.0 * step) } else { 0.0 };
+                    let analytic = gradient[at.0 * 3 + at.1];
+                    assert!(
+                        (numeric - analytic).abs() < 1e-9,
+                        "{relaxation:?} {removal:?} {at:?}: {numeric} {analytic}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn taking_out_with_renormalisation_keeps_the_sum() {
+        let mut w = PerOp::from_values(3, vec![0.2, 0.3, 0.5]);
+        Removal::Renormalise.take_out(&mut w, (0, 0));
+        assert!((w.values().iter().sum::<f64>() - 1.0).abs() < 1e-15);
+        assert_eq!(w[(0, 0)], 0.0);
+        let mut w = PerOp::from_values(3, vec![0.2, 0.3, 0.5]);
+        Removal::Zero.take_out(&mut w, (0, 0));
+        assert_eq!(w.values(), [0.0, 0.3, 0.5]);
+    }
+}

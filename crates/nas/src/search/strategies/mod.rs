@@ -1,0 +1,96 @@
+//! Search strategies, one file per method.
+//!
+//! A strategy owns its architecture parameters and what makes the method what it is; it sees the supernet through
+//! [`Context`](super::Context) only and has no loop over epochs or batches. A new one is a file with a [`Strategy`] and a
+//! line in the list at the end of this one: the line gives it its name on the command line, its TOML table, its row in
+//! lists and its conformance tests.
+
+mod darts;
+mod hpe_darts;
+
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::{one_shot::OneShot, strategy::Strategy, unsuitable::Unsuitable};
+use crate::space::SearchSpace;
+
+/// A row of the list of strategies.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Name on the command line and in TOML.
+    pub name: &'static str,
+    /// One sentence.
+    pub about: &'static str,
+    /// Where it is from.
+    pub source: &'static str,
+    /// See [`Strategy::SHORT`].
+    pub short: &'static [&'static str],
+    /// Its configuration with the settings of its source.
+    pub config: fn() -> StrategyConfig,
+}
+
+macro_rules! strategies {
+    ($($variant:ident = $name:literal => $strategy:ty;)+) => {
+        /// The strategy and its settings: the one table under `[strategy]`.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        pub enum StrategyConfig {
+            $(
+                #[allow(missing_docs)]
+                #[serde(rename = $name)]
+                $variant(<$strategy as Strategy>::Config),
+            )+
+        }
+
+        /// All strategies; the first one is the default.
+        pub const STRATEGIES: &[Entry] = &[
+            $(Entry {
+                name: $name,
+                about: <$strategy as Strategy>::ABOUT,
+                source: <$strategy as Strategy>::SOURCE,
+                short: <$strategy as Strategy>::SHORT,
+                config: || StrategyConfig::$variant(Default::default()),
+            },)+
+        ];
+
+        impl StrategyConfig {
+            /// Name of the strategy.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $name,)+
+                }
+            }
+
+            /// See [`Strategy::check`].
+            ///
+            /// # Errors
+            /// What does not fit, with the values.
+            pub fn check(&mut self, space: &dyn SearchSpace) -> Result<(), Unsuitable> {
+                match self {
+                    $(Self::$variant(config) => <$strategy as Strategy>::check(config, space),)+
+                }
+            }
+
+            /// See [`Strategy::warmup`].
+            pub fn warmup(&self) -> Option<(usize, Self)> {
+                match self {
+                    $(Self::$variant(config) => {
+                        let (epochs, config) = <$strategy as Strategy>::warmup(config)?;
+                        Some((epochs, Self::$variant(config)))
+                    })+
+                }
+            }
+
+            /// See [`Strategy::new`].
+            pub fn build(&self, space: &dyn SearchSpace, rng: &mut ChaCha8Rng) -> Box<dyn OneShot> {
+                match self {
+                    $(Self::$variant(config) => Box::new(<$strategy as Strategy>::new(config, space, rng)),)+
+                }
+            }
+        }
+    };
+}
+
+strategies! {
+    HpeDarts = "hpe-darts" => hpe_darts::HpeDarts;
+    Darts = "darts" => darts::Darts;
+}

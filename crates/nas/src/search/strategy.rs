@@ -1,0 +1,37 @@
+use std::fmt;
+
+use rand_chacha::ChaCha8Rng;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{one_shot::OneShot, unsuitable::Unsuitable};
+use crate::space::SearchSpace;
+
+/// A strategy together with its name and its configuration.
+pub trait Strategy: OneShot + Sized + 'static {
+    /// Its TOML table `[strategy.<name>]`, every field with a default.
+    type Config: Clone + fmt::Debug + Default + PartialEq + Serialize + DeserializeOwned;
+
+    /// One sentence for lists.
+    const ABOUT: &'static str;
+
+    /// Where it is from.
+    const SOURCE: &'static str;
+
+    /// Settings `key=value` of its table that make a search of a few epochs, for the tests that every strategy has to pass.
+    const SHORT: &'static [&'static str];
+
+    /// Writes out what the defaults leave to the space, and checks the rest.
+    ///
+    /// # Errors
+    /// What does not fit, with the values.
+    fn check(config: &mut Self::Config, space: &dyn SearchSpace) -> Result<(), Unsuitable>;
+
+    /// Epochs of a warm-up at the start, and the configuration with everything at its default that has no part in it: two
+    /// searches for which both are equal do the same until its end. `None` without a warm-up.
+    fn warmup(_config: &Self::Config) -> Option<(usize, Self::Config)> {
+        None
+    }
+
+    /// From a checked configuration. `rng` is for initial values.
+    fn new(config: &Self::Config, space: &dyn SearchSpace, rng: &mut ChaCha8Rng) -> Self;
+}

@@ -1,0 +1,101 @@
+//! `docs/configuration.md` is written from the tables in the doc comments of the configuration's structs:
+//! `UPDATE_DOCS=1 cargo test -p hpe-darts-nas --test configuration_docs` writes it anew.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use hpe_darts_nas::search::STRATEGIES;
+
+const INTRODUCTION: &str = "\
+# Configuration of a search
+
+<!-- Written from the doc comments of the code: UPDATE_DOCS=1 cargo test -p hpe-darts-nas --test configuration_docs -->
+
+A search is determined by one TOML table, made of layers: a preset (`--preset`, by default `demo` with a built-in data set and `default` with any
+other; `hpe-darts list presets`), then a file (`--config`), then `--space`, `--dataset`, `--data`, `--strategy`, `--seed`, `--threads`, then every
+`--set key=value`. `hpe-darts search --dry-run` prints the outcome with every default, and `config.toml` of a run folder keeps it.
+Unknown keys are refused. The column \"default\" below is that of a key that no layer sets; `--preset default` sets other values for several keys of `[strategy.hpe-darts]`
+(`hpe-darts list presets`, `--dry-run`).
+";
+
+const HEAD: &str = "\n| key | default | range | meaning and source |\n|---|---|---|---|\n";
+
+/// The rows of the table in the doc comment of every struct that has one, and its first line, by name of the struct.
+fn tables(folder: &Path, found: &mut BTreeMap<String, (String, Vec<[String; 4]>)>) {
+    for entry in fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()) {
+        if entry.is_dir() {
+            tables(&entry, found);
+        } else if entry.extension().is_some_and(|e| e == "rs") {
+            let text = fs::read_to_string(&entry).unwrap();
+            let mut comment: Vec<&str> = Vec::new();
+            for line in text.lines().map(str::trim) {
+                if let Some(doc) = line.strip_prefix("///") {
+                    comment.push(doc.trim());
+                } else if let Some(rest) = line.strip_prefix("pub struct ") {
+                    let name = rest.split(|c: char| !c.is_alphanumeric()).next().unwrap();
+                    let rows: Vec<[String; 4]> = comment.iter().filter_map(|line| row(line)).collect();
+                    if !rows.is_empty() {
+                        found.insert(name.to_owned(), (comment[0].to_owned(), rows));
+                    }
+                    comment.clear();
+                } else if !line.starts_with("#[") {
+                    comment.clear();
+                }
+            }
+        }
+    }
+}
+
+/// A row of a table whose first cell is a key.
+fn row(line: &str) -> Option<[String; 4]> {
+    let inner = line.strip_prefix("| `")?.strip_suffix('|')?.replace("\\|", "\u{1}");
+    let cells: Vec<String> = inner.split('|').map(|cell| cell.trim().replace('\u{1}', "\\|")).collect();
+    let mut cells: [String; 4] = cells.try_into().ok()?;
+    cells[0] = cells[0].trim_end_matches('`').to_owned();
+    Some(cells)
+}
+
+/// The table of a struct; where a key is a table itself, the rows of that one.
+fn expand(name: &str, prefix: &str, tables: &BTreeMap<String, (String, Vec<[String; 4]>)>, out: &mut String) {
+    let (_, rows) = tables.get(name).unwrap_or_else(|| panic!("{name} has no table in its doc comment"));
+    for [key, default, range, meaning] in rows {
+        match meaning.strip_prefix("table, see [`").and_then(|rest| rest.strip_suffix("`]")) {
+            Some(inner) => expand(inner, &format!("{prefix}{key}."), tables, out),
+            None => {
+                let cell = |text: &str| if text.is_empty() { " ".to_owned() } else { format!(" {text} ") };
+                let cells = [format!("`{prefix}{key}`"), default.clone(), range.clone(), meaning.clone()];
+                out.push_str(&format!("|{}|\n", cells.map(|c| cell(&c)).join("|")));
+            }
+        }
+    }
+}
+
+fn written() -> String {
+    let mut all = BTreeMap::new();
+    tables(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut all);
+    let mut text = format!("{INTRODUCTION}{HEAD}");
+    expand("Config", "", &all, &mut text);
+    for strategy in STRATEGIES {
+        let table = format!("`[strategy.{}]`", strategy.name);
+        let of = all.iter().find(|(_, (first, _))| first.contains(&table));
+        let (name, _) = of.unwrap_or_else(|| panic!("no struct's doc comment begins with a line that names {table}"));
+        text.push_str(&format!("\n## {table}\n\n{}. {}.\n{HEAD}", strategy.about, strategy.source));
+        expand(name, "", &all, &mut text);
+    }
+    text
+}
+
+#[test]
+fn the_configuration_is_documented_as_the_code_has_it() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    let written = written();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &written).unwrap();
+    }
+    let there = fs::read_to_string(&path).unwrap();
+    assert!(
+        there == written,
+        "docs/configuration.md is stale: UPDATE_DOCS=1 cargo test -p hpe-darts-nas --test configuration_docs"
+    );
+    // Links of doc comments lead nowhere in a document.
+    assert!(!written.contains("[`"), "{written}");
+}
