@@ -1,6 +1,6 @@
 """The picture of the README, from a recorded search and a recorded benchmark. Needs only Python.
 
-    python results/plot_overview.py results/default-2026-11-24/default/seed0 \\
+    python results/plot_overview.py results/late-loss-2026-11-24/default/seed0 \\
         results/side-by-side-2026-11-24/result.json docs/images/overview.svg
 
 The run is a run folder, or STUDY/NAME/seedN of a study whose runs lie in record.jsonl.gz.

@@ -110,7 +110,7 @@ pub enum Codes {
 pub struct CodeDistances {
     /// Samples `n`.
     pub samples: usize,
-    /// Per `(edge, op)`, `[E, O]` row-major, summed over all cells. `None` where there is no code.
+    /// Per `(edge, op)`, `[E, O]` row-major, summed over all cells. `None` for an operation without a code.
     /// For [`Codes::OpOutputs`] the code of the output; for [`Codes::ReluInputs`] that of the ReLU in front of a convolution.
     pub ops: Vec<Option<Distances>>,
     /// For [`Codes::ReluInputs`]: the ReLUs outside the cells (residual blocks, head). `None` otherwise.

@@ -141,7 +141,7 @@ impl Network {
             Normalisation::Batch => Ok(Mode::Batch),
             Normalisation::Running if self.spec.norm.affine => Ok(Mode::Running),
             Normalisation::Running => {
-                let why = "a supernet has no running statistics, evaluate it with those of the batch";
+                let why = "a supernet has no running statistics; evaluate it with those of the batch";
                 Err(EngineError::Spec(why.to_owned()))
             }
         }
@@ -410,7 +410,7 @@ impl Engine for Network {
         let mut by_name = HashMap::new();
         for t in tensors {
             if by_name.insert(t.name.as_str(), t).is_some() {
-                return fail(format!("tensor {} is there twice", t.name));
+                return fail(format!("tensor {} occurs twice", t.name));
             }
         }
         for o in &self.state() {

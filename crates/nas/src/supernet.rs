@@ -65,7 +65,7 @@ impl Supernet {
     ) -> Result<(StepOutput, f64), EngineError> {
         let gradients = if with_mixing { Gradients::Both } else { Gradients::Omega };
         let output = self.engine.train_step(batch, Pass::new(w.values()), gradients)?;
-        // A loss that is no number would destroy the weights as well.
+        // A loss that is not a number would destroy the weights too.
         let norm = if output.loss.is_finite() { self.engine.sgd_step(sgd, lr) } else { f64::NAN };
         Ok((output, norm))
     }
@@ -119,7 +119,7 @@ impl Supernet {
             )));
         }
         if let Some((edge, op)) = mask.alive().find(|&at| !self.mask[at]) {
-            return Err(EngineError::State(format!("operation {op} of edge {edge} is alive, but was removed before")));
+            return Err(EngineError::State(format!("operation {op} of edge {edge} is alive but was removed earlier")));
         }
         for at in mask.places().filter(|&at| !mask[at]) {
             self.remove(at);

@@ -55,7 +55,7 @@ pub struct Args {
         default_value = "accuracy,loss,net-perf-proxy,naswot,params"
     )]
     by: Vec<Criterion>,
-    /// Samples of D_val to repeat everything on, 1 to 1000: their agreement is how far the images matter.
+    /// Samples of D_val to repeat everything on, 1 to 1000: their agreement shows how much the choice of images matters.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = args::count(1, 1000))]
     samples: usize,
     /// Images that accuracy and loss are measured on [default: all of D_val].
@@ -105,7 +105,7 @@ struct Truth {
 /// Measures and prints.
 ///
 /// # Errors
-/// The folder holds no run or not that checkpoint; an interruption; whatever the engine refuses.
+/// The folder is not a run folder or lacks that checkpoint; an interruption; whatever the engine refuses.
 pub fn run(args: Args, cx: &Context) -> Result<()> {
     let home = cx.home().ok();
     let stop = cx.interrupt()?;

@@ -234,7 +234,7 @@ fn one_failure_leaves_the_others_alone_and_changed_settings_are_noticed() {
     fs::write(c.path("c.toml"), changed.replace("prune_epochs = 2", "prune_epochs = 1")).unwrap();
     let (code, out, err) = c.run(&[]);
     assert_eq!(code, 1);
-    let differs = "than alpha_update=bilevel has now: there strategy.hpe-darts.prune_epochs is [2, 2], now [1, 1]";
+    let differs = "than alpha_update=bilevel has now: strategy.hpe-darts.prune_epochs was [2, 2], now [1, 1]";
     assert!(err.contains(differs), "{err}");
     assert!(out.contains("alpha_update=joint    1 of 1"), "{out}");
 }

@@ -75,11 +75,11 @@ fn what_cannot_be_measured_says_why() {
         assert_eq!(code, 1, "{err}");
         assert!(err.contains(message), "{err}");
     };
-    refused(&["--epoch", "9"], "keeps no checkpoint of the end of epoch 9");
-    refused(&["--epoch", "9"], "hint: leave --epoch out");
+    refused(&["--epoch", "9"], "has no checkpoint for the end of epoch 9");
+    refused(&["--epoch", "9"], "hint: omit --epoch");
     refused(&["--images", "100000"], "more than the 719 images of D_val");
     refused(&["--by", "acuracy"], "unknown performance `acuracy`, expected `accuracy`, `loss`");
     let (code, _, err) = output(program(folder.path()).args(["importance", "nowhere"]));
     assert_eq!(code, 1);
-    assert!(err.contains("nowhere is not a run"), "{err}");
+    assert!(err.contains("nowhere is not a run folder"), "{err}");
 }

@@ -357,8 +357,8 @@ fn folders_that_cannot_be_used_are_refused() {
     let path = folder.path().to_str().unwrap();
     refused(&["search", "--out", path], "exists and is not empty", "choose another --out");
     refused(&["search", "--out", &format!("{path}/precious/run")], "cannot create run folder", "");
-    refused(&["resume", path], "is not a run: config.toml is missing", "give the folder that");
-    refused(&["resume", "/nonexistent"], "/nonexistent is not a run: there is no such folder", "give the folder that");
+    refused(&["resume", path], "is not a run folder: config.toml is missing", "give a folder that");
+    refused(&["resume", "/nonexistent"], "/nonexistent is not a run folder: no such folder", "give a folder that");
 }
 
 #[test]

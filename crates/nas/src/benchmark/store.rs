@@ -16,7 +16,7 @@ impl Table {
     /// Reads a table file.
     ///
     /// # Errors
-    /// [`TableError`]: the file is not there, not readable, no table, damaged, or newer than this program.
+    /// [`TableError`]: the file is missing, unreadable, not a table, damaged, or newer than this program.
     pub fn open(path: &Path) -> Result<Self, TableError> {
         let io = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => TableError::NotFound(path.to_owned()),

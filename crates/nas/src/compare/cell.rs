@@ -69,7 +69,7 @@ pub enum CompareError {
         source: ConfigError,
     },
     /// A run folder of the comparison holds a search with other settings.
-    #[error("{} holds a search with other settings than {name} has now: there {key} is {there}, now {now}", .path.display())]
+    #[error("{} holds a search with other settings than {name} has now: {key} was {there}, now {now}", .path.display())]
     OtherSettings {
         /// The run folder.
         path: PathBuf,
@@ -100,7 +100,7 @@ impl CompareError {
             Self::File { .. } => Some(format!("a comparison looks like this:\n{EXAMPLE}")),
             Self::Config { source, .. } => source.hint(),
             Self::OtherSettings { .. } => {
-                Some("give another --out, another name to the changed settings, or take that folder away".to_owned())
+                Some("choose another --out, rename the changed settings, or move that folder away".to_owned())
             }
             Self::Search { source, .. } => source.hint(),
         }

@@ -20,8 +20,8 @@ pub enum RunError {
         /// What the system says.
         source: io::Error,
     },
-    /// A folder that holds no run.
-    #[error("{} is not a run: {why}", .path.display())]
+    /// A folder that is not a run folder.
+    #[error("{} is not a run folder: {why}", .path.display())]
     NoRun {
         /// The folder.
         path: PathBuf,
@@ -29,7 +29,7 @@ pub enum RunError {
         why: String,
     },
     /// A run of a later version of this program.
-    #[error("{} was written by a newer version of hpe-darts (checkpoint version {found}, this program knows up to {known})", .path.display())]
+    #[error("{} was written by a newer version of hpe-darts (checkpoint version {found}; this program reads up to {known})", .path.display())]
     Newer {
         /// The folder.
         path: PathBuf,
@@ -47,7 +47,7 @@ pub enum RunError {
         why: String,
     },
     /// No checkpoint of this epoch was kept.
-    #[error("{} keeps no checkpoint of the end of epoch {epoch}", .path.display())]
+    #[error("{} has no checkpoint for the end of epoch {epoch}", .path.display())]
     NotKept {
         /// The folder.
         path: PathBuf,
@@ -63,7 +63,7 @@ pub enum RunError {
         why: String,
     },
     /// A record that has lost lines which the checkpoint knows of.
-    #[error("{EVENTS} in {} is cut short: it has {found} bytes, the checkpoint goes with the first {expected}", .path.display())]
+    #[error("{EVENTS} in {} is truncated: it has {found} bytes, but had {expected} at the checkpoint", .path.display())]
     Record {
         /// The folder.
         path: PathBuf,
@@ -136,20 +136,20 @@ impl RunError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Exists(path) => Some(format!(
-                "choose another --out, or go on with the run in it: `hpe-darts resume {}`",
+                "choose another --out, or continue the run in it: `hpe-darts resume {}`",
                 path.display()
             )),
             Self::NoRun { .. } => {
-                Some(format!("give the folder that `hpe-darts search` made, the one with {CONFIG} and {EVENTS}"))
+                Some(format!("give a folder that `hpe-darts search` made: it holds {CONFIG} and {EVENTS}"))
             }
             Self::Newer { .. } => Some("resume it with the version that wrote it, or a newer one".to_owned()),
-            Self::Record { path, .. } => Some(format!("put the whole {EVENTS} back, or {}", begin_anew(path))),
+            Self::Record { path, .. } => Some(format!("restore the whole {EVENTS}, or {}", begin_anew(path))),
             Self::NoCheckpoint { path, .. } => Some(begin_anew(path)),
             Self::NotKept { .. } => Some(
-                "leave --epoch out for the newest checkpoint; a search with `--set run.keep_epochs=true` keeps one of every epoch"
+                "omit --epoch to use the newest checkpoint; a search with `--set run.keep_epochs=true` keeps one for every epoch"
                     .to_owned(),
             ),
-            Self::Mismatch { .. } => Some(format!("{CONFIG} must be as the search wrote it")),
+            Self::Mismatch { .. } => Some(format!("restore {CONFIG} as the search wrote it")),
             Self::Older { path, .. } => Some(format!("resume it with the version that wrote it, or {}", begin_anew(path))),
             Self::Write { .. } => {
                 Some("the last checkpoint is intact: make room or choose another folder, then `hpe-darts resume`".to_owned())

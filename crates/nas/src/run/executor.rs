@@ -316,7 +316,7 @@ impl<T: Task> Executor<T> {
     }
 }
 
-/// Refuses to go on with other settings than the checkpoint was made with. The data may have moved.
+/// Refuses to continue with other settings than the checkpoint was made with. The data may have moved.
 fn same_settings(folder: &RunFolder, now: &Table, state: &State) -> Result<(), RunError> {
     let placeless = |table: &Table| {
         let mut table = table.clone();

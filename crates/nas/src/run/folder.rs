@@ -63,7 +63,7 @@ impl RunFolder {
     pub(super) fn open(path: &Path) -> Result<Self, RunError> {
         let no_run = |why: String| RunError::NoRun { path: path.to_owned(), why };
         if !path.is_dir() {
-            return Err(no_run("there is no such folder".to_owned()));
+            return Err(no_run("no such folder".to_owned()));
         }
         let folder = Self { path: path.to_owned() };
         for name in [CONFIG, EVENTS] {
@@ -236,7 +236,7 @@ mod tests {
     fn what_is_no_run_says_why() {
         let folder = tempfile::tempdir().unwrap();
         let error = RunFolder::open(folder.path()).unwrap_err();
-        assert!(error.to_string().ends_with("is not a run: config.toml is missing"), "{error}");
+        assert!(error.to_string().ends_with("is not a run folder: config.toml is missing"), "{error}");
         let error = RunFolder::open(&folder.path().join("absent")).unwrap_err();
         assert!(error.to_string().contains("no such folder"), "{error}");
     }

@@ -7,7 +7,7 @@ use crate::{
     space::SpaceError,
 };
 
-/// Why a search cannot start or go on. [`SearchError::hint`] says what to do about it.
+/// Why a search cannot start or continue. [`SearchError::hint`] says what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SearchError {
@@ -67,7 +67,7 @@ impl SearchError {
                 Some("search in `nas-bench-201`; `hpe-darts describe` shows the networks of every space".to_owned())
             }
             Self::TooLong { max, .. } => Some(format!(
-                "shorten the phases, the warm-up first, to {max} epochs together, or raise training.max_epochs"
+                "shorten the phases, the warm-up first, to {max} epochs in all, or raise training.max_epochs"
             )),
             Self::Data(e) => e.hint(),
             Self::Run(e) => e.hint(),

@@ -29,7 +29,7 @@ pub struct Search(Executor<SearchTask>);
 /// What [`Search::resume`] finds.
 #[derive(Debug)]
 pub enum Resumed {
-    /// A search that can go on.
+    /// A search that can continue.
     Ready(Box<Search>),
     /// A search that has ended.
     Finished(Outcome),

@@ -66,7 +66,7 @@ impl Genotype {
     /// [`SpaceError::Genotype`] with the first thing that does not fit.
     pub fn check(&self, space: &dyn SearchSpace) -> Result<(), SpaceError> {
         if self.space != space.name() {
-            return Err(fault(format!("it is one of `{}`, expected `{}`", self.space, space.name())));
+            return Err(fault(format!("it belongs to `{}`, expected `{}`", self.space, space.name())));
         }
         let kinds = space.kinds();
         if self.cells.len() != kinds.len() {

@@ -14,7 +14,7 @@ pub enum Performance {
     NetPerfProxy,
     /// NASWOT with the current weights on one mini-batch of `D_val`.
     Naswot,
-    /// Trainable parameters, in millions: what every proxy has to beat. Needs neither images nor weights.
+    /// Trainable parameters, in millions: what every proxy must beat. Needs neither images nor weights.
     Params,
 }
 
