@@ -381,7 +381,7 @@ fn a_finished_run_says_so_and_a_newer_one_is_refused() {
     let text = fs::read_to_string(&state).unwrap().replacen("\"version\": 2", "\"version\": 7", 1);
     fs::write(&state, text).unwrap();
     let error = resume(&run, Observers::none(), go()).unwrap_err();
-    assert!(error.to_string().contains("checkpoint version 7, this program knows up to 2"), "{error}");
+    assert!(error.to_string().contains("checkpoint version 7; this program reads up to 2"), "{error}");
 }
 
 #[test]
