@@ -122,11 +122,14 @@ def importances(run):
         raise SystemExit(f"{run['run']}: its last sweep by loss is missing or was a race")
     alive = [[o for o, value in enumerate(edge) if value is not None] for edge in measures["loss"]["without"]]
 
-    def importance(measured, sign):
-        edges = zip(alive, measured["without"])
-        return [{ops[o]: sign * (measured["supernet"] - edge[o]) for o in left} for left, edge in edges]
+    return {name: importance(of, name, ops, alive) for name, of in measures.items() if of is not None}
 
-    return {name: importance(of, -1 if name == "loss" else 1) for name, of in measures.items() if of is not None}
+
+def importance(measured, by, ops, columns):
+    """Edge by edge operation to importance, of some columns of each edge."""
+    sign = -1 if by == "loss" else 1
+    edges = zip(columns, measured["without"])
+    return [{ops[o]: sign * (measured["supernet"] - edge[o]) for o in left} for left, edge in edges]
 
 
 def best_cell(importance):
@@ -135,7 +138,7 @@ def best_cell(importance):
 
 
 def replay(of, table):
-    chosen, leads = {}, []
+    chosen, led = {}, []
     for run in of.values():
         criteria = importances(run)
         loss = in_units_of_its_mean(criteria["loss"])
@@ -143,12 +146,12 @@ def replay(of, table):
         criteria |= {f"loss+{w}*params": added(loss, params, w) for w in WEIGHTS} | {"params": params}
         for by, importance in criteria.items():
             chosen.setdefault(by, []).append(table[best_cell(importance)])
-        leads.append([edge["skip_connect"] - max(edge["nor_conv_1x1"], edge["nor_conv_3x3"]) for edge in loss if len(edge) > 3])
+        led.append([lead(edge) for edge in loss if len(edge) > 3])
     for by, accuracies in chosen.items():
         valid, test = zip(*accuracies)
         print(f"{by:18} {mean_std(valid)}, test {mean_std(test)}; by seed {[round(v, 2) for v in valid]}")
-    for lead in leads:
-        print("lead of skip by loss, edge by edge:", " ".join(f"{value:+.2f}" for value in lead))
+    for edges in led:
+        print("lead of skip by loss, edge by edge:", *edges)
 
 
 def leads(named):
@@ -160,12 +163,10 @@ def leads(named):
                     ops = event["ops"]
                 elif event["event"] == "importance":
                     for by, measured in event["measures"].items():
-                        sign = -1 if by == "loss" else 1
-                        importance = [
-                            {op: sign * (measured["supernet"] - value) for op, value in zip(ops, edge) if op != "none" and value is not None}
-                            for edge in measured["without"]
+                        alive = [
+                            [o for o, value in enumerate(edge) if ops[o] != "none" and value is not None] for edge in measured["without"]
                         ]
-                        means.setdefault(by, []).append(in_units_of_its_mean(importance))
+                        means.setdefault(by, []).append(in_units_of_its_mean(importance(measured, by, ops, alive)))
                         sweeps = means[by]
                         mean = [
                             {op: statistics.mean(sweep[e][op] for sweep in sweeps) for op in edge} for e, edge in enumerate(sweeps[-1])

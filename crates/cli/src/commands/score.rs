@@ -78,6 +78,8 @@ struct Scored {
     /// JSON has no infinity: serde_json writes null.
     score: f64,
     seconds: f64,
+    #[serde(skip)]
+    parameters: u64,
 }
 
 fn as_text<S: serde::Serializer>(arch: &Arch, serializer: S) -> Result<S::Ok, S::Error> {
@@ -106,8 +108,9 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
             break;
         }
         let spec = arch.network_spec(&shape);
-        let candidate = Candidate { spec: &spec, images: &images, seed: args.seed, engines: &*engines };
         let start = Instant::now();
+        let graph = spec.graph().map_err(blame).with_context(|| format!("scoring {arch}"))?;
+        let candidate = Candidate { spec: &spec, graph: &graph, images: &images, seed: args.seed, engines: &*engines };
         let Score { value: score, sign } =
             args.proxy.score(&candidate).map_err(blame).with_context(|| format!("scoring {arch}"))?;
         let seconds = start.elapsed().as_secs_f64();
@@ -115,7 +118,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         if !args.json {
             bar.suspend(|| cx.out.data(format_args!("{score:>12.4}  {seconds:>8.3} s  {arch}")))?;
         }
-        scored.push(Scored { arch, score, seconds });
+        scored.push(Scored { arch, score, seconds, parameters: graph.cost().parameters });
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -131,7 +134,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         return Err(Interrupted.into());
     }
     if let Some(table) = table {
-        let correlations = correlations(&args, &shape, &scored, &table)?;
+        let correlations = correlations(&args, &scored, &table);
         match args.json {
             true => cx.out.note(correlations.trim_end()),
             false => cx.out.data(format_args!("\n{correlations}"))?,
@@ -179,10 +182,9 @@ fn inputs(args: &Args, cx: &Context) -> Result<(NetworkShape, Vec<f32>)> {
     Ok((shape, batch.images().to_vec()))
 }
 
-fn correlations(args: &Args, shape: &NetworkShape, scored: &[Scored], table: &benchmark::Table) -> Result<String> {
+fn correlations(args: &Args, scored: &[Scored], table: &benchmark::Table) -> String {
     let scores: Vec<f64> = scored.iter().map(|s| s.score).collect();
-    let parameters = |s: &Scored| Ok(s.arch.network_spec(shape).graph()?.cost().parameters as f64);
-    let params = scored.iter().map(parameters).collect::<Result<Vec<f64>>>()?;
+    let params: Vec<f64> = scored.iter().map(|s| s.parameters as f64).collect();
     let show = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"));
     let mut rows = Table::new([
         ("accuracy", Align::Left),
@@ -205,5 +207,5 @@ fn correlations(args: &Args, shape: &NetworkShape, scored: &[Scored], table: &be
         }
     }
     let (proxy, n) = (args.proxy.name(), scored.len());
-    Ok(format!("Rank correlation of {proxy} with the accuracy after 200 epochs, {n} architectures:\n{rows}"))
+    format!("Rank correlation of {proxy} with the accuracy after 200 epochs, {n} architectures:\n{rows}")
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::importance::ImportanceTable;
+use super::importance::{ImportanceTable, added, unit};
 use crate::{numbers::Number, supernet::PerOp};
 
 /// Which sweeps a pruning goes by. From epoch to epoch importances change by more than the sampling of their images explains.
@@ -59,16 +59,12 @@ impl SweepMean {
         if !self.looks_back() {
             return table.clone();
         }
-        let unit = table.mean_size(none);
-        // A table of zeros stays one.
-        let scaled = |v: f64| if unit > 0.0 { v / unit } else { v };
+        let unit = unit(table.mean_size(none));
         let (importance, places) = (&table.importance, || table.importance.places());
         let before = self.sums.remove(&table.by.to_string());
         let sum = |at| {
             let before = before.as_ref().map_or(Some(0.0), |sum| sum.importance[at].map(|v| v.0))?;
-            let sum = before + scaled(importance[at]?.0);
-            // Opposite infinities say nothing together.
-            Some(Number(if sum.is_nan() { 0.0 } else { sum }))
+            Some(Number(added(before, importance[at]?.0 / unit)))
         };
         let sums = PerOp::from_values(importance.ops(), places().map(sum).collect());
         let sweeps = 1 + before.as_ref().map_or(0, |sum| sum.sweeps);

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use engine::{Codes, EngineError};
 
 use self::table::lost;
+pub(super) use self::table::{added, unit};
 use super::criterion::Criterion;
 use crate::{
     data::{Loader, LoaderOptions, Order},

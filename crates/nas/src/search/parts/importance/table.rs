@@ -52,9 +52,7 @@ impl Costs {
         let Some(mut whole) = terms.next() else { unreachable!("a criterion has a term") };
         for other in terms {
             for (sum, value) in whole.values.iter_mut().zip(other.values) {
-                let both = *sum + value;
-                // Opposite infinities say nothing together.
-                *sum = if both.is_nan() { 0.0 } else { both };
+                *sum = added(*sum, value);
             }
             whole.images = whole.images.max(other.images);
             whole.measures.extend(other.measures);
@@ -66,9 +64,7 @@ impl Costs {
 
     /// Multiples of the mean absolute value of those that are finite, times the weight of the term.
     fn scaled(mut self, Term { weight, .. }: Term) -> Self {
-        let mean = mean_size(self.values.iter().copied());
-        // Costs of zero stay what they are.
-        let unit = if mean > 0.0 { mean } else { 1.0 };
+        let unit = unit(mean_size(self.values.iter().copied()));
         self.values.iter_mut().for_each(|v| *v = weight * (*v / unit));
         self
     }
@@ -100,6 +96,17 @@ pub(super) fn lost(by: Performance, whole: f64, changed: f64) -> f64 {
         Performance::Loss => changed - whole,
         _ => whole - changed,
     }
+}
+
+/// Sum of two importances. Opposite infinities say nothing together: 0.
+pub(in crate::search::parts) fn added(one: f64, other: f64) -> f64 {
+    let both = one + other;
+    if both.is_nan() { 0.0 } else { both }
+}
+
+/// What importances of this mean size are divided by; those of zero stay what they are.
+pub(in crate::search::parts) fn unit(mean_size: f64) -> f64 {
+    if mean_size > 0.0 { mean_size } else { 1.0 }
 }
 
 fn mean_size(values: impl Iterator<Item = f64>) -> f64 {
