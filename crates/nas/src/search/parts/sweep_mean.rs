@@ -13,32 +13,40 @@ pub enum Sweeps {
     /// The one just made.
     #[default]
     Last,
-    /// The mean over those by the same criterion since the stage began, see [`SweepMean`].
-    Stage,
-    /// The mean over those by the same criterion since the warm-up.
-    All,
+    /// The mean over those by the same criterion since the warm-up, in which a sweep counts the less the more the supernet
+    /// had been decayed by then, see [`SweepMean`].
+    Early,
 }
 
 /// Mean of importances over several sweeps by the same criterion, each in units of its mean absolute importance over the
-/// operations but `none`.
-#[derive(Clone, Debug, Default)]
+/// operations but `none`. A sweep counts by the product of the decays (Eq. 7) made before it: what it measures of a supernet
+/// that has been decayed are the consequences of decisions, not their grounds.
+#[derive(Clone, Debug)]
 pub struct SweepMean {
     rule: Sweeps,
+    seen: Seen,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Seen {
+    /// Product of the decays so far.
+    left: f64,
     /// By criterion.
     sums: BTreeMap<String, Sum>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Sum {
-    sweeps: usize,
-    /// Scaled importances, `[E, O]`.
+    /// Sum of what the sweeps count.
+    count: f64,
+    /// Scaled importances times what their sweep counts, summed, `[E, O]`.
     importance: PerOp<Option<Number>>,
 }
 
 impl SweepMean {
     /// Of no sweep yet.
     pub fn new(rule: Sweeps) -> Self {
-        Self { rule, sums: BTreeMap::new() }
+        Self { rule, seen: Seen { left: 1.0, sums: BTreeMap::new() } }
     }
 
     /// Whether sweeps before the last one count, so that every criterion has to be measured in every epoch.
@@ -46,11 +54,9 @@ impl SweepMean {
         self.rule != Sweeps::Last
     }
 
-    /// A new stage begins.
-    pub fn begin_stage(&mut self) {
-        if self.rule != Sweeps::All {
-            self.sums.clear();
-        }
+    /// Unimportant operations were decayed by `factor`: sweeps to come count less.
+    pub fn decayed(&mut self, factor: f64) {
+        self.seen.left *= factor;
     }
 
     /// Takes the next sweep and returns what to go by. `none`: the column that is left out of the unit. An operation that is
@@ -59,23 +65,47 @@ impl SweepMean {
         if !self.looks_back() {
             return table.clone();
         }
+        let count = self.seen.left;
         let unit = unit(table.mean_size(none));
         let (importance, places) = (&table.importance, || table.importance.places());
-        let before = self.sums.remove(&table.by.to_string());
+        let before = self.seen.sums.remove(&table.by.to_string());
         let sum = |at| {
             let before = before.as_ref().map_or(Some(0.0), |sum| sum.importance[at].map(|v| v.0))?;
-            Some(Number(added(before, importance[at]?.0 / unit)))
+            Some(Number(added(before, count * (importance[at]?.0 / unit))))
         };
         let sums = PerOp::from_values(importance.ops(), places().map(sum).collect());
-        let sweeps = 1 + before.as_ref().map_or(0, |sum| sum.sweeps);
-        let mean = sums.map(|v| v.map(|v| Number(v.0 / sweeps as f64)));
-        self.sums.insert(table.by.to_string(), Sum { sweeps, importance: sums });
+        let count = count + before.as_ref().map_or(0.0, |sum| sum.count);
+        let mean = sums.map(|v| v.map(|v| Number(v.0 / count)));
+        self.seen.sums.insert(table.by.to_string(), Sum { count, importance: sums });
         ImportanceTable { importance: mean, ..table.clone() }
+    }
+
+    /// As [`Self::add`], for a removal: what to go by is the mean times the weight that an operation has left, `weights: [E, O]`,
+    /// relative to the largest one of its edge. The mean is of sweeps that saw less of the decays than have been made.
+    pub fn add_weighed(
+        &mut self,
+        table: &ImportanceTable,
+        none: Option<usize>,
+        weights: &PerOp<f64>,
+    ) -> ImportanceTable {
+        let mut by = self.add(table, none);
+        if self.looks_back() {
+            for (row, weights) in by.importance.rows_mut().zip(weights.rows()) {
+                let largest = weights.iter().copied().fold(0.0, f64::max);
+                for (value, weight) in row.iter_mut().zip(weights) {
+                    // A weight cannot make an operation that does harm better than another one.
+                    let Some(value) = value.as_mut().filter(|v| v.0 > 0.0 && largest > 0.0) else { continue };
+                    // Of an infinity nothing is left either, where no weight is.
+                    value.0 = if *weight > 0.0 { value.0 * (weight / largest) } else { 0.0 };
+                }
+            }
+        }
+        by
     }
 
     /// For a checkpoint.
     pub fn state(&self) -> Value {
-        json!(self.sums)
+        json!(self.seen)
     }
 
     /// Takes over a saved state.
@@ -83,7 +113,7 @@ impl SweepMean {
     /// # Errors
     /// What is not one.
     pub fn restore(&mut self, state: &Value) -> Result<(), String> {
-        self.sums = Deserialize::deserialize(state).map_err(|e| format!("sums of sweeps: {e}"))?;
+        self.seen = Deserialize::deserialize(state).map_err(|e| format!("sums of sweeps: {e}"))?;
         Ok(())
     }
 }
@@ -109,24 +139,39 @@ mod tests {
 
     #[test]
     fn sweeps_count_alike_whatever_their_scale() {
-        let mut mean = SweepMean::new(Sweeps::Stage);
+        let mut mean = SweepMean::new(Sweeps::Early);
         // Units without column 0: 2 and 20.
         assert_eq!(values(&mean.add(&table([8.0, 1.0, 2.0, 3.0]), Some(0))), [4.0, 0.5, 1.0, 1.5]);
         assert_eq!(values(&mean.add(&table([0.0, 30.0, -20.0, 10.0]), Some(0))), [2.0, 1.0, 0.0, 1.0]);
-        mean.begin_stage();
-        assert_eq!(values(&mean.add(&table([0.0, 30.0, -20.0, 10.0]), Some(0))), [0.0, 1.5, -1.0, 0.5]);
     }
 
     #[test]
-    fn each_criterion_has_a_mean_of_its_own_which_may_outlast_a_stage() {
-        let mut mean = SweepMean::new(Sweeps::All);
-        let by_params = |values| ImportanceTable { by: Performance::Params.into(), ..table(values) };
-        mean.add(&table([1.0, 1.0, 1.0, 1.0]), None);
-        assert_eq!(values(&mean.add(&by_params([0.0, 0.0, 4.0, 4.0]), None)), [0.0, 0.0, 2.0, 2.0]);
-        mean.begin_stage();
-        let after = values(&mean.add(&table([f64::NAN, 2.0, 6.0, 4.0]), None));
-        assert!(after[0].is_nan());
-        assert_eq!(after[1..], [0.75, 1.25, 1.0]);
+    fn a_sweep_counts_by_the_product_of_the_decays_before_it() {
+        let mut mean = SweepMean::new(Sweeps::Early);
+        let sweep = table([1.0, 1.0, 1.0, 1.0]);
+        mean.add(&sweep, None);
+        mean.decayed(0.5);
+        mean.decayed(0.5);
+        // 1 and 0.25 of it.
+        assert_eq!(values(&mean.add(&table([2.0, 0.0, 1.0, 1.0]), None)), [1.2, 0.8, 1.0, 1.0]);
+        // Each criterion has a mean of its own, and none of its sweeps came before the decays.
+        let by_params = ImportanceTable { by: Performance::Params.into(), ..table([0.0, 0.0, 4.0, 4.0]) };
+        assert_eq!(values(&mean.add(&by_params, None)), [0.0, 0.0, 2.0, 2.0]);
+    }
+
+    #[test]
+    fn removals_go_by_the_weight_left_as_well() {
+        let weights = PerOp::from_values(4, vec![0.05, 0.2, 0.1, 0.05]);
+        let table = table([8.0, 1.0, 2.0, -3.0]);
+        let mut mean = SweepMean::new(Sweeps::Early);
+        assert_eq!(values(&mean.add_weighed(&table, Some(0), &weights)), [1.0, 0.5, 0.5, -1.5]);
+        let nothing = PerOp::filled(1, 4, 0.0);
+        assert_eq!(values(&mean.add_weighed(&table, Some(0), &nothing)), [4.0, 0.5, 1.0, -1.5]);
+        let (endless, gone) =
+            (self::table([0.0, f64::INFINITY, 1.0, 3.0]), PerOp::from_values(4, vec![0.1, 0.0, 0.1, 0.1]));
+        assert_eq!(values(&SweepMean::new(Sweeps::Early).add_weighed(&endless, Some(0), &gone)), [0.0, 0.0, 0.5, 1.5]);
+        let mut last = SweepMean::new(Sweeps::Last);
+        assert_eq!(last.add_weighed(&table, Some(0), &weights), table);
     }
 
     #[test]
@@ -138,22 +183,23 @@ mod tests {
 
     #[test]
     fn the_dead_infinities_and_zeros_are_borne() {
-        let mut mean = SweepMean::new(Sweeps::Stage);
+        let mut mean = SweepMean::new(Sweeps::Early);
         let (nan, inf) = (f64::NAN, f64::INFINITY);
         mean.add(&table([nan, inf, -inf, 1.0]), None);
         let after = values(&mean.add(&table([nan, -inf, 0.0, 3.0]), None));
         assert!(after[0].is_nan());
         // Units of the finite ones: 1 and 1.5.
         assert_eq!(after[1..], [0.0, -inf, 1.5]);
-        let mut zeros = SweepMean::new(Sweeps::Stage);
+        let mut zeros = SweepMean::new(Sweeps::Early);
         assert_eq!(values(&zeros.add(&table([0.0; 4]), None)), [0.0; 4]);
     }
 
     #[test]
     fn goes_on_from_its_state() {
-        let mut one = SweepMean::new(Sweeps::Stage);
+        let mut one = SweepMean::new(Sweeps::Early);
         one.add(&table([f64::NAN, f64::NEG_INFINITY, 2.0, 3.0]), None);
-        let mut other = SweepMean::new(Sweeps::Stage);
+        one.decayed(0.25);
+        let mut other = SweepMean::new(Sweeps::Early);
         other.restore(&one.state()).unwrap();
         let next = table([f64::NAN, 1.0, 5.0, 3.0]);
         assert_eq!(values(&one.add(&next, None))[1..], values(&other.add(&next, None))[1..]);
