@@ -142,6 +142,9 @@ unsafe impl Send for Ptr {}
 unsafe impl Sync for Ptr {}
 
 impl Ptr {
+    /// Of nothing, never read.
+    pub(crate) const NONE: Self = Ptr(std::ptr::null_mut());
+
     /// The address `offset` values on.
     ///
     /// # Safety

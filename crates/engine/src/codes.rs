@@ -2,10 +2,9 @@
 
 use rayon::prelude::*;
 
-use crate::buffer::Ptr;
 use crate::contract::{CodeDistances, Codes, Distances};
+use crate::cpu::plane::Plane;
 use crate::kernels::elementwise as elem;
-use crate::plane::Plane;
 use crate::run::Run;
 
 /// Collects distances while a forward pass goes through the network.
@@ -67,31 +66,23 @@ impl CodeSink {
         Slots { start: self.code.as_mut_ptr(), words, n: self.n }
     }
 
-    /// Adds the distances of each slot's codes to the operations in `targets`.
-    pub(crate) fn add_ops<'a>(&mut self, run: Run<'_>, plane: Plane, targets: impl IntoIterator<Item = &'a [usize]>) {
-        for (slot, targets) in targets.into_iter().enumerate() {
+    /// Adds the distances of each slot's codes to the operations that it counts for, and to the ReLUs outside the cells as
+    /// often as it counts for one.
+    pub(crate) fn add<'a>(
+        &mut self,
+        run: Run<'_>,
+        plane: Plane,
+        counts: impl IntoIterator<Item = &'a (Vec<usize>, usize)>,
+    ) {
+        for (slot, (ops, outside)) in counts.into_iter().enumerate() {
             self.distances(run, slot, plane);
-            for &t in targets {
-                add(&mut self.ops[t], &self.pair, self.n, plane.bits());
+            for &op in ops {
+                add(&mut self.ops[op], &self.pair, self.n, plane.bits());
+            }
+            for _ in 0..*outside {
+                add(&mut self.outside, &self.pair, self.n, plane.bits());
             }
         }
-    }
-
-    /// Adds the distances of the code `scale * src + shift > 0` to those of the ReLUs outside the cells.
-    pub(crate) fn add_outside(&mut self, run: Run<'_>, src: Ptr, scale: &[f32], shift: &[f32], plane: Plane) {
-        let slots = self.slots(1, plane);
-        run.each_chunk(0, |images, _| {
-            for i in images {
-                let (scale, shift) = (scale.as_ptr(), shift.as_ptr());
-                // SAFETY: image i of the source is only read; its code belongs to this thread.
-                unsafe {
-                    let (from, to) = (src.at(i * plane.len()), slots.at(0, i));
-                    elem::positive_code(run.exec().isa, from, scale, shift, plane.pixels(), plane.padded, to);
-                }
-            }
-        });
-        self.distances(run, 0, plane);
-        add(&mut self.outside, &self.pair, self.n, plane.bits());
     }
 
     fn distances(&mut self, run: Run<'_>, slot: usize, plane: Plane) {

@@ -233,6 +233,11 @@ impl<'a> Arena<'a> {
     }
 }
 
+/// Room in an arena for pieces of these sizes.
+pub(crate) fn room(sizes: &[usize]) -> usize {
+    sizes.iter().map(|&s| Arena::room(s)).sum()
+}
+
 /// Adds `part` to `sums` in f64.
 pub(crate) fn add_f64(sums: &mut [f64], part: &[f32]) {
     for (s, &p) in sums.iter_mut().zip(part) {
@@ -241,9 +246,10 @@ pub(crate) fn add_f64(sums: &mut [f64], part: &[f32]) {
 }
 
 /// Sum of the chunks' vectors, in order.
-pub(crate) fn total(parts: &[Vec<f64>]) -> Vec<f64> {
-    let mut sum = parts[0].clone();
-    for p in &parts[1..] {
+pub(crate) fn total<'a>(parts: impl IntoIterator<Item = &'a Vec<f64>>) -> Vec<f64> {
+    let mut parts = parts.into_iter();
+    let mut sum = parts.next().cloned().unwrap_or_default();
+    for p in parts {
         for (s, p) in sum.iter_mut().zip(p) {
             *s += p;
         }

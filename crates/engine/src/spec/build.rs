@@ -129,7 +129,7 @@ impl Builder<'_> {
         let pooled = self.unit(Names::without_norm(name, "pool"), false, pool, self.shape(x).channels, x)?;
         let point = Transform::Conv(window(1, 1, 0));
         let shortcut = self.unit(Names::without_norm(name, "shortcut"), false, point, channels, pooled)?;
-        let sum = LayerKind::Mix { weights: vec![None, None], zeros: vec![] };
+        let sum = LayerKind::Mix { weights: vec![None, None], zeros: vec![], rows: vec![] };
         Ok(self.layer(format!("{name}.sum"), vec![b, shortcut], self.shape(b), sum))
     }
 
@@ -195,9 +195,10 @@ impl Builder<'_> {
         nodes: &[ValueId],
         shape: ImageShape,
     ) -> Result<ValueId, EngineError> {
-        let (mut inputs, mut weights, mut zeros) = (vec![], vec![], vec![]);
+        let (mut inputs, mut weights, mut zeros, mut rows) = (vec![], vec![], vec![], vec![]);
         for (e, edge) in cell.edges.iter().enumerate().filter(|(_, edge)| edge.to == node) {
             let stride = if edge.from < cell.inputs { cell.stride } else { 1 };
+            rows.push(block.first_row + e);
             for (o, &op) in self.spec.ops.iter().enumerate() {
                 let place = Place { row: block.first_row + e, op: o };
                 if !self.spec.alive[place.row * self.spec.ops.len() + o] {
@@ -231,7 +232,7 @@ impl Builder<'_> {
                 weights.push(Some(place));
             }
         }
-        Ok(self.layer(format!("{name}.nodes.{node}"), inputs, shape, LayerKind::Mix { weights, zeros }))
+        Ok(self.layer(format!("{name}.nodes.{node}"), inputs, shape, LayerKind::Mix { weights, zeros, rows }))
     }
 
     fn head(&mut self, mut x: ValueId) -> Result<ValueId, EngineError> {

@@ -98,6 +98,9 @@ pub enum LayerKind {
         weights: Vec<Option<Place>>,
         /// Operations that add zeros ([`Op::None`]): of which value, at which place. Nothing has to be computed for them.
         zeros: Vec<(ValueId, Place)>,
+        /// Rows of `w` whose edges end here, whether anything of them is alive or not.
+        #[serde(skip)]
+        rows: Vec<usize>,
     },
     /// The inputs one after the other along the channels.
     Concat,

@@ -1,12 +1,11 @@
 //! Engine against reference: loss, every gradient, running statistics, codes, for many shapes.
 
-use hpe_darts_engine::{Codes, Edge, ImageShape, Kernels, NetworkSpec, Options, Stages};
+use hpe_darts_engine::{Edge, ImageShape, Kernels, NetworkSpec, Op, OpNorm, Options, Stages};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use crate::cases::{self, ALL_OPS};
-use crate::compare::{Case, check_step};
-use crate::reference::{Code, Reference, tensors};
+use crate::compare::{Case, check_codes, check_step};
 
 const KERNELS: [Kernels; 4] = [Kernels::Auto, Kernels::Direct, Kernels::Winograd, Kernels::Reference];
 
@@ -23,7 +22,7 @@ fn slack(kernels: Kernels) -> f64 {
 fn any_cell() -> impl Strategy<Value = cases::Cell> {
     let edge = |nodes: usize| (1..nodes).prop_flat_map(|to| (0..to, Just(to))).prop_map(|(from, to)| Edge { from, to });
     let graph = (2..6usize).prop_flat_map(move |nodes| (Just(nodes), prop::collection::vec(edge(nodes), 1..7)));
-    let ops = prop::sample::subsequence(&ALL_OPS[..], 1..=5).prop_shuffle();
+    let ops = prop::sample::subsequence(&Op::ALL[..], 1..=5).prop_shuffle();
     let any = (graph, ops).prop_map(|((nodes, edges), ops)| cases::Cell { nodes, edges, ops });
     prop_oneof![Just(cases::nas_bench_201()), any]
 }
@@ -33,7 +32,7 @@ fn work(spec: &NetworkSpec, samples: usize) -> u64 {
     samples as u64 * spec.graph().unwrap().cost().multiply_adds
 }
 
-fn any_spec() -> impl Strategy<Value = NetworkSpec> {
+fn any_stages() -> impl Strategy<Value = NetworkSpec> {
     let image = (1..=12usize, 1..=12usize, 1..=4usize);
     let size = (1..=40usize, 0..=2usize, 1..=3usize, 1..=12usize);
     (any_cell(), image, size, any::<bool>(), any::<u32>()).prop_map(|(cell, image, size, affine, mask)| {
@@ -46,6 +45,22 @@ fn any_spec() -> impl Strategy<Value = NetworkSpec> {
         let cases::Cell { nodes, edges, ops } = cell;
         Stages { image, classes, channels, cells_per_stage, stages, nodes, edges, ops, alive, affine }.network()
     })
+}
+
+/// Cells with two inputs, with reductions, preprocess layers and concatenations, any of whose operations are alive.
+fn any_two_inputs() -> impl Strategy<Value = NetworkSpec> {
+    let image = (1..=12usize, 1..=12usize, 1..=4usize);
+    (image, 2..=20usize, any::<[bool; 2]>(), any::<u32>()).prop_map(|(image, channels, [affine, pools], mask)| {
+        let mut spec = cases::two_inputs(image, channels);
+        let key = format!("mask {mask}");
+        spec.alive.iter_mut().enumerate().for_each(|(i, alive)| *alive = mask % 3 == 0 || cases::pick(&key, i, 3) > 0);
+        spec.norm = OpNorm { affine, pools };
+        spec
+    })
+}
+
+fn any_spec() -> impl Strategy<Value = NetworkSpec> {
+    prop_oneof![3 => any_stages(), 1 => any_two_inputs()]
 }
 
 /// A case with mixing weights of which some are zero.
@@ -92,45 +107,8 @@ proptest! {
     #[test]
     fn codes_agree_for_any_shape(case in any_case(), options in any_options()) {
         let mut network = case.network(options);
-        let state = tensors(&network.state());
-        let expected = Reference::new(&case.spec, &state).codes(&case.images, &case.wide_w());
-        for (which, codes) in [(Codes::OpOutputs, &expected.op_outputs), (Codes::ReluInputs, &expected.op_relus)] {
-            let got = network.code_distances(&case.images, case.pass(), which).unwrap();
-            prop_assert_eq!(got.samples, case.labels.len());
-            prop_assert_eq!(got.ops.len(), codes.len());
-            for (i, (got, code)) in got.ops.iter().zip(codes).enumerate() {
-                let is_there = which == Codes::ReluInputs || case.w[i] != 0.0;
-                let code = is_there.then_some(code).filter(|code| !code.bits.is_empty());
-                same_distances(&format!("{which:?} of operation {i}"), got.as_ref(), code)?;
-            }
-            let outside = (which == Codes::ReluInputs).then_some(&expected.outside);
-            same_distances(&format!("{which:?} outside"), got.outside.as_ref(), outside)?;
-        }
+        check_codes(&case, &mut network).map_err(TestCaseError::fail)?;
     }
-}
-
-/// Equal but for bits that rounding may decide.
-fn same_distances(
-    what: &str,
-    got: Option<&hpe_darts_engine::Distances>,
-    code: Option<&Code>,
-) -> Result<(), TestCaseError> {
-    prop_assert_eq!(got.is_some(), code.is_some(), "{}", what);
-    let (Some(got), Some(code)) = (got, code) else { return Ok(()) };
-    let n = code.bits.len();
-    prop_assert_eq!(got.bits as usize, code.bits[0].len(), "{}: bits", what);
-    prop_assert_eq!(got.hamming.len(), n * n, "{}", what);
-    for i in 0..n {
-        for j in 0..n {
-            let (distance, expected) = (got.hamming[i * n + j] as usize, code.hamming(i, j));
-            let may_differ = if i == j { 0 } else { code.near[i] + code.near[j] };
-            prop_assert!(
-                distance.abs_diff(expected) <= may_differ,
-                "{what}: samples {i}, {j}: distance {distance} instead of {expected}, {may_differ} bits undecided"
-            );
-        }
-    }
-    Ok(())
 }
 
 /// Images of 32x32 with the channel counts that matter, every kernel.

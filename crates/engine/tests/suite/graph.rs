@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use hpe_darts_engine::{
-    BlockKind, CellOutput, CpuEngines, EngineError, Graph, ImageShape, Kernels, LayerKind, NetworkSpec, Op, Options,
-    Preprocess, Stages,
+    BlockKind, CellBlock, CellOutput, CpuEngines, EngineError, Graph, ImageShape, Kernels, LayerKind, NetworkSpec, Op,
+    Options, Preprocess, Stages,
 };
 
 use crate::cases;
@@ -77,7 +77,7 @@ fn zeros_and_dead_operations_are_no_layers() {
     let [_, none, ..] = &specs()[..] else { panic!("four networks") };
     let graph = none.graph().unwrap();
     for layer in graph.layers.iter().filter(|l| l.name.contains(".nodes.")) {
-        let LayerKind::Mix { weights, zeros } = &layer.kind else { panic!("{}", layer.name) };
+        let LayerKind::Mix { weights, zeros, .. } = &layer.kind else { panic!("{}", layer.name) };
         assert!(layer.inputs.is_empty() && weights.is_empty() && !zeros.is_empty(), "{}", layer.name);
     }
     assert!(!graph.layers.iter().any(|l| l.name.contains(".edges.")));
@@ -95,11 +95,17 @@ fn stages_are_recognised_and_nothing_else() {
 #[test]
 fn the_engine_refuses_what_it_has_no_kernels_for() {
     let options = Options { threads: 1, kernels: Kernels::Auto };
-    let pools = cases::cell(2, &[(0, 1)], &[Op::Skip, Op::MaxPool3x3]);
-    for (spec, part) in [
-        (cases::two_inputs((8, 8, 3), 4), "other blocks than stages"),
-        (cases::supernet(pools, (8, 8, 3), 4, 2), "the operation `max_pool3x3`"),
-    ] {
+    let auxiliary = NetworkSpec { auxiliary: Some(0), ..cases::two_inputs((8, 8, 3), 4) };
+    // Cells that read a concatenation without a layer in between.
+    let mut bare = cases::two_inputs((8, 8, 3), 4);
+    bare.blocks.truncate(2);
+    bare.blocks[1].kind = BlockKind::Cell(CellBlock {
+        cell: 0,
+        first_row: 0,
+        channels: 8,
+        preprocess: vec![Preprocess::Conv1x1, Preprocess::None],
+    });
+    for (spec, part) in [(auxiliary, "an auxiliary head"), (bare, "an operation on a concatenation")] {
         let error = build(&spec, 0, options).unwrap_err();
         assert!(matches!(&error, EngineError::Unsupported(what) if what.contains(part)), "{error}");
         assert_eq!(CpuEngines::supports(&spec), Err(error));

@@ -13,14 +13,18 @@ pub enum Sweeps {
     /// The one just made.
     #[default]
     Last,
+    /// The mean over those by the same criterion since the stage began.
+    Stage,
+    /// The mean over those by the same criterion since the warm-up.
+    All,
     /// The mean over those by the same criterion since the warm-up, in which a sweep counts the less the more the supernet
     /// had been decayed by then, see [`SweepMean`].
     Early,
 }
 
 /// Mean of importances over several sweeps by the same criterion, each in units of its mean absolute importance over the
-/// operations but `none`. A sweep counts by the product of the decays (Eq. 7) made before it: what it measures of a supernet
-/// that has been decayed are the consequences of decisions, not their grounds.
+/// operations but `none`. With [`Sweeps::Early`] a sweep counts by the product of the decays (Eq. 7) made before it: what it
+/// measures of a supernet that has been decayed are the consequences of decisions, not their grounds.
 #[derive(Clone, Debug)]
 pub struct SweepMean {
     rule: Sweeps,
@@ -54,6 +58,13 @@ impl SweepMean {
         self.rule != Sweeps::Last
     }
 
+    /// A new stage begins.
+    pub fn begin_stage(&mut self) {
+        if self.rule == Sweeps::Stage {
+            self.seen.sums.clear();
+        }
+    }
+
     /// Unimportant operations were decayed by `factor`: sweeps to come count less.
     pub fn decayed(&mut self, factor: f64) {
         self.seen.left *= factor;
@@ -65,7 +76,7 @@ impl SweepMean {
         if !self.looks_back() {
             return table.clone();
         }
-        let count = self.seen.left;
+        let count = if self.rule == Sweeps::Early { self.seen.left } else { 1.0 };
         let unit = unit(table.mean_size(none));
         let (importance, places) = (&table.importance, || table.importance.places());
         let before = self.seen.sums.remove(&table.by.to_string());
@@ -80,7 +91,7 @@ impl SweepMean {
         ImportanceTable { importance: mean, ..table.clone() }
     }
 
-    /// As [`Self::add`], for a removal: what to go by is the mean times the weight that an operation has left, `weights: [E, O]`,
+    /// As [`Self::add`], for a removal: with [`Sweeps::Early`] what to go by is the mean times the weight that an operation has left, `weights: [E, O]`,
     /// relative to the largest one of its edge. The mean is of sweeps that saw less of the decays than have been made.
     pub fn add_weighed(
         &mut self,
@@ -89,7 +100,7 @@ impl SweepMean {
         weights: &PerOp<f64>,
     ) -> ImportanceTable {
         let mut by = self.add(table, none);
-        if self.looks_back() {
+        if self.rule == Sweeps::Early {
             for (row, weights) in by.importance.rows_mut().zip(weights.rows()) {
                 let largest = weights.iter().copied().fold(0.0, f64::max);
                 for (value, weight) in row.iter_mut().zip(weights) {
@@ -143,6 +154,18 @@ mod tests {
         // Units without column 0: 2 and 20.
         assert_eq!(values(&mean.add(&table([8.0, 1.0, 2.0, 3.0]), Some(0))), [4.0, 0.5, 1.0, 1.5]);
         assert_eq!(values(&mean.add(&table([0.0, 30.0, -20.0, 10.0]), Some(0))), [2.0, 1.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn means_of_a_stage_forget_and_those_since_the_warm_up_do_not() {
+        for (rule, last) in [(Sweeps::Stage, [2.0, 0.0, 1.0, 1.0]), (Sweeps::All, [1.5, 0.5, 1.0, 1.0])] {
+            let mut mean = SweepMean::new(rule);
+            mean.add(&table([1.0; 4]), None);
+            mean.decayed(0.5);
+            mean.begin_stage();
+            let by = mean.add_weighed(&table([2.0, 0.0, 1.0, 1.0]), None, &PerOp::filled(1, 4, 0.25));
+            assert_eq!(values(&by), last);
+        }
     }
 
     #[test]

@@ -1,11 +1,42 @@
-//! The CPU engine's factory.
+//! The CPU engine: any graph as one pass per value, forward and backward (see [`plan`]).
+
+mod backward;
+mod convolve;
+mod dense;
+mod forward;
+mod group;
+mod head;
+mod network;
+mod norm;
+mod output;
+mod padded;
+mod plan;
+pub(crate) mod plane;
+mod pool;
+mod reduce;
+mod separable;
+mod unit;
 
 use std::sync::Arc;
 
+use self::network::Network;
+use crate::buffer::Ptr;
 use crate::contract::{Engine, EngineInfo, Engines};
-use crate::network::Network;
-use crate::run::{Options, Runtime};
+use crate::run::{Options, Run, Runtime};
 use crate::{EngineError, NetworkSpec};
+
+/// What the passes over a batch share.
+pub(crate) struct Cx<'a> {
+    run: Run<'a>,
+    /// Mixing weights, `[R, O]`.
+    w: &'a [f32],
+    /// Where each source is read, and written where it is.
+    x: Vec<Ptr>,
+    /// The output of each unit before normalisation.
+    y: Vec<Ptr>,
+    /// The gradient of each source.
+    g: Vec<Ptr>,
+}
 
 /// Makes networks that run on the processor, all on one pool of threads.
 #[derive(Clone, Debug)]

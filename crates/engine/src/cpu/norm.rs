@@ -1,11 +1,9 @@
 //! Batch normalisation (Ioffe & Szegedy 2015): statistics, scale and shift per channel, backward coefficients.
 //! The passes over pixels are mostly fused into their neighbours; a [`Norm`] works on `[channels]` vectors.
 
-use crate::buffer::{Buf, Ptr};
-use crate::kernels::elementwise::{self as elem, NormGrad, Term};
+use crate::buffer::Buf;
+use crate::kernels::elementwise::NormGrad;
 use crate::params::{ParamId, Params};
-use crate::plane::{Plane, Terms};
-use crate::run::{Arena, Run, add_f64, total};
 
 /// Added to the variance, as in PyTorch.
 const EPSILON: f64 = 1e-5;
@@ -39,22 +37,15 @@ pub(crate) struct Norm {
 }
 
 impl Norm {
-    /// With scale, shift and running statistics.
-    pub(crate) fn affine(params: &mut Params, name: String, channels: usize, padded: usize) -> Self {
-        let weight = params.add(format!("{name}.weight"), &[channels], || 1.0);
-        let bias = params.add(format!("{name}.bias"), &[channels], || 0.0);
-        let running = Running { mean: vec![0.0; channels], var: vec![1.0; channels] };
-        Norm { affine: Some((weight, bias)), running: Some(running), ..Norm::plain(name, channels, padded) }
-    }
-
-    /// Without scale, shift and running statistics, as in a supernet.
-    pub(crate) fn plain(name: String, channels: usize, padded: usize) -> Self {
+    /// `affine`: its scale and shift, where it has them and running statistics; a supernet's have none.
+    pub(crate) fn new(name: String, affine: Option<(ParamId, ParamId)>, channels: usize, padded: usize) -> Self {
         let z = || Buf::zeros(padded);
+        let running = Running { mean: vec![0.0; channels], var: vec![1.0; channels] };
         Norm {
             name,
             channels,
-            affine: None,
-            running: None,
+            affine,
+            running: affine.map(|_| running),
             scale: z(),
             shift: z(),
             mean: z(),
@@ -154,33 +145,4 @@ impl Norm {
         let [a, b, d] = &self.grad;
         NormGrad { a: a.as_ptr(), b: b.as_ptr(), d: d.as_ptr(), mean: self.mean.as_ptr() }
     }
-}
-
-/// Backward sums of `norm(y)` under the gradient `g`, both `[n, H, W, padded]`: sets the coefficients of `norm` and the
-/// gradients of its parameters.
-pub(crate) fn correlate_norm(
-    run: Run<'_>,
-    p: Plane,
-    g: Ptr,
-    y: Ptr,
-    norm: &mut Norm,
-    params: &mut Params,
-    omega: bool,
-) {
-    let term = Terms(vec![Term { src: y.0, scale: norm.mean.as_ptr() }]);
-    let sums = run.each_chunk(Arena::room(2 * p.padded), |chunk, arena| {
-        let part = arena.take(2 * p.padded);
-        let mut sums = vec![0f64; 2 * p.padded];
-        let mut here = vec![];
-        for i in chunk {
-            let o = i * p.len();
-            term.at(o, &mut here);
-            // SAFETY: g and y are only read.
-            unsafe { elem::correlate(run.exec().isa, g.at(o), &here, p.pixels(), p.padded, part.as_mut_ptr()) }
-            add_f64(&mut sums, part);
-        }
-        sums
-    });
-    let sums = total(&sums);
-    norm.backward(params, &sums, &sums[p.padded..], 1.0, (run.n * p.pixels()) as f64, omega);
 }

@@ -1,6 +1,8 @@
 //! Shapes of activations, and what passes over them are told.
 
 use crate::kernels::elementwise::Term;
+use crate::kernels::panel::{BLOCK, padded};
+use crate::spec::ImageShape;
 
 /// Spatial size and channels of an activation: one image is `[height, width, padded]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,14 +11,45 @@ pub(crate) struct Plane {
     pub(crate) width: usize,
     /// Channels that mean something.
     pub(crate) channels: usize,
-    /// Channels as stored, a multiple of 16; the surplus is zero.
+    /// Channels as stored, a multiple of 16 but for images; the surplus is zero.
     pub(crate) padded: usize,
+    /// Concatenated parts of as many channels each, each padded for itself.
+    pub(crate) parts: usize,
 }
 
 impl Plane {
     pub(crate) fn new(height: usize, width: usize, channels: usize) -> Self {
-        Plane { height, width, channels, padded: crate::kernels::panel::padded(channels) }
+        Plane { height, width, channels, padded: padded(channels), parts: 1 }
     }
+
+    /// An image as the caller gives it, without padding.
+    pub(crate) fn image(shape: ImageShape) -> Self {
+        Plane { padded: shape.channels, ..Plane::new(shape.height, shape.width, shape.channels) }
+    }
+
+    /// `parts` tensors of this shape, one after the other along the channels.
+    pub(crate) fn concatenated(self, parts: usize) -> Self {
+        Plane { channels: parts * self.channels, padded: parts * self.padded, parts, ..self }
+    }
+
+    /// One of the parts.
+    pub(crate) fn part(self) -> Self {
+        Plane { channels: self.channels / self.parts, padded: self.padded / self.parts, parts: 1, ..self }
+    }
+
+    /// Where a channel is stored.
+    pub(crate) fn position(&self, channel: usize) -> usize {
+        let part = self.part();
+        channel / part.channels * part.padded + channel % part.channels
+    }
+
+    /// First channel, and number of channels, of the `BLOCK` stored channels from `stored` on.
+    pub(crate) fn block(&self, stored: usize) -> (usize, usize) {
+        let part = self.part();
+        let (index, at) = (stored / part.padded, stored % part.padded);
+        (index * part.channels + at, BLOCK.min(part.channels - at))
+    }
+
     /// Pixels of an image.
     pub(crate) fn pixels(&self) -> usize {
         self.height * self.width

@@ -1,0 +1,714 @@
+//! How a graph is run: the values that get a pass, what makes each, and what reads it.
+//!
+//! A **source** is a value with a pass of its own. Forward, the pass of a source makes the value, image by image, and while
+//! it is in cache feeds every unit that reads it; what a unit leaves is its output before normalisation. Backward, in
+//! reverse order, it gathers the gradient of the value from everything that reads it.
+//!
+//! A unit's output is no source where one mix alone reads it: normalisation and weight are then folded into the mix. Where
+//! one unit alone reads it, it is read through its normalisation and never written.
+
+use std::collections::HashMap;
+
+use super::dense::{Dense, Geometry};
+use super::group::Group;
+use super::plane::Plane;
+use super::pool::PoolGroup;
+use super::reduce::Reduce;
+use super::separable::Separable;
+use super::unit::{UnitId, Units};
+use crate::EngineError;
+use crate::buffer::Buf;
+use crate::kernels::depthwise::MAX_SIZE;
+use crate::kernels::panel::BLOCK;
+use crate::kernels::winograd::{MAX_BLOCKS, Tiling};
+use crate::run::Kernels;
+use crate::simd::Isa;
+use crate::spec::{Graph, Layer, LayerKind, Transform, Unit, ValueId, Window};
+
+/// Index of a [`Source`].
+pub(crate) type SourceId = usize;
+
+/// A value with a pass of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) plane: Plane,
+    pub(crate) origin: Origin,
+    /// Units that read it.
+    pub(crate) groups: Vec<Group>,
+    /// Sources that are its batch normalisation.
+    pub(crate) norms: Vec<SourceId>,
+    /// Mixes that it is a term of as it is.
+    pub(crate) skips: Vec<Reader>,
+    /// Concatenations that it is a part of.
+    pub(crate) concats: Vec<SourceId>,
+    /// Mixes that its 3x3 average is a term of.
+    pub(crate) averages: Vec<Reader>,
+    /// The classifier reads (the ReLU of) its mean over the pixels.
+    pub(crate) classified: Option<Classified>,
+    /// See [`Relus`].
+    pub(crate) relus: (Vec<usize>, usize),
+    pub(crate) depends: Depends,
+    /// Images that its passes take together: few Winograd tiles make a slow product. Operations of small images that have no
+    /// tiles themselves go along, so that their sums do not depend on which others there are.
+    pub(crate) images_per_block: usize,
+    /// Whether only other blocks read it.
+    pub(crate) ends_block: bool,
+    /// Of a mix: the scale of each term per channel, and the sum of the shifts.
+    pub(crate) scales: Vec<Buf>,
+    pub(crate) shift: Buf,
+}
+
+impl Source {
+    /// Of the convolutions that go by Winograd.
+    pub(crate) fn tiling(&self) -> Option<Tiling> {
+        self.groups.iter().find_map(|group| match group {
+            Group::Dense(dense) if dense.geometry.winograd => Some(dense.geometry.tiling()),
+            _ => None,
+        })
+    }
+}
+
+/// What makes a source.
+#[derive(Clone, Debug)]
+pub(crate) enum Origin {
+    Image,
+    /// Sum of terms. `rows`: rows of `w` that end in it.
+    Mix {
+        terms: Vec<Term>,
+        rows: Vec<usize>,
+    },
+    /// Output of a unit; `stored`: written as it is, else read through its normalisation. `of`: the source that it is
+    /// the normalisation of and nothing else.
+    Unit {
+        unit: UnitId,
+        stored: bool,
+        of: Option<SourceId>,
+    },
+    /// Sources one after the other along the channels; put together image by image where it is read.
+    Concat(Vec<SourceId>),
+}
+
+/// A term of a mix; `place`: index of its weight in `w`, `None` for 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Term {
+    pub(crate) of: TermOf,
+    pub(crate) place: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TermOf {
+    /// A source as it is.
+    Source(SourceId),
+    /// Its 3x3 average.
+    Average(SourceId),
+    /// The output of a unit, normalised.
+    Unit(UnitId),
+}
+
+/// A mix that reads a source, and the index of the term's weight in `w`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reader {
+    pub(crate) source: SourceId,
+    pub(crate) place: Option<usize>,
+}
+
+/// How the classifier reads a source.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Classified {
+    pub(crate) relu: bool,
+    pub(crate) linear: UnitId,
+}
+
+/// What a value is computed from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Depends {
+    /// Trainable tensors.
+    pub(crate) omega: bool,
+    /// Mixing weights.
+    pub(crate) mixing: bool,
+}
+
+impl Depends {
+    fn or(self, other: Self) -> Self {
+        Depends { omega: self.omega || other.omega, mixing: self.mixing || other.mixing }
+    }
+}
+
+/// A network as passes.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// Operations that take part, `[R, O]`.
+    pub(crate) active: Vec<bool>,
+    pub(crate) sources: Vec<Source>,
+    /// Where the gradient of each unit's output is found: of the source that reads it (folded into a mix), or that it is.
+    pub(crate) targets: Vec<Option<SourceId>>,
+    /// Buffers of a pass that keeps everything, and of one that keeps nothing.
+    pub(crate) keep: Buffers,
+    pub(crate) pass: Buffers,
+    /// Buffers of the gradients of the sources, by number.
+    pub(crate) grads: Vec<Option<usize>>,
+    /// Values an image of each buffer needs.
+    pub(crate) grad_lens: Vec<usize>,
+}
+
+/// Which buffer holds what.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Buffers {
+    /// Of each source that is written as it is.
+    pub(crate) sources: Vec<Option<usize>>,
+    /// Of each unit's output before normalisation.
+    pub(crate) units: Vec<Option<usize>>,
+    /// Values an image of each buffer needs.
+    pub(crate) lens: Vec<usize>,
+}
+
+/// Shapes of the values of a graph as they are stored.
+pub(crate) fn planes(graph: &Graph) -> Vec<Plane> {
+    let mut planes: Vec<Plane> = vec![];
+    for value in &graph.values {
+        let shape = value.shape;
+        let plane = Plane::new(shape.height, shape.width, shape.channels);
+        planes.push(match value.layer.map(|l| &graph.layers[l]) {
+            None => Plane::image(shape),
+            Some(Layer { kind: LayerKind::Concat, inputs, .. }) => planes[inputs[0]].concatenated(inputs.len()),
+            Some(_) => plane,
+        });
+    }
+    planes
+}
+
+/// By the layer that makes a value ("" for the image): operations with a ReLU that reads it, indices in `w`, and how many
+/// ReLUs of no operation do.
+pub(crate) type Relus = HashMap<String, (Vec<usize>, usize)>;
+
+/// The ReLUs of a graph.
+pub(crate) fn relus(graph: &Graph) -> Relus {
+    let mut relus = Relus::new();
+    for (layer, unit) in graph.units().filter(|(_, u)| u.relu) {
+        let name = graph.maker(layer.inputs[0]).map_or("", |l| &l.name);
+        let (ops, outside) = relus.entry(name.to_owned()).or_default();
+        match unit.place {
+            Some(place) => ops.push(place.row * graph.ops.len() + place.op),
+            None => *outside += 1,
+        }
+    }
+    relus
+}
+
+/// What a unit does in the passes of its input; `None` where there are no kernels for it.
+fn role(unit: &Unit) -> Option<Role> {
+    let bare = unit.norm.is_none() && !unit.relu;
+    Some(match unit.transform {
+        Transform::Conv(Window { kernel, stride, padding, dilation: 1, partial: false }) => {
+            Role::Dense { kernel, stride, padding }
+        }
+        Transform::AvgPool(Window { kernel: 3, stride: 1, padding: 1, dilation: 1, .. }) if bare => Role::Average,
+        Transform::AvgPool(window) | Transform::MaxPool(window) if window.dilation == 1 && !unit.relu => Role::Pool,
+        Transform::Separable(window) if window.kernel <= MAX_SIZE && !window.partial => Role::Separable(window),
+        Transform::FactorizedReduce => Role::Reduce,
+        Transform::Identity if unit.norm.is_some() && !unit.relu => Role::Norm,
+        Transform::GlobalAvgPool if unit.norm.is_none() => Role::Classified,
+        Transform::Linear if bare => Role::Linear,
+        Transform::Conv(_)
+        | Transform::AvgPool(_)
+        | Transform::Identity
+        | Transform::GlobalAvgPool
+        | Transform::Linear
+        | Transform::Separable(_)
+        | Transform::MaxPool(_) => return None,
+    })
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Dense {
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+    },
+    /// 3x3 average of stride 1 in a mix.
+    Average,
+    Pool,
+    Separable(Window),
+    Reduce,
+    Norm,
+    Classified,
+    Linear,
+}
+
+/// Values as they become sources, terms or nothing.
+struct Planner<'a> {
+    graph: &'a Graph,
+    units: &'a Units,
+    planes: Vec<Plane>,
+    isa: Isa,
+    kernels: Kernels,
+    relus: &'a Relus,
+    /// Of each value.
+    source_of: Vec<Option<SourceId>>,
+    depends: Vec<Depends>,
+    plan: Plan,
+}
+
+impl Plan {
+    /// The passes of `graph`, in which what takes part is `active`.
+    pub(crate) fn new(
+        graph: &Graph,
+        units: &Units,
+        active: &[bool],
+        relus: &Relus,
+        isa: Isa,
+        kernels: Kernels,
+    ) -> Result<Self, EngineError> {
+        supports(graph)?;
+        let plan = Plan {
+            active: active.to_vec(),
+            sources: vec![],
+            targets: vec![None; units.len()],
+            keep: Buffers::default(),
+            pass: Buffers::default(),
+            grads: vec![],
+            grad_lens: vec![],
+        };
+        let count = graph.values.len();
+        let mut planner = Planner {
+            graph,
+            units,
+            planes: planes(graph),
+            isa,
+            kernels,
+            relus,
+            source_of: vec![None; count],
+            depends: vec![Depends::default(); count],
+            plan,
+        };
+        for value in 0..count {
+            planner.value(value)?;
+        }
+        let mut plan = planner.plan;
+        plan.assign(units);
+        Ok(plan)
+    }
+
+    /// What the passes of earlier plans have packed and this one can use.
+    pub(crate) fn take_packed(&mut self, old: Plan) {
+        let mut old: Vec<Group> = old.sources.into_iter().flat_map(|s| s.groups).collect();
+        let mut next = 0;
+        for group in self.sources.iter_mut().flat_map(|s| &mut s.groups) {
+            // Both are in the order of the layers, so that the search is short.
+            if let Some(found) = (next..old.len()).find(|&i| old[i].is_like(group)) {
+                std::mem::swap(group, &mut old[found]);
+                next = found + 1;
+            }
+        }
+    }
+
+    /// Sources that read what a unit leaves, or a source itself: where a gradient comes from and where values are read.
+    fn readers(&self, source: SourceId) -> impl Iterator<Item = SourceId> {
+        let Source { skips, averages, norms, groups, concats, .. } = &self.sources[source];
+        let mixes = skips.iter().chain(averages).map(|r| r.source);
+        let units = groups.iter().flat_map(|g| g.members().iter().copied());
+        mixes.chain(norms.iter().chain(concats).copied()).chain(units.filter_map(|u| self.targets[u]))
+    }
+
+    /// Gives sources and outputs their buffers.
+    fn assign(&mut self, units: &Units) {
+        let count = self.sources.len();
+        // The pass in which a source is read for the last time, as it is or as what its units leave.
+        let mut last: Vec<usize> = (0..count).collect();
+        let mut last_output = vec![0; units.len()];
+        for (s, last) in last.iter_mut().enumerate() {
+            *last = self.readers(s).fold(s, usize::max);
+            // A source that is read through its normalisation keeps the output in use.
+            if let Origin::Unit { unit, stored: false, .. } = self.sources[s].origin {
+                last_output[unit] = last_output[unit].max(*last);
+            }
+        }
+        for (unit, target) in self.targets.iter().enumerate() {
+            last_output[unit] = last_output[unit].max(target.unwrap_or(0));
+        }
+        for group in self.sources.iter().flat_map(|s| &s.groups) {
+            if let Group::Pool(PoolGroup { members, .. }) = group {
+                let end = members.iter().map(|&unit| last_output[unit]).fold(0, usize::max);
+                last_output[members[0]] = end;
+            }
+        }
+        // The batch normalisation of a source has no output of its own and reads the source instead.
+        for s in (0..count).rev() {
+            let through = self.sources[s].norms.iter().map(|&n| last[n]).fold(last[s], usize::max);
+            last[s] = through;
+        }
+        self.keep = Buffers { sources: vec![None; count], units: vec![None; units.len()], lens: vec![] };
+        self.pass = self.keep.clone();
+        let mut free = Free::default();
+        let mut ends: Vec<(usize, usize)> = vec![];
+        for (s, source) in self.sources.iter().enumerate() {
+            let written = match source.origin {
+                Origin::Image | Origin::Concat(_) => false,
+                Origin::Mix { .. } => true,
+                Origin::Unit { stored, .. } => stored,
+            };
+            let outputs = source.groups.iter().flat_map(|g| g.outputs());
+            let own = written.then_some((None, source.plane.len(), last[s]));
+            let outputs = outputs.map(|&u| (Some(u), units[u].to.len(), last_output[u]));
+            for (unit, len, end) in own.into_iter().chain(outputs) {
+                let (kept, passing) = (self.keep.lens.len(), free.take(&mut self.pass.lens, len));
+                self.keep.lens.push(len);
+                ends.push((end, passing));
+                match unit {
+                    None => (self.keep.sources[s], self.pass.sources[s]) = (Some(kept), Some(passing)),
+                    Some(u) => (self.keep.units[u], self.pass.units[u]) = (Some(kept), Some(passing)),
+                }
+            }
+            ends.retain(|&(end, buffer)| {
+                if end <= s {
+                    free.give(buffer);
+                }
+                end > s
+            });
+        }
+        self.assign_grads();
+        self.share();
+        for group in self.sources.iter().flat_map(|s| &s.groups) {
+            if let Group::Pool(PoolGroup { members, .. }) = group {
+                for buffers in [&mut self.keep, &mut self.pass] {
+                    members.iter().for_each(|&unit| buffers.units[unit] = buffers.units[members[0]]);
+                }
+            }
+        }
+    }
+
+    /// Gradients are needed from the pass of their source on, backwards, to that of the first source that it reads.
+    fn assign_grads(&mut self) {
+        let count = self.sources.len();
+        let mut first: Vec<usize> = (0..count).collect();
+        for source in 0..count {
+            for reader in self.readers(source) {
+                first[reader] = first[reader].min(source);
+            }
+        }
+        self.grads = vec![None; count];
+        let mut free = Free::default();
+        let mut starts: Vec<(usize, usize)> = vec![];
+        for s in (0..count).rev() {
+            // The gradient of a concatenation is written as those of its parts.
+            let written = match &self.sources[s].origin {
+                Origin::Image => vec![],
+                Origin::Mix { .. } | Origin::Unit { .. } => vec![s],
+                Origin::Concat(parts) => parts.clone(),
+            };
+            for s in written.into_iter().filter(|&s| self.grads[s].is_none()).collect::<Vec<_>>() {
+                let buffer = free.take(&mut self.grad_lens, self.sources[s].plane.len());
+                self.grads[s] = Some(buffer);
+                starts.push((first[s], buffer));
+            }
+            starts.retain(|&(start, buffer)| {
+                if start >= s {
+                    free.give(buffer);
+                }
+                start < s
+            });
+        }
+    }
+
+    /// A pass that keeps nothing uses the buffers of one that keeps everything: as many of them as it needs.
+    fn share(&mut self) {
+        let mut kept: Vec<usize> = (0..self.keep.lens.len()).collect();
+        kept.sort_by_key(|&b| std::cmp::Reverse(self.keep.lens[b]));
+        let mut order: Vec<usize> = (0..self.pass.lens.len()).collect();
+        order.sort_by_key(|&b| std::cmp::Reverse(self.pass.lens[b]));
+        let mut to = vec![0; order.len()];
+        for (&passing, &kept) in order.iter().zip(&kept) {
+            to[passing] = kept;
+        }
+        let mut lens = vec![0; self.keep.lens.len()];
+        self.pass.lens.iter().zip(&to).for_each(|(&len, &kept)| lens[kept] = len);
+        let Buffers { sources, units, .. } = &mut self.pass;
+        sources.iter_mut().chain(units).flatten().for_each(|buffer| *buffer = to[*buffer]);
+        self.pass.lens = lens;
+    }
+}
+
+/// Buffers that are free for reuse.
+#[derive(Debug, Default)]
+struct Free(Vec<usize>);
+
+impl Free {
+    /// A buffer for `len` values: the best that is free, a new one else.
+    fn take(&mut self, lens: &mut Vec<usize>, len: usize) -> usize {
+        let fits = |&i: &usize| lens[self.0[i]] >= len;
+        let all = 0..self.0.len();
+        let best = all.clone().filter(fits).min_by_key(|&i| lens[self.0[i]]);
+        match best.or_else(|| all.max_by_key(|&i| lens[self.0[i]])) {
+            Some(i) => {
+                let buffer = self.0.swap_remove(i);
+                lens[buffer] = lens[buffer].max(len);
+                buffer
+            }
+            None => {
+                lens.push(len);
+                lens.len() - 1
+            }
+        }
+    }
+
+    fn give(&mut self, buffer: usize) {
+        self.0.push(buffer);
+    }
+}
+
+/// Checks that there are kernels for everything in a graph.
+pub(crate) fn supports(graph: &Graph) -> Result<(), EngineError> {
+    let unsupported = |what: &str| Err(EngineError::Unsupported(what.to_owned()));
+    if graph.auxiliary_logits.is_some() {
+        return unsupported("an auxiliary head");
+    }
+    for layer in &graph.layers {
+        match &layer.kind {
+            LayerKind::Unit(unit) => {
+                let named = |place: crate::spec::Place| format!("the operation `{}`", graph.ops[place.op].name());
+                let what = || unit.place.map_or_else(|| format!("the layer `{}`", layer.name), named);
+                role(unit).ok_or_else(|| EngineError::Unsupported(what()))?;
+            }
+            // What a node reads is never a concatenation: its inputs have layers of their own in front.
+            LayerKind::Mix { .. } if layer.inputs.iter().any(|&i| is_concat(graph, i)) => {
+                return unsupported("an operation on a concatenation");
+            }
+            LayerKind::Mix { .. } | LayerKind::Concat => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_concat(graph: &Graph, value: ValueId) -> bool {
+    graph.maker(value).is_some_and(|layer| layer.kind == LayerKind::Concat)
+}
+
+impl Planner<'_> {
+    fn value(&mut self, value: ValueId) -> Result<(), EngineError> {
+        let Some(layer) = self.graph.maker(value) else {
+            self.source(value, Origin::Image);
+            return Ok(());
+        };
+        let inputs = layer.inputs.iter().map(|&i| self.depends[i]);
+        self.depends[value] = inputs.fold(Depends::default(), Depends::or);
+        match &layer.kind {
+            LayerKind::Mix { weights, rows, .. } => {
+                self.depends[value].mixing |= weights.iter().any(Option::is_some);
+                self.mix(value, layer, weights, rows);
+            }
+            LayerKind::Concat => {
+                let parts: Vec<SourceId> = layer.inputs.iter().map(|&i| self.source_at(i)).collect();
+                let id = self.source(value, Origin::Concat(parts.clone()));
+                parts.iter().for_each(|&part| self.plan.sources[part].concats.push(id));
+            }
+            LayerKind::Unit(unit) => {
+                self.depends[value].omega |= unit.parameters().next().is_some();
+                self.unit(value, layer, unit);
+            }
+        }
+        Ok(())
+    }
+
+    fn source(&mut self, value: ValueId, origin: Origin) -> SourceId {
+        let name = self.graph.maker(value).map_or("", |l| &l.name);
+        let part = self.graph.maker(value).map(|l| l.part);
+        let ends_block = self.graph.readers(value).iter().all(|&l| Some(self.graph.layers[l].part) != part);
+        let terms = if let Origin::Mix { terms, .. } = &origin { terms.len() } else { 0 };
+        self.plan.sources.push(Source {
+            plane: self.planes[value],
+            origin,
+            groups: vec![],
+            norms: vec![],
+            skips: vec![],
+            concats: vec![],
+            averages: vec![],
+            classified: None,
+            relus: self.relus.get(name).cloned().unwrap_or_default(),
+            depends: self.depends[value],
+            images_per_block: 1,
+            ends_block,
+            scales: vec![Buf::zeros(self.planes[value].padded); terms],
+            shift: Buf::zeros(self.planes[value].padded),
+        });
+        self.source_of[value] = Some(self.plan.sources.len() - 1);
+        self.plan.sources.len() - 1
+    }
+
+    fn place(&self, place: crate::spec::Place) -> usize {
+        place.row * self.graph.ops.len() + place.op
+    }
+
+    /// The source that a value is; every value but those that mixes fold is one.
+    fn source_at(&self, value: ValueId) -> SourceId {
+        self.source_of[value].expect("a value that units read is a source")
+    }
+
+    fn mix(&mut self, value: ValueId, layer: &Layer, weights: &[Option<crate::spec::Place>], rows: &[usize]) {
+        let id = self.plan.sources.len();
+        let mut terms = vec![];
+        for (&input, &place) in layer.inputs.iter().zip(weights) {
+            let place = place.map(|p| self.place(p));
+            let reader = Reader { source: id, place };
+            let of = match (self.source_of[input], self.graph.maker(input)) {
+                (Some(source), _) => {
+                    self.plan.sources[source].skips.push(reader);
+                    TermOf::Source(source)
+                }
+                (None, Some(maker)) if self.is_average(maker) => {
+                    let source = self.source_at(maker.inputs[0]);
+                    self.plan.sources[source].averages.push(reader);
+                    TermOf::Average(source)
+                }
+                (None, maker) => {
+                    let unit = self.units.id(&maker.expect("the image is a source").name);
+                    self.plan.targets[unit] = Some(id);
+                    TermOf::Unit(unit)
+                }
+            };
+            terms.push(Term { of, place });
+        }
+        self.source(value, Origin::Mix { terms, rows: rows.to_vec() });
+    }
+
+    fn is_average(&self, layer: &Layer) -> bool {
+        layer.unit().is_some_and(|unit| role(unit) == Some(Role::Average))
+    }
+
+    /// Whether a value is read by one mix alone.
+    fn is_folded(&self, value: ValueId) -> bool {
+        let readers = self.graph.readers(value);
+        matches!(readers, [one] if matches!(self.graph.layers[*one].kind, LayerKind::Mix { .. }))
+    }
+
+    fn unit(&mut self, value: ValueId, layer: &Layer, unit: &Unit) {
+        let id = self.units.id(&layer.name);
+        let input = layer.inputs[0];
+        let folded = self.is_folded(value);
+        match role(unit).expect("a graph that was checked") {
+            Role::Average if folded => return,
+            Role::Average | Role::Pool => {
+                let (window, max) = match unit.transform {
+                    Transform::AvgPool(window) => (window, false),
+                    Transform::MaxPool(window) => (window, true),
+                    _ => unreachable!("a pool"),
+                };
+                let source = self.source_at(input);
+                self.pool(source, id, window, max);
+            }
+            Role::Separable(window) => {
+                let (source, from, to) = (self.source_at(input), self.units[id].from, self.units[id].to);
+                let separable = Separable::new(self.isa, unit.relu, window, id, from, to);
+                self.direct(source);
+                self.plan.sources[source].groups.push(Group::Separable(separable));
+            }
+            Role::Reduce => {
+                let (source, from, to) = (self.source_at(input), self.units[id].from, self.units[id].to);
+                let reduce = Reduce::new(self.isa, unit.relu, id, from, to);
+                self.direct(source);
+                self.plan.sources[source].groups.push(Group::Reduce(reduce));
+            }
+            Role::Dense { kernel, stride, padding } => {
+                let source = self.source_at(input);
+                self.dense(source, id, unit, (kernel, stride, padding));
+            }
+            Role::Norm => {}
+            Role::Classified => {
+                let readers = self.graph.readers(value);
+                let linear = readers.first().map(|&l| self.units.id(&self.graph.layers[l].name));
+                if let Some(linear) = linear {
+                    let source = self.source_at(input);
+                    self.plan.sources[source].classified = Some(Classified { relu: unit.relu, linear });
+                }
+                return;
+            }
+            Role::Linear => return,
+        }
+        if folded {
+            return;
+        }
+        // Written as it is unless one unit alone reads it, through a ReLU, or there is no normalisation.
+        let readers: Vec<&Layer> = self.graph.readers(value).iter().map(|&l| &self.graph.layers[l]).collect();
+        let through = matches!(readers[..], [one] if one.unit().is_some_and(|u| u.relu));
+        let of = (role(unit) == Some(Role::Norm)).then(|| self.source_at(input));
+        let stored = unit.norm.is_some() && !through;
+        let source = self.source(value, Origin::Unit { unit: id, stored, of });
+        self.plan.targets[id] = Some(source);
+        if let Some(of) = of {
+            self.plan.sources[of].norms.push(source);
+        }
+    }
+
+    fn dense(&mut self, source: SourceId, id: UnitId, unit: &Unit, (kernel, stride, padding): (usize, usize, usize)) {
+        let (from, to) = (self.units[id].from, self.units[id].to);
+        let mut geometry = Geometry { relu: unit.relu, kernel, stride, padding, from, to, winograd: false };
+        let Source { groups, origin, images_per_block, .. } = &mut self.plan.sources[source];
+        let direct = matches!(origin, Origin::Concat(_))
+            || groups.iter().any(|g| matches!(g, Group::Separable(_) | Group::Reduce(_)));
+        if unit.place.is_some() && !direct && use_winograd(self.kernels, to) {
+            *images_per_block = (16 / geometry.tiling().tiles()).max(1);
+            geometry.winograd = kernel == 3 && stride == 1 && padding == 1;
+        }
+        let found = groups.iter_mut().find_map(|group| match group {
+            Group::Dense(dense)
+                if dense.geometry == geometry && (dense.columns() + to.padded) / BLOCK <= MAX_BLOCKS =>
+            {
+                Some(dense)
+            }
+            _ => None,
+        });
+        match found {
+            Some(dense) => {
+                let mut members = std::mem::take(&mut dense.members);
+                members.push(id);
+                *dense = Dense::new(self.isa, geometry, members, 0);
+            }
+            None => groups.push(Group::Dense(Dense::new(self.isa, geometry, vec![id], 0))),
+        }
+        // The data gradients are added in this order.
+        groups.sort_by_key(|group| match group {
+            Group::Dense(dense) => dense.geometry.kernel,
+            Group::Separable(_) | Group::Reduce(_) | Group::Pool(_) => usize::MAX,
+        });
+    }
+
+    /// Winograd's tiles set the border of what is read; units that need another one do without them.
+    fn direct(&mut self, source: SourceId) {
+        let Source { groups, images_per_block, .. } = &mut self.plan.sources[source];
+        *images_per_block = 1;
+        for group in groups {
+            if let Group::Dense(dense) = group
+                && dense.geometry.winograd
+            {
+                let geometry = Geometry { winograd: false, ..dense.geometry };
+                *dense = Dense::new(self.isa, geometry, std::mem::take(&mut dense.members), 0);
+            }
+        }
+    }
+
+    fn pool(&mut self, source: SourceId, id: UnitId, window: Window, max: bool) {
+        let (from, to) = (self.units[id].from, self.units[id].to);
+        let normalised = self.units[id].norm.is_some();
+        let groups = &mut self.plan.sources[source].groups;
+        let found = groups.iter_mut().find_map(|group| match group {
+            Group::Pool(pool) if (pool.window, pool.max, pool.normalised) == (window, max, normalised) => Some(pool),
+            _ => None,
+        });
+        match found {
+            Some(pool) => pool.members.push(id),
+            None => groups.push(Group::Pool(PoolGroup { members: vec![id], window, max, normalised, from, to })),
+        }
+    }
+}
+
+/// Whether 3x3 convolutions of stride 1 run as Winograd.
+fn use_winograd(kernels: Kernels, plane: Plane) -> bool {
+    match kernels {
+        Kernels::Direct | Kernels::Reference => false,
+        Kernels::Winograd => true,
+        Kernels::Auto => {
+            let covered = 16 * Tiling::new(plane.height, plane.width).tiles();
+            plane.height >= 8 && plane.width >= 8 && 10 * plane.pixels() >= 7 * covered
+        }
+    }
+}

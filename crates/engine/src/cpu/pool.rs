@@ -1,0 +1,241 @@
+//! Pooling, windows clipped at the border. Without weights, the pools of one geometry that read a source are one.
+
+use super::output::{OutputGrad, Reading};
+use super::plane::Plane;
+use super::unit::UnitId;
+use crate::kernels::elementwise as elem;
+use crate::run::{Arena, Exec, add_f64, room};
+use crate::spec::Window;
+
+/// Pools of one geometry: their outputs are one tensor, which the first member keeps.
+#[derive(Clone, Debug)]
+pub(crate) struct PoolGroup {
+    pub(crate) members: Vec<UnitId>,
+    pub(crate) window: Window,
+    /// Maxima, not averages.
+    pub(crate) max: bool,
+    /// Batch normalisation follows.
+    pub(crate) normalised: bool,
+    pub(crate) from: Plane,
+    pub(crate) to: Plane,
+}
+
+/// Calls `f(offset in the source, offset in the result, 1 / pixels of the window)` for every pixel of every window.
+fn each(from: Plane, window: Window, to: Plane, mut f: impl FnMut(usize, usize, f32)) {
+    let along = |at: usize, len: usize| {
+        let first = at * window.stride;
+        first.saturating_sub(window.padding)..(first + window.kernel - window.padding).min(len)
+    };
+    for y in 0..to.height {
+        let rows = along(y, from.height);
+        for x in 0..to.width {
+            let columns = along(x, from.width);
+            let weight = 1.0 / (rows.len() * columns.len()) as f32;
+            for row in rows.clone() {
+                for column in columns.clone() {
+                    f((row * from.width + column) * from.padded, (y * to.width + x) * to.padded, weight);
+                }
+            }
+        }
+    }
+}
+
+/// `out` = the averages.
+fn average(x: &[f32], from: Plane, window: Window, to: Plane, out: &mut [f32]) {
+    out.fill(0.0);
+    each(from, window, to, |i, o, weight| {
+        for (out, &x) in out[o..][..from.padded].iter_mut().zip(&x[i..][..from.padded]) {
+            *out += weight * x;
+        }
+    });
+}
+
+/// Adds the gradient of the source, given `dy`, that of the averages.
+fn add_adjoint(dy: &[f32], from: Plane, window: Window, to: Plane, gx: &mut [f32]) {
+    each(from, window, to, |i, o, weight| {
+        for (gx, &dy) in gx[i..][..from.padded].iter_mut().zip(&dy[o..][..from.padded]) {
+            *gx += weight * dy;
+        }
+    });
+}
+
+/// Maxima: `out`, or with `dy` the gradient of the source, which is added to the first of the largest pixels of a window.
+fn maximum(x: &[f32], from: Plane, window: Window, to: Plane, mut f: impl FnMut(usize, usize, f32)) {
+    let along = |at: usize, len: usize| {
+        let first = at * window.stride;
+        first.saturating_sub(window.padding)..(first + window.kernel - window.padding).min(len)
+    };
+    let mut best = vec![(0, 0.0); from.padded];
+    for y in 0..to.height {
+        for x_out in 0..to.width {
+            let mut first = true;
+            for row in along(y, from.height) {
+                for column in along(x_out, from.width) {
+                    let at = (row * from.width + column) * from.padded;
+                    for (k, best) in best.iter_mut().enumerate() {
+                        let v = x[at + k];
+                        // A NaN wins, so that a broken network is noticed.
+                        if first || v > best.1 || v.is_nan() {
+                            *best = (at + k, v);
+                        }
+                    }
+                    first = false;
+                }
+            }
+            let o = (y * to.width + x_out) * to.padded;
+            for (k, &(at, v)) in best.iter().enumerate() {
+                f(at, o + k, v);
+            }
+        }
+    }
+}
+
+/// The forward pass of one chunk's images.
+pub(super) struct Forward<'a> {
+    of: &'a PoolGroup,
+    exec: Exec,
+    pivot: &'a [f32],
+    part: &'a mut [f32],
+    pub(super) sums: Vec<f64>,
+}
+
+impl<'a> Forward<'a> {
+    /// Values that [`Forward::new`] takes from an arena.
+    pub(super) fn room(of: &PoolGroup) -> usize {
+        room(&[2 * of.to.padded])
+    }
+
+    pub(super) fn new<'s: 'a>(of: &'a PoolGroup, exec: Exec, pivot: &'a [f32], arena: &mut Arena<'s>) -> Self {
+        let len = 2 * of.to.padded;
+        Forward { of, exec, pivot, part: arena.zeros(len), sums: vec![0.0; len] }
+    }
+
+    /// The unit that keeps the output.
+    pub(super) fn unit(&self) -> UnitId {
+        self.of.members[0]
+    }
+
+    /// Values of an image of the output.
+    pub(super) fn len(&self) -> usize {
+        self.of.to.len()
+    }
+
+    /// To the image `y`.
+    ///
+    /// # Safety
+    /// An image is read, `y` has room for the output.
+    pub(super) unsafe fn image(&mut self, reading: Reading, y: *mut f32) {
+        let PoolGroup { from, to, window, .. } = *self.of;
+        // SAFETY: the caller's contract.
+        let (x, out) = unsafe {
+            (std::slice::from_raw_parts(reading.src, from.len()), std::slice::from_raw_parts_mut(y, to.len()))
+        };
+        if self.of.max {
+            maximum(x, from, window, to, |_, o, v| out[o] = v);
+        } else {
+            average(x, from, window, to, out);
+        }
+        if self.of.normalised {
+            let (pivot, part) = (self.pivot.as_ptr(), self.part.as_mut_ptr());
+            // SAFETY: an image, and room for the sums.
+            unsafe { elem::moments(self.exec.isa, out.as_ptr(), to.pixels(), to.padded, pivot, part) }
+            add_f64(&mut self.sums, self.part);
+            self.part.fill(0.0);
+        }
+    }
+}
+
+/// The backward pass of one chunk's images.
+pub(super) struct Backward<'a> {
+    of: &'a PoolGroup,
+    exec: Exec,
+    outputs: &'a [OutputGrad],
+    own: bool,
+    /// The gradient of the output, and of one member's.
+    dy: &'a mut [f32],
+    one: &'a mut [f32],
+}
+
+impl<'a> Backward<'a> {
+    /// Values that [`Backward::new`] takes from an arena.
+    pub(super) fn room(of: &PoolGroup) -> usize {
+        room(&[of.to.len(), of.to.len()])
+    }
+
+    pub(super) fn new<'s: 'a>(
+        of: &'a PoolGroup,
+        exec: Exec,
+        outputs: &'a [OutputGrad],
+        own: bool,
+        arena: &mut Arena<'s>,
+    ) -> Self {
+        let len = of.to.len();
+        Backward { of, exec, outputs, own, dy: arena.take(len), one: arena.take(len) }
+    }
+
+    /// The batch's image `i`. The gradient of what is read is written, or added where `accumulate`, to `dr`, an image. True
+    /// where it was.
+    ///
+    /// # Safety
+    /// An image is read; `dr` has room for one.
+    pub(super) unsafe fn image(&mut self, i: usize, reading: Reading, dr: *mut f32, accumulate: bool) -> bool {
+        let PoolGroup { from, to, window, .. } = *self.of;
+        if !self.own {
+            return false;
+        }
+        let o = i * to.len();
+        // SAFETY: the caller's contract.
+        let (x, dr) = unsafe {
+            (std::slice::from_raw_parts(reading.src, from.len()), std::slice::from_raw_parts_mut(dr, from.len()))
+        };
+        if !accumulate {
+            dr.fill(0.0);
+        }
+        let Some((first, rest)) = self.outputs.split_first() else { return false };
+        // SAFETY: the gradients and outputs were written by earlier passes.
+        unsafe {
+            first.write(self.exec, o, to, self.dy.as_mut_ptr());
+            for other in rest {
+                other.write(self.exec, o, to, self.one.as_mut_ptr());
+                let (one, dy, len) = (self.one.as_ptr(), self.dy.as_mut_ptr(), to.len());
+                elem::rows(self.exec.isa, one, len, 1, len, dy, len, true);
+            }
+        }
+        if self.of.max {
+            let dy = &*self.dy;
+            maximum(x, from, window, to, |at, o, _| dr[at] += dy[o]);
+        } else {
+            add_adjoint(self.dy, from, window, to, dr);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn averages_what_there_is_of_a_window_and_the_adjoint_fits() {
+        for (kernel, stride, padding) in [(2, 2, 0), (3, 1, 1), (3, 2, 1), (5, 3, 0)] {
+            let window = Window { kernel, stride, padding, dilation: 1, partial: true };
+            for (h, w) in [(5, 7), (8, 8), (5, 5)] {
+                let from = Plane::new(h, w, 3);
+                let to = Plane::new(window.outputs(h).unwrap(), window.outputs(w).unwrap(), 3);
+                let x: Vec<f32> = (0..from.len()).map(|i| ((i * 37) % 101) as f32).collect();
+                let mut out = vec![f32::NAN; to.len()];
+                average(&x, from, window, to, &mut out);
+                // Of ones the average is one.
+                let mut ones = vec![0.0; to.len()];
+                average(&vec![1.0; from.len()], from, window, to, &mut ones);
+                assert!(ones.iter().all(|v| (v - 1.0).abs() < 1e-6));
+                let dy: Vec<f32> = (0..to.len()).map(|i| ((i * 53) % 89) as f32).collect();
+                let mut gx = vec![0.0; from.len()];
+                add_adjoint(&dy, from, window, to, &mut gx);
+                let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+                let (one, other) = (dot(&out, &dy), dot(&x, &gx));
+                assert!((one - other).abs() < 1e-5 * one, "{one} {other}");
+            }
+        }
+    }
+}
