@@ -3,9 +3,14 @@
 // Register blocks are indexed by row and column; kernels take what they need as plain arguments.
 #![allow(clippy::needless_range_loop, clippy::too_many_arguments)]
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the passes of the DARTS space come next"))]
+pub(crate) mod depthwise;
 pub(crate) mod elementwise;
 pub(crate) mod matmul;
 pub(crate) mod panel;
 pub(crate) mod peak;
+pub(crate) mod pitch;
 pub(crate) mod reference;
+#[cfg(test)]
+mod testing;
 pub(crate) mod winograd;
