@@ -6,6 +6,8 @@
 #[cfg_attr(not(test), expect(dead_code, reason = "the passes of the DARTS space come next"))]
 pub(crate) mod depthwise;
 pub(crate) mod elementwise;
+#[cfg(test)]
+mod factorized_reduce;
 pub(crate) mod matmul;
 pub(crate) mod panel;
 pub(crate) mod peak;
