@@ -97,6 +97,8 @@ pub(crate) trait Simd: Copy {
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// `max(a, 0)`; NaN stays NaN, so that a broken network is noticed.
     unsafe fn relu(a: Self::V) -> Self::V;
+    /// The greater; NaN where either is, as in [`Self::relu`].
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
     /// `v` where `x > 0`, else 0.
     unsafe fn where_positive(x: Self::V, v: Self::V) -> Self::V;
     /// Bit `i` set where lane `i` is greater than 0.
@@ -170,6 +172,10 @@ impl Simd for Portable {
         lanes!(|i| if a[i] < 0.0 { 0.0 } else { a[i] })
     }
     #[inline(always)]
+    unsafe fn max(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        lanes!(|i| if a[i] > b[i] || a[i].is_nan() { a[i] } else { b[i] })
+    }
+    #[inline(always)]
     unsafe fn where_positive(x: [f32; 8], v: [f32; 8]) -> [f32; 8] {
         lanes!(|i| if x[i] > 0.0 { v[i] } else { 0.0 })
     }
@@ -198,7 +204,7 @@ mod x86 {
     // SAFETY of every block below: the trait's contract, features present and pointers valid for LANES values.
     macro_rules! simd {
         ($t:ty, $v:ty, $lanes:literal, $load:ident, $store:ident, $stream:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident, $fma:ident,
-         relu: |$ra:ident| $relu:expr, positive: |$px:ident, $pv:ident| $pos:expr, bits: |$bx:ident| $bits:expr) => {
+         relu: |$ra:ident| $relu:expr, max: |$ma:ident, $mb:ident| $max:expr, positive: |$px:ident, $pv:ident| $pos:expr, bits: |$bx:ident| $bits:expr) => {
             impl Simd for $t {
                 type V = $v;
                 const LANES: usize = $lanes;
@@ -248,6 +254,11 @@ mod x86 {
                     unsafe { $relu }
                 }
                 #[inline(always)]
+                unsafe fn max($ma: $v, $mb: $v) -> $v {
+                    // SAFETY: see above.
+                    unsafe { $max }
+                }
+                #[inline(always)]
                 unsafe fn where_positive($px: $v, $pv: $v) -> $v {
                     // SAFETY: see above.
                     unsafe { $pos }
@@ -264,11 +275,13 @@ mod x86 {
     simd!(Avx2, __m256, 8, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_stream_ps, _mm256_set1_ps, _mm256_add_ps, _mm256_sub_ps,
         _mm256_mul_ps, _mm256_fmadd_ps,
         relu: |a| _mm256_max_ps(_mm256_setzero_ps(), a),
+        max: |a, b| _mm256_blendv_ps(_mm256_max_ps(a, b), a, _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a)),
         positive: |x, v| _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x, _mm256_setzero_ps()), v),
         bits: |x| _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x, _mm256_setzero_ps())) as u32);
     simd!(Avx512, __m512, 16, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_stream_ps, _mm512_set1_ps, _mm512_add_ps, _mm512_sub_ps,
         _mm512_mul_ps, _mm512_fmadd_ps,
         relu: |a| _mm512_max_ps(_mm512_setzero_ps(), a),
+        max: |a, b| _mm512_mask_mov_ps(_mm512_max_ps(a, b), _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a), a),
         positive: |x, v| _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, _mm512_setzero_ps()), v),
         bits: |x| u32::from(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, _mm512_setzero_ps())));
 }

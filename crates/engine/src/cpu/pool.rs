@@ -4,6 +4,9 @@ use super::output::{OutputGrad, Reading};
 use super::plane::Plane;
 use super::unit::UnitId;
 use crate::kernels::elementwise as elem;
+use crate::kernels::matmul::Moments;
+use crate::kernels::pitch::Pitch;
+use crate::kernels::pool as kernel;
 use crate::run::{Arena, Exec, add_f64, room};
 use crate::spec::Window;
 
@@ -18,6 +21,24 @@ pub(crate) struct PoolGroup {
     pub(crate) normalised: bool,
     pub(crate) from: Plane,
     pub(crate) to: Plane,
+}
+
+impl PoolGroup {
+    /// Whether there is a kernel for maxima over this window.
+    pub(crate) fn has_maxima(window: Window) -> bool {
+        matches!(window, Window { kernel: 3, stride: 1 | 2, padding: 1, dilation: 1, .. })
+    }
+
+    /// What the kernels for windows of 3x3 are told; `None` for other windows.
+    fn kernel(&self) -> Option<kernel::Window> {
+        let Plane { height, width, padded: channels, .. } = self.from;
+        let window = kernel::Window { stride: self.window.stride, height, width, channels };
+        Self::has_maxima(self.window).then_some(window).filter(|w| w.outputs() == (self.to.height, self.to.width))
+    }
+}
+
+fn pitch(p: Plane) -> Pitch {
+    Pitch { row: p.width * p.padded, column: p.padded }
 }
 
 /// Calls `f(offset in the source, offset in the result, 1 / pixels of the window)` for every pixel of every window.
@@ -59,37 +80,6 @@ fn add_adjoint(dy: &[f32], from: Plane, window: Window, to: Plane, gx: &mut [f32
     });
 }
 
-/// Maxima: `out`, or with `dy` the gradient of the source, which is added to the first of the largest pixels of a window.
-fn maximum(x: &[f32], from: Plane, window: Window, to: Plane, mut f: impl FnMut(usize, usize, f32)) {
-    let along = |at: usize, len: usize| {
-        let first = at * window.stride;
-        first.saturating_sub(window.padding)..(first + window.kernel - window.padding).min(len)
-    };
-    let mut best = vec![(0, 0.0); from.padded];
-    for y in 0..to.height {
-        for x_out in 0..to.width {
-            let mut first = true;
-            for row in along(y, from.height) {
-                for column in along(x_out, from.width) {
-                    let at = (row * from.width + column) * from.padded;
-                    for (k, best) in best.iter_mut().enumerate() {
-                        let v = x[at + k];
-                        // A NaN wins, so that a broken network is noticed.
-                        if first || v > best.1 || v.is_nan() {
-                            *best = (at + k, v);
-                        }
-                    }
-                    first = false;
-                }
-            }
-            let o = (y * to.width + x_out) * to.padded;
-            for (k, &(at, v)) in best.iter().enumerate() {
-                f(at, o + k, v);
-            }
-        }
-    }
-}
-
 /// The forward pass of one chunk's images.
 pub(super) struct Forward<'a> {
     of: &'a PoolGroup,
@@ -125,23 +115,25 @@ impl<'a> Forward<'a> {
     /// # Safety
     /// An image is read, `y` has room for the output.
     pub(super) unsafe fn image(&mut self, reading: Reading, y: *mut f32) {
-        let PoolGroup { from, to, window, .. } = *self.of;
-        // SAFETY: the caller's contract.
-        let (x, out) = unsafe {
-            (std::slice::from_raw_parts(reading.src, from.len()), std::slice::from_raw_parts_mut(y, to.len()))
-        };
-        if self.of.max {
-            maximum(x, from, window, to, |_, o, v| out[o] = v);
-        } else {
-            average(x, from, window, to, out);
+        let PoolGroup { from, to, window, max, normalised, .. } = *self.of;
+        let (isa, part) = (self.exec.isa, self.part.as_mut_ptr());
+        let moments = normalised.then_some(Moments { pivot: self.pivot.as_ptr(), sums: part });
+        // SAFETY: the caller's contract; room for the sums.
+        unsafe {
+            match self.of.kernel() {
+                Some(w) if max => kernel::max(isa, w, reading.src, pitch(from), y, pitch(to), moments),
+                Some(w) => kernel::average(isa, w, reading.src, pitch(from), y, pitch(to), moments),
+                None => {
+                    let x = std::slice::from_raw_parts(reading.src, from.len());
+                    average(x, from, window, to, std::slice::from_raw_parts_mut(y, to.len()));
+                    if normalised {
+                        elem::moments(isa, y, to.pixels(), to.padded, self.pivot.as_ptr(), part);
+                    }
+                }
+            }
         }
-        if self.of.normalised {
-            let (pivot, part) = (self.pivot.as_ptr(), self.part.as_mut_ptr());
-            // SAFETY: an image, and room for the sums.
-            unsafe { elem::moments(self.exec.isa, out.as_ptr(), to.pixels(), to.padded, pivot, part) }
-            add_f64(&mut self.sums, self.part);
-            self.part.fill(0.0);
-        }
+        add_f64(&mut self.sums, self.part);
+        self.part.fill(0.0);
     }
 }
 
@@ -179,33 +171,29 @@ impl<'a> Backward<'a> {
     /// # Safety
     /// An image is read; `dr` has room for one.
     pub(super) unsafe fn image(&mut self, i: usize, reading: Reading, dr: *mut f32, accumulate: bool) -> bool {
-        let PoolGroup { from, to, window, .. } = *self.of;
+        let PoolGroup { from, to, window, max, .. } = *self.of;
         if !self.own {
             return false;
         }
         let o = i * to.len();
-        // SAFETY: the caller's contract.
-        let (x, dr) = unsafe {
-            (std::slice::from_raw_parts(reading.src, from.len()), std::slice::from_raw_parts_mut(dr, from.len()))
-        };
-        if !accumulate {
-            dr.fill(0.0);
-        }
-        let Some((first, rest)) = self.outputs.split_first() else { return false };
-        // SAFETY: the gradients and outputs were written by earlier passes.
+        // SAFETY: the caller's contract; the gradients and outputs were written by earlier passes.
         unsafe {
-            first.write(self.exec, o, to, self.dy.as_mut_ptr());
-            for other in rest {
-                other.write(self.exec, o, to, self.one.as_mut_ptr());
-                let (one, dy, len) = (self.one.as_ptr(), self.dy.as_mut_ptr(), to.len());
-                elem::rows(self.exec.isa, one, len, 1, len, dy, len, true);
+            if !accumulate {
+                std::slice::from_raw_parts_mut(dr, from.len()).fill(0.0);
             }
-        }
-        if self.of.max {
-            let dy = &*self.dy;
-            maximum(x, from, window, to, |at, o, _| dr[at] += dy[o]);
-        } else {
-            add_adjoint(self.dy, from, window, to, dr);
+            let (isa, dy) = (self.exec.isa, self.dy.as_mut_ptr());
+            for (k, output) in self.outputs.iter().enumerate() {
+                let to_write = if k == 0 { dy } else { self.one.as_mut_ptr() };
+                output.write(self.exec, o, to, to_write);
+                if k > 0 {
+                    elem::rows(isa, to_write, to.len(), 1, to.len(), dy, to.len(), true);
+                }
+            }
+            match self.of.kernel() {
+                Some(w) if max => kernel::max_grad(isa, w, reading.src, pitch(from), dy, pitch(to), dr, pitch(from)),
+                Some(w) => kernel::average_grad(isa, w, dy, pitch(to), dr, pitch(from)),
+                None => add_adjoint(self.dy, from, window, to, std::slice::from_raw_parts_mut(dr, from.len())),
+            }
         }
         true
     }

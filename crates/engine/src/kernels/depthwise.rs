@@ -71,8 +71,8 @@ unsafe fn tile<S: Simd, const T: usize>(
         for _ in 0..k.rows {
             for column in 0..columns {
                 let w = (*weights.add(column)).assume_init();
-                for (i, acc) in acc.iter_mut().enumerate() {
-                    *acc = S::fma(S::load(src.add((i * stride + column * dilation) * k.unit)), w, *acc);
+                for i in 0..T {
+                    acc[i] = S::fma(S::load(src.add((i * stride + column * dilation) * k.unit)), w, acc[i]);
                 }
             }
             src = src.wrapping_add(k.tap_row);
@@ -169,8 +169,7 @@ unsafe fn forward_generic<S: Simd>(
         height,
         width,
         channels: filter.channels,
-        // Kept from the compiler, which would unroll this loop as well and run out of registers.
-        rows: std::hint::black_box(filter.size),
+        rows: filter.size,
         columns: filter.size,
         output_row: filter.stride * src_pitch.row,
         tap_row: filter.dilation * src_pitch.row,
@@ -270,7 +269,8 @@ unsafe fn data_grad_generic<S: Simd>(
 
 dispatch! {
     /// The adjoint of [`forward`] over a source of `height` x `width` pixels padded by `pad` on all sides: `dr` is the
-    /// gradient of the pixels inside the padding, `dr (+)= sum over outputs and taps of dy * weights`.
+    /// gradient of the pixels inside the padding, `dr (+)= sum over outputs and taps of dy * weights`. Some of its rows can
+    /// be had by themselves, from a multiple of the stride on, with `dy` moved on by that many outputs.
     ///
     /// `dy` is output (0, 0). Around the outputs lie zeros, as far as outputs would reach the image: `ceil(pad / stride)`
     /// pixels on each side for a filter that keeps the size, `pad = dilation * (size - 1) / 2`.

@@ -5,10 +5,13 @@
 
 pub(crate) mod depthwise;
 pub(crate) mod elementwise;
+#[cfg(test)]
+mod factorized_reduce;
 pub(crate) mod matmul;
 pub(crate) mod panel;
 pub(crate) mod peak;
 pub(crate) mod pitch;
+pub(crate) mod pool;
 pub(crate) mod reference;
 #[cfg(test)]
 mod testing;

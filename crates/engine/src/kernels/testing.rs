@@ -59,6 +59,19 @@ impl Image {
         }
     }
 
+    /// Fills the margin.
+    pub(super) fn set_margin(&mut self, value: f32) {
+        let margin = self.margin as isize;
+        for y in -margin..self.height as isize + margin {
+            for x in -margin..self.width as isize + margin {
+                if !self.has(y, x) {
+                    let at = self.index(y, x);
+                    self.values[at..][..self.channels].fill(value);
+                }
+            }
+        }
+    }
+
     /// Zero beyond the border.
     pub(super) fn get(&self, y: isize, x: isize, c: usize) -> f64 {
         if self.has(y, x) { f64::from(self.values[self.index(y, x) + c]) } else { 0.0 }

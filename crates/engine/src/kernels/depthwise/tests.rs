@@ -215,3 +215,34 @@ fn gradients_are_adjoint_to_forward() {
         assert!((product - through_weights).abs() <= error, "{case:?}: {product} and {through_weights} by the weights");
     });
 }
+
+#[test]
+fn rows_may_come_in_blocks() {
+    Case::each(|case| {
+        let (src, weights, dy) = (case.source(), case.weights(), case.dy());
+        let (whole, whole_grad) = (case.forward(&src, &weights), case.data_grad(&dy, &weights, None));
+        let stride = case.filter.stride;
+        let mut out = Image::zeros(whole.height, whole.width, case.filter.channels, 1);
+        let mut dr = Image::zeros(case.height, case.width, case.filter.channels, 1);
+        let first = -(case.pad as isize);
+        for y in (0..out.height.max(case.height.div_ceil(stride))).step_by(3) {
+            let (pitch, grad_pitch) = (out.pitch, dr.pitch);
+            let rows = out.height.saturating_sub(y).min(3);
+            let grad_rows = case.height.saturating_sub(y * stride).min(3 * stride);
+            let w = weights.as_ptr();
+            // SAFETY: as for the whole image; rows that do not exist are not touched.
+            unsafe {
+                let at = src.at(first, first).wrapping_add(y * stride * src.pitch.row);
+                let to = out.start().wrapping_add(y * pitch.row);
+                forward(case.isa, case.filter, at, src.pitch, w, rows, out.width, to, pitch);
+                let at = dy.at(0, 0).wrapping_add(y * dy.pitch.row);
+                let to = dr.start().wrapping_add(y * stride * grad_pitch.row);
+                let (isa, filter, pad) = (case.isa, case.filter, case.pad);
+                data_grad(isa, filter, pad, at, dy.pitch, w, grad_rows, case.width, to, grad_pitch, false);
+            }
+        }
+        let same = |image: &Image, y: usize, x: usize, c: usize| (image.get(y as isize, x as isize, c), 0.0);
+        out.check(&format!("{case:?}"), |y, x, c| same(&whole, y, x, c));
+        dr.check(&format!("{case:?}"), |y, x, c| same(&whole_grad, y, x, c));
+    });
+}
