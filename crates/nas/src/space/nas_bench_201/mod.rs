@@ -8,7 +8,7 @@ mod parse;
 use std::sync::LazyLock;
 
 pub use arch::Arch;
-use engine::{Edge, ImageShape, NetworkSpec, Op, Stages};
+use engine::{CostTable, Edge, EngineError, ImageShape, NetworkSpec, Op, Stages};
 
 use super::{CellKind, Genotype, NetworkShape, OpName, SearchSpace, Size, SpaceError};
 
@@ -114,6 +114,15 @@ pub fn network_spec(shape: &NetworkShape, alive: Vec<bool>, affine: bool) -> Net
         affine,
     }
     .network()
+}
+
+/// What each operation adds to the size of this space's networks: [`engine::CostTable::of`] of the operations that are alive
+/// is the cost of [`Arch::network_spec`].
+///
+/// # Errors
+/// Sizes that make no network.
+pub fn network_costs(shape: &NetworkShape) -> Result<CostTable, EngineError> {
+    Ok(network_spec(shape, vec![true; EDGES * OPS.len()], true).graph()?.cost_table())
 }
 
 /// The benchmark's own networks (`C` 16, `N` 5) on one of its data sets.
