@@ -25,7 +25,9 @@ fn refused(args: &[&str]) -> String {
 fn a_row_for_each_block_and_their_sum() {
     let (code, out, err) = run(&["describe", V1, "--channels", "16", "--cells", "8"]);
     assert_eq!((code, err.as_str()), (0, ""));
-    let lines: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
+    let (table, cells) = out.split_once("\n\nnormal:\n").unwrap();
+    assert_eq!((cells.matches("sep_conv_3x3").count(), cells.matches("concat").count()), (5, 8), "{cells}");
+    let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(out.lines().next(), Some(V1));
     assert_eq!(out.lines().nth(1), Some("C 16, N 8, 10 classes, RGB images of 32 x 32"));
     let blocks: Vec<&str> = lines[4..].iter().map(|l| l[0]).collect();
@@ -41,6 +43,17 @@ fn a_row_for_each_block_and_their_sum() {
     assert_eq!(sum, whole);
     let (_, layers, _) = run(&["describe", V1, "--channels", "16", "--cells", "8", "--layers"]);
     assert!(layers.contains("cells.0.edges.0.sep_conv3x3.first ") && layers.lines().count() > 100);
+}
+
+#[test]
+fn the_cells_as_a_picture() {
+    for (arch, cells) in [(V1, 2), (ALL_NONE, 1)] {
+        let (code, out, err) = run(&["describe", arch, "--svg"]);
+        assert_eq!((code, err.as_str()), (0, ""));
+        assert!(out.starts_with("<svg ") && out.ends_with("</svg>\n") && out.matches("<g ").count() == cells, "{out}");
+    }
+    let message = refused(&["supernet", "--svg"]);
+    assert!(message.contains("a supernet has no cell to draw") && message.contains("hint: "), "{message}");
 }
 
 #[test]
