@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,9 @@ from torch import nn
 
 OPS = ("none", "skip", "conv1x1", "conv3x3", "avg_pool3x3")
 NAS_BENCH_201_EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
+# `crates/engine/examples/bench_worker.rs`, built where it has to be.
+WORKER = ("cargo", "run", "--quiet", "--manifest-path", str(Path(__file__).resolve().parent.parent / "Cargo.toml"))
+WORKER += ("--package", "hpe-darts-engine", "--example", "bench_worker", "--")
 
 
 @dataclass
@@ -36,8 +40,8 @@ class Spec:
     alive: tuple = None  # [E * O] row-major; None: all
     affine: bool = False  # scale and shift in the operations' BN
 
-    def graph(self, worker):
-        """The network's graph. `worker`: the command (a list) of `crates/engine/examples/bench_worker.rs`."""
+    def graph(self, worker=WORKER):
+        """The network's graph, as the engine's worker prints it."""
         spec = json.dumps(asdict(self))
         answer = subprocess.run([*worker, "graph"], input=spec, stdout=subprocess.PIPE, text=True, check=True)
         return json.loads(answer.stdout)
@@ -157,11 +161,13 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
-    """`compute_none`: multiply the input of `none` by zero, as the usual research code does, instead of leaving it out."""
+    """`spec`: a graph, or a `Spec`, whose graph cargo's worker prints. `compute_none`: multiply the input of `none` by
+    zero, as the usual research code does, instead of leaving it out."""
 
-    def __init__(self, graph, compute_none=False):
+    def __init__(self, spec, compute_none=False):
         super().__init__()
-        self.graph = graph
+        self.spec = spec
+        self.graph = graph = spec.graph() if isinstance(spec, Spec) else spec
         parts = {}
         for layer in graph["layers"]:
             parts.setdefault(json.dumps(layer["part"]), []).append(layer)

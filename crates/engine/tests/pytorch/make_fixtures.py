@@ -1,6 +1,6 @@
 """Writes `fixtures/*.json`: what PyTorch computes, in f64, for the networks that `../suite/pytorch.rs` compares with.
 
-    python make_fixtures.py            (needs torch, of which a CPU build is enough, and cargo)
+    python make_fixtures.py            (needs torch; a CPU build is enough)
 
 Inputs and weights come from a closed formula (the same as in `../suite/cases.rs`), so only results are stored: losses,
 gradients, and the tensors after two SGD steps, large ones as norm, projection on a closed-form vector, and some entries.
@@ -16,12 +16,8 @@ import torch
 import torch.nn.functional as F
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[3]
-sys.path.insert(0, str(ROOT / "bench"))
+sys.path.insert(0, str(HERE.parents[3] / "bench"))
 from pytorch_network import Network, Spec  # noqa: E402
-
-WORKER = ["cargo", "run", "-q", "--manifest-path", str(ROOT / "Cargo.toml"), "-p", "hpe-darts-engine"]
-WORKER += ["--example", "bench_worker", "--"]
 
 MASK = 0xFFFFFFFF
 
@@ -90,7 +86,7 @@ def evaluation(net, w, case, spec, samples):
 
 
 def make(case, spec, samples, sgd):
-    net = Network(spec.graph(WORKER))
+    net = Network(spec)
     net.load_state_dict({k: values(case, k, v.shape) for k, v in net.tensors().items()}, strict=False)
     rows, columns = len(spec.edges), len(spec.ops)
     w = f32(0.2 + 0.3 * uniform(f"{case}/mixing", rows * columns)).reshape(rows, columns).requires_grad_()
