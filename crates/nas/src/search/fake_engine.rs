@@ -124,7 +124,7 @@ impl Engine for FakeEngine {
                 mixing_grad: mixing_grad.clone(),
             });
         }
-        let edge_grad = vec![0.0; self.spec.rows];
+        let edge_grad = vec![if gradients == Gradients::Omega { 0.0 } else { f64::from(slope) }; self.spec.rows];
         Ok(StepOutput { loss, correct: Self::correct(loss, batch.labels.len()), mixing_grad, edge_grad })
     }
 

@@ -37,6 +37,8 @@ impl Relax for OneOp {
     }
 
     fn pull_back(&self, _: &PerOp<f64>, _: &Mask, _: Option<&PerOp<f64>>, gradient: &MixingGradient) -> Vec<f64> {
+        // What an operation that is not run would add.
+        assert!(gradient.edges.len() == 6 && gradient.edges.iter().all(|&g| g != 0.0), "{gradient:?}");
         gradient.w.clone()
     }
 
