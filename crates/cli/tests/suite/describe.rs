@@ -66,6 +66,20 @@ fn json_has_the_counts_and_the_graph() {
     assert_eq!(Some(sum("parameters")), v1["parameters"].as_u64());
     assert_eq!(Some(sum("multiply_adds")), v1["multiply_adds"].as_u64());
     assert_eq!(v1["graph"]["layers"].as_array().unwrap().len(), v1["layers"].as_array().unwrap().len());
+    // What `bench/pytorch_network.py` builds a network from.
+    let layers = v1["graph"]["layers"].as_array().unwrap();
+    let of = |kind: &str| layers.iter().find(|l| l["kind"] == kind).unwrap();
+    let unit = of("unit");
+    assert_eq!((unit["part"].as_str(), unit["name"].as_str()), (Some("stem"), Some("stem.conv")));
+    assert_eq!(unit["transform"]["kind"].as_str(), Some("conv"));
+    assert_eq!(unit["transform"]["stride"].as_u64(), Some(1));
+    assert_eq!(unit["weights"][0]["name"].as_str(), Some("stem.conv.weight"));
+    assert_eq!((unit["norm"]["name"].as_str(), unit["norm"]["affine"].as_bool()), (Some("stem.bn"), Some(true)));
+    let mix = of("mix");
+    assert_eq!((mix["part"]["block"].as_u64(), mix["zeros"].as_array().map(Vec::len)), (Some(0), Some(0)));
+    assert_eq!((mix["weights"][1]["row"].as_u64(), mix["weights"][1]["op"].as_u64()), (Some(1), Some(4)));
+    assert_eq!(v1["graph"]["blocks"][0].as_str(), Some("cells.0"));
+    assert_eq!(of("concat")["inputs"].as_array().map(Vec::len), Some(4));
     assert_eq!(json(&[V1, "--classes", "100"])["parameters"].as_u64(), Some(3_221_344));
     assert_eq!(json(&["supernet", "--space", "darts"])["parameters"].as_u64(), Some(1_930_618));
     let none = json(&[ALL_NONE]);

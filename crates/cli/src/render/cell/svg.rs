@@ -20,7 +20,11 @@ const LANES_FROM: usize = LABELS_FROM + LABEL_WIDTH + 26;
 const LANE_GAP: usize = 20;
 /// Of the corners of trunks.
 const RADIUS: usize = 8;
-const NOTE: usize = 28;
+/// Of what is not drawn, below the cell.
+const NOTE_GAP: usize = 8;
+const NOTE_LINE: usize = 17;
+/// Edges that fit in a line.
+const NOTE_EDGES: usize = 2;
 
 const INK: &str = "#1e293b";
 /// One colour for each trunk, in turn.
@@ -84,14 +88,13 @@ fn group(cell: &Drawing) -> (String, usize, usize) {
         y += ROW * node.rows() + BOX_GAP;
     }
     let mut height = y - BOX_GAP;
-    if let Some(note) = cell.note() {
-        let _ = writeln!(
-            boxes,
-            "<text x=\"0\" y=\"{}\" font-size=\"12\" fill=\"#64748b\">{}</text>",
-            height + NOTE - 6,
-            note.replace('>', "&gt;")
-        );
-        height += NOTE;
+    height += if cell.absent.is_empty() { 0 } else { NOTE_GAP };
+    for (i, edges) in cell.absent.chunks(NOTE_EDGES).enumerate() {
+        height += NOTE_LINE;
+        let begin = if i == 0 { "none on " } else { "" };
+        let end = if (i + 1) * NOTE_EDGES < cell.absent.len() { "," } else { "" };
+        let note = format!("{begin}{}{end}", edges.join(", ")).replace('>', "&gt;");
+        let _ = writeln!(boxes, "<text x=\"0\" y=\"{height}\" font-size=\"12\" fill=\"#64748b\">{note}</text>");
     }
 
     // Horizontal lines, then the verticals with a margin that interrupts them.
@@ -170,7 +173,7 @@ mod tests {
         reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), ('max_pool_3x3', 1), ('max_pool_3x3', 0), \
         ('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], reduce_concat=range(2, 6))";
 
-    fn svg(arch: &str) -> String {
+    fn picture(arch: &str) -> String {
         let arch = space::read(arch, None).unwrap();
         genotype_svg(space::find(&arch.space).unwrap(), &arch)
     }
@@ -188,7 +191,7 @@ mod tests {
 
     #[test]
     fn both_cells_of_darts_with_every_edge() {
-        let svg = svg(DARTS);
+        let svg = picture(DARTS);
         assert_eq!(counts(&svg, [">normal<", ">reduce<", "<g ", "</g>", "<svg ", "</svg>"]), [1, 1, 2, 2, 1, 1]);
         let ops = [">sep_conv_3x3<", ">skip_connect<", ">dil_conv_3x3<", ">max_pool_3x3<", ">concat<"];
         assert_eq!(counts(&svg, ops), [5, 5, 1, 5, 8]);
@@ -199,16 +202,18 @@ mod tests {
 
     #[test]
     fn a_cell_with_one_input_and_missing_edges() {
-        let svg = svg("|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|");
+        let svg = picture("|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|");
         assert_eq!(counts(&svg, [">input<", ">output<", ">node ", "l9 -5v10z"]), [1, 1, 2, 4]);
         assert!(svg.contains(">none on input -&gt; node 2, node 1 -&gt; output<"), "{svg}");
+        let empty = picture("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|");
+        assert_eq!(counts(&empty, [">none on ", "-&gt;", "#64748b", "l9 -5v10z"]), [1, 6, 3, 0]);
         assert!(!svg.contains(">none<") && !svg.contains("tspan"));
     }
 
     #[test]
     fn nothing_lies_outside_or_on_something_else() {
         for arch in [DARTS, "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"] {
-            let svg = svg(arch);
+            let svg = picture(arch);
             let (width, height) = (number(&svg, "width"), number(&svg, "height"));
             assert!(width < 900 && height < 800, "{width} x {height}");
             for cell in svg.split("<g ").skip(1) {
