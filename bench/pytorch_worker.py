@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 import tensor_file
-from pytorch_network import Network, Spec
+from pytorch_network import Network
 
 
 class Worker:
@@ -24,7 +24,7 @@ class Worker:
         self.images = tensors.pop("images").permute(0, 3, 1, 2).contiguous(memory_format=layout)
         self.labels = tensors.pop("labels").long()
         self.mixing = tensors.pop("mixing").clone().requires_grad_()
-        self.network = Network(Spec(**header["spec"]), compute_none)
+        self.network = Network(header["graph"], compute_none)
         self.network.load_state_dict(tensors, strict=False)
         self.network.to(memory_format=layout)
         if mode == "compiled":

@@ -112,10 +112,11 @@ def network_spec(options):
     return spec
 
 
-def write_work(path, spec, options):
+def write_work(path, spec, options, worker):
     """One network, one batch and one `w` for everybody."""
     torch.manual_seed(0)
-    tensors = Network(spec).tensors()
+    graph = spec.graph([worker])
+    tensors = Network(graph).tensors()
     h, w, c = spec.image
     mixing = torch.full((len(spec.edges), len(spec.ops)), 1 / len(spec.ops))
     if options.network == "discrete":
@@ -123,7 +124,7 @@ def write_work(path, spec, options):
     tensors["images"] = torch.randn(options.batch, h, w, c)
     tensors["labels"] = torch.randint(0, options.classes, (options.batch,))
     tensors["mixing"] = mixing
-    tensor_file.write(path, tensors, spec=asdict(spec))
+    tensor_file.write(path, tensors, spec=asdict(spec), graph=graph)
 
 
 def check(workers, folder):
@@ -286,7 +287,7 @@ def main():
     spec = network_spec(options)
     with tempfile.TemporaryDirectory() as folder:
         work = f"{folder}/work"
-        write_work(work, spec, options)
+        write_work(work, spec, options, binary)
         threads = str(options.threads)
         workers = [
             Worker(

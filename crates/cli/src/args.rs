@@ -56,6 +56,6 @@ mod tests {
     #[test]
     fn an_unknown_data_set_gets_the_nearest_name() {
         assert_eq!(dataset("cifar10"), Ok(DatasetName::Cifar10));
-        assert!(dataset("cifa10").unwrap_err().contains("did you mean cifar10?"));
+        assert!(dataset("cifa10").unwrap_err().contains("did you mean `cifar10`?"));
     }
 }

@@ -6,7 +6,7 @@ pub enum EngineError {
     #[error("network specification: {0}")]
     Spec(String),
     /// A network or a pass that this engine has no kernels for.
-    #[error("the CPU engine cannot compute {0} yet")]
+    #[error("this engine cannot compute {0} yet")]
     Unsupported(String),
     /// Input whose shape does not fit the network.
     #[error("{what} has {got} values, expected {expected}")]

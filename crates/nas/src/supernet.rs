@@ -1,5 +1,6 @@
 //! The supernet: a network with every candidate operation on every edge, over an engine.
 
+mod mixing;
 mod per_op;
 
 use engine::{
@@ -8,6 +9,7 @@ use engine::{
 };
 
 pub use engine::Engine;
+pub use mixing::{Mixing, MixingGradient};
 pub use per_op::{Mask, OpAt, PerOp};
 
 /// Makes the engine of a network with initial weights of a seed.
@@ -50,7 +52,7 @@ impl Supernet {
         }
     }
 
-    /// One step of omega on a batch with mixing weights `w: [E, O]`. `with_mixing` asks for `dL/dw` from the same pass.
+    /// One step of omega on a batch. `with_mixing` asks for the gradient of the mixing weights from the same pass.
     /// Returns the step and the gradient norm before clipping.
     ///
     /// # Errors
@@ -58,24 +60,24 @@ impl Supernet {
     pub fn omega_step(
         &mut self,
         batch: Batch<'_>,
-        w: &PerOp<f32>,
+        mixing: &Mixing,
         with_mixing: bool,
         sgd: &Sgd,
         lr: f32,
     ) -> Result<(StepOutput, f64), EngineError> {
         let gradients = if with_mixing { Gradients::Both } else { Gradients::Omega };
-        let output = self.engine.train_step(batch, Pass::new(w.values()), gradients)?;
+        let output = self.engine.train_step(batch, mixing.pass(), gradients)?;
         // A loss that is not a number would destroy the weights too.
         let norm = if output.loss.is_finite() { self.engine.sgd_step(sgd, lr) } else { f64::NAN };
         Ok((output, norm))
     }
 
-    /// `dL/dw` on a batch; omega stays what it is.
+    /// The gradient of the mixing weights on a batch; omega stays what it is.
     ///
     /// # Errors
     /// A batch that does not fit the network.
-    pub fn mixing_gradient(&mut self, batch: Batch<'_>, w: &PerOp<f32>) -> Result<StepOutput, EngineError> {
-        self.engine.train_step(batch, Pass::new(w.values()), Gradients::Mixing)
+    pub fn mixing_gradient(&mut self, batch: Batch<'_>, mixing: &Mixing) -> Result<StepOutput, EngineError> {
+        self.engine.train_step(batch, mixing.pass(), Gradients::Mixing)
     }
 
     /// Loss and correct answers on a batch, normalised by the batch's own statistics.

@@ -3,7 +3,7 @@
 use engine::NetworkSpec;
 use hpe_darts_nas::{
     engines,
-    space::{Arch, Cost, NasBench201, NetworkShape, SearchSpace},
+    space::{Arch, Cost, Darts, NasBench201, NetworkShape, SearchSpace, nas_bench_201},
 };
 
 const CIFAR10: NetworkShape = NetworkShape {
@@ -50,6 +50,22 @@ fn odd_grey_images_round_up_when_halved() {
     let norms = 2 * (2 + 2 + 4 + 4 + 4 + 8 + 8 + 8 + 8);
     let (weights, products) = convs.fold((0, 0), |(w, p), (n, pixels)| (w + n, p + n * pixels));
     assert_eq!(got, Cost { parameters: weights + norms + 27, multiply_adds: products + 27 });
+}
+
+#[test]
+fn a_table_of_operations_gives_the_cost_of_any_network() {
+    let costs = nas_bench_201::network_costs(&CIFAR10).unwrap();
+    for arch in Arch::all().step_by(311) {
+        let spec = arch.network_spec(&CIFAR10);
+        assert_eq!(costs.of(&spec.alive), cost(&spec), "{arch}");
+    }
+    // Two kinds of cells, operations of several layers, weights in skips of stride 2; any number of operations on an edge.
+    let mut supernet = Darts.supernet(&NetworkShape { channels: 4, cells: 4, ..CIFAR10 }).unwrap();
+    let costs = supernet.graph().unwrap().cost_table();
+    for shift in 0..40 {
+        supernet.alive = (0..supernet.mixing_len()).map(|i| (i * i + shift) % 7 < 3).collect();
+        assert_eq!(costs.of(&supernet.alive), cost(&supernet));
+    }
 }
 
 #[test]

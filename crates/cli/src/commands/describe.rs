@@ -1,6 +1,6 @@
 //! `describe`: the network of an architecture, layer by layer.
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use engine::{Cost, Graph, ImageShape, Part};
 use nas::space::{self, Genotype, NasBench201, NetworkShape, SearchSpace, Size};
 use serde::Serialize;
@@ -10,14 +10,14 @@ use crate::{
     args::count,
     context::Context,
     error::HintExt,
-    render::{Align, Table},
+    render::{self, Align, Charset, Table},
 };
 
 /// Describe the network of an architecture: shapes, parameters, multiply-adds.
 ///
 /// Prints a row for each block of the network with the shape of its output for one image and what it costs: trainable
 /// parameters (those of every operation and normalisation; an auxiliary head is not counted) and multiply-adds of
-/// convolutions and classifier for one image (the literature's FLOPs). Needs neither table nor data.
+/// convolutions and classifier for one image (the literature's FLOPs), and below it the cells. Needs neither table nor data.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Architecture, in quotes: '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|' or its index 0..=15624 (NAS-Bench-201),
@@ -49,6 +49,9 @@ pub struct Args {
     /// each row, "graph" every value and layer with its inputs and tensors.
     #[arg(long, conflicts_with = "layers")]
     json: bool,
+    /// Print the drawing of the cells as an SVG picture instead, for a file: `--svg > cells.svg`.
+    #[arg(long, conflicts_with_all = ["layers", "json"])]
+    svg: bool,
 }
 
 fn space_named(name: &str) -> Result<&'static dyn SearchSpace, String> {
@@ -99,6 +102,12 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         None => space.supernet(&shape)?,
     };
     let graph = spec.graph()?;
+    if args.svg {
+        let Some(genotype) = &genotype else {
+            return Err(anyhow!("a supernet has no cell to draw")).hint("give an architecture instead of `supernet`");
+        };
+        return cx.out.data(render::genotype_svg(space, genotype));
+    }
     let text = genotype.as_ref().map(|g| space.text(g)).transpose()?;
     let (cost, rows) = (graph.cost(), rows(&graph, args.layers || args.json));
     if args.json {
@@ -129,7 +138,14 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     let size = args.size;
     cx.out.data(format_args!(
         "{what}\nC {channels}, N {cells}, {classes} classes, RGB images of {size} x {size}\n\n{table}"
-    ))
+    ))?;
+    match genotype.filter(|_| !args.layers) {
+        Some(genotype) => {
+            let cells = render::genotype(space, &genotype, Charset::of_terminal());
+            cx.out.data(format_args!("\n{cells}"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The architecture that the argument names.

@@ -9,7 +9,7 @@ use nas::{
     data::{self, DataError, DatasetName, LoaderOptions, PartName},
     engines,
     proxy::{self, Candidate, Proxy, Score, correlation},
-    space::{Arch, NetworkShape, nas_bench_201::ARCHITECTURES},
+    space::{Arch, NetworkShape, nas_bench_201},
 };
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long = "arch", value_name = "A", num_args = 1..)]
     archs: Vec<Arch>,
     /// Score N different architectures drawn at random, 1 to 15625.
-    #[arg(long, value_name = "N", value_parser = args::count(1, ARCHITECTURES))]
+    #[arg(long, value_name = "N", value_parser = args::count(1, nas_bench_201::ARCHITECTURES))]
     sample: Option<usize>,
     /// Data set: see `hpe-darts list datasets` [default: digits; cifar10 with --data and for a proxy that needs
     /// no images].
@@ -99,6 +99,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     let (shape, images) = inputs(&args, cx)?;
     let table = if archs.len() > 1 { super::outcome::open_table(cx, "correlations") } else { None };
     let engines = engines::cpu(args.threads.get())?;
+    let costs = nas_bench_201::network_costs(&shape).map_err(blame)?;
 
     let bar = cx.out.bar(args.proxy.name(), archs.len() as u64);
     let mut scored = Vec::with_capacity(archs.len());
@@ -109,8 +110,8 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         }
         let spec = arch.network_spec(&shape);
         let start = Instant::now();
-        let graph = spec.graph().map_err(blame).with_context(|| format!("scoring {arch}"))?;
-        let candidate = Candidate { spec: &spec, graph: &graph, images: &images, seed: args.seed, engines: &*engines };
+        let cost = costs.of(&spec.alive);
+        let candidate = Candidate { spec: &spec, cost, images: &images, seed: args.seed, engines: &*engines };
         let Score { value: score, sign } =
             args.proxy.score(&candidate).map_err(blame).with_context(|| format!("scoring {arch}"))?;
         let seconds = start.elapsed().as_secs_f64();
@@ -118,7 +119,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         if !args.json {
             bar.suspend(|| cx.out.data(format_args!("{score:>12.4}  {seconds:>8.3} s  {arch}")))?;
         }
-        scored.push(Scored { arch, score, seconds, parameters: graph.cost().parameters });
+        scored.push(Scored { arch, score, seconds, parameters: cost.parameters });
         bar.inc(1);
     }
     bar.finish_and_clear();

@@ -90,10 +90,10 @@ fn missing_data_says_how_to_get_it() {
     assert_eq!(run(&["data", "check", "digits"]), run(&["data", "check"]));
     let (code, _, err) = run(&["data", "check", "--dataset", "cifar-10"]);
     assert_eq!(code, 1);
-    assert!(err.contains("did you mean cifar10?"), "{err}");
+    assert!(err.contains("did you mean `cifar10`?"), "{err}");
     let (code, _, err) = run(&["data", "check", "--split", "benchmrk"]);
     assert_eq!(code, 1);
-    assert!(err.contains("did you mean benchmark?"), "{err}");
+    assert!(err.contains("did you mean `benchmark`?"), "{err}");
     let (code, _, err) = run(&["data", "check", "--split", "benchmark"]);
     assert_eq!(code, 1);
     assert!(err.contains("made for cifar10 with 50000 training images, not for digits with 1437"), "{err}");

@@ -25,7 +25,9 @@ fn refused(args: &[&str]) -> String {
 fn a_row_for_each_block_and_their_sum() {
     let (code, out, err) = run(&["describe", V1, "--channels", "16", "--cells", "8"]);
     assert_eq!((code, err.as_str()), (0, ""));
-    let lines: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
+    let (table, cells) = out.split_once("\n\nnormal:\n").unwrap();
+    assert_eq!((cells.matches("sep_conv_3x3").count(), cells.matches("concat").count()), (5, 8), "{cells}");
+    let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(out.lines().next(), Some(V1));
     assert_eq!(out.lines().nth(1), Some("C 16, N 8, 10 classes, RGB images of 32 x 32"));
     let blocks: Vec<&str> = lines[4..].iter().map(|l| l[0]).collect();
@@ -44,6 +46,17 @@ fn a_row_for_each_block_and_their_sum() {
 }
 
 #[test]
+fn the_cells_as_a_picture() {
+    for (arch, cells) in [(V1, 2), (ALL_NONE, 1)] {
+        let (code, out, err) = run(&["describe", arch, "--svg"]);
+        assert_eq!((code, err.as_str()), (0, ""));
+        assert!(out.starts_with("<svg ") && out.ends_with("</svg>\n") && out.matches("<g ").count() == cells, "{out}");
+    }
+    let message = refused(&["supernet", "--svg"]);
+    assert!(message.contains("a supernet has no cell to draw") && message.contains("hint: "), "{message}");
+}
+
+#[test]
 fn json_has_the_counts_and_the_graph() {
     let v1 = json(&[V1]);
     assert_eq!((v1["parameters"].as_u64(), v1["space"].as_str()), (Some(3_169_414), Some("darts")));
@@ -53,6 +66,20 @@ fn json_has_the_counts_and_the_graph() {
     assert_eq!(Some(sum("parameters")), v1["parameters"].as_u64());
     assert_eq!(Some(sum("multiply_adds")), v1["multiply_adds"].as_u64());
     assert_eq!(v1["graph"]["layers"].as_array().unwrap().len(), v1["layers"].as_array().unwrap().len());
+    // What `bench/pytorch_network.py` builds a network from.
+    let layers = v1["graph"]["layers"].as_array().unwrap();
+    let of = |kind: &str| layers.iter().find(|l| l["kind"] == kind).unwrap();
+    let unit = of("unit");
+    assert_eq!((unit["part"].as_str(), unit["name"].as_str()), (Some("stem"), Some("stem.conv")));
+    assert_eq!(unit["transform"]["kind"].as_str(), Some("conv"));
+    assert_eq!(unit["transform"]["stride"].as_u64(), Some(1));
+    assert_eq!(unit["weights"][0]["name"].as_str(), Some("stem.conv.weight"));
+    assert_eq!((unit["norm"]["name"].as_str(), unit["norm"]["affine"].as_bool()), (Some("stem.bn"), Some(true)));
+    let mix = of("mix");
+    assert_eq!((mix["part"]["block"].as_u64(), mix["zeros"].as_array().map(Vec::len)), (Some(0), Some(0)));
+    assert_eq!((mix["weights"][1]["row"].as_u64(), mix["weights"][1]["op"].as_u64()), (Some(1), Some(4)));
+    assert_eq!(v1["graph"]["blocks"][0].as_str(), Some("cells.0"));
+    assert_eq!(of("concat")["inputs"].as_array().map(Vec::len), Some(4));
     assert_eq!(json(&[V1, "--classes", "100"])["parameters"].as_u64(), Some(3_221_344));
     assert_eq!(json(&["supernet", "--space", "darts"])["parameters"].as_u64(), Some(1_930_618));
     let none = json(&[ALL_NONE]);
@@ -77,6 +104,8 @@ fn what_is_no_network_is_refused() {
         (vec![V1, "--cells", "99999999999999999999"], "expected a whole number from 1 to 1000"),
         (vec![V1, "--classes", "0"], "expected a whole number from 1 to 1000000"),
         (vec![V1, "--size", "0"], "expected a whole number from 1 to 4096"),
+        (vec![V1, "--size", "2"], "a `darts` network for images of 2 x 2, expected at least 3 x 3"),
+        (vec!["1835", "--size", "1"], "a `nas-bench-201` network for images of 1 x 1, expected at least 3 x 3"),
         (vec!["1835", "--cells", "101"], "a `nas-bench-201` network of 101 cells, expected 0 to 100"),
         (vec!["supernet", "--space", "darts", "--size", "4096", "--channels", "65536", "--cells", "1000"], "too large"),
     ] {
@@ -93,7 +122,7 @@ fn a_space_without_kernels_is_not_searched() {
     let args = ["search", "--preset", "demo", "--space", "darts", "--out", run.to_str().unwrap()];
     let (code, out, err) = output(program(home.path()).args(args));
     assert_eq!((code, out.as_str()), (1, ""), "{err}");
-    assert!(err.contains("search space darts: the CPU engine cannot compute"), "{err}");
+    assert!(err.contains("search space darts: this engine cannot compute"), "{err}");
     assert!(err.contains("hint: search in `nas-bench-201`"), "{err}");
     assert!(!run.exists() && std::fs::read_dir(home.path()).unwrap().next().is_none());
 }

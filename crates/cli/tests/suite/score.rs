@@ -63,7 +63,7 @@ fn bad_arguments_say_what_is_wrong_and_what_would_be_right() {
         (&["--proxy", "params", "--sample", "3", "--threads", "0"], &["'0'", "from 1 to 1024"]),
         (&["--proxy", "naswot", "--sample", "3", "--batch", "1"], &["'1'", "from 2 to 4096"]),
         (&["--proxy", "naswot", "--sample", "3", "--batch", "2000"], &["2000", "1437"]),
-        (&["--proxy", "naswot", "--sample", "3", "--dataset", "cifar-10"], &["did you mean cifar10?"]),
+        (&["--proxy", "naswot", "--sample", "3", "--dataset", "cifar-10"], &["did you mean `cifar10`?"]),
         (
             &["--proxy", "naswot", "--sample", "3", "--dataset", "cifar10"],
             &["\n\nhint: `hpe-darts data fetch cifar10`"],

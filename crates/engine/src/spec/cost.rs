@@ -34,14 +34,44 @@ impl Cost {
     }
 }
 
+/// What each operation of a network costs. Operations do not change each other's shapes, so the cost of the network in which
+/// only some of them are alive is a sum, and needs no graph of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CostTable {
+    /// Everything but the operations.
+    rest: Cost,
+    /// `[R, O]`, zero for operations that were not alive in the graph.
+    ops: Vec<Cost>,
+}
+
+impl CostTable {
+    /// [`Graph::cost`] of the network in which, of the operations that it was made of, only those of `alive: [R, O]` are.
+    pub fn of(&self, alive: &[bool]) -> Cost {
+        self.ops.iter().zip(alive).filter(|(_, alive)| **alive).fold(self.rest, |sum, (&op, _)| sum.plus(op))
+    }
+}
+
 impl Graph {
     /// Parameters and multiply-adds of the network, counted as NAS-Bench-201 and DARTS count them: every alive
     /// operation, whether its output reaches the cell's output or not; convolutions and the classifier with its bias for
     /// both; batch normalisation (where it has scale and shift) for the parameters only; pooling and additions for
     /// neither. The auxiliary head is not counted.
     pub fn cost(&self) -> Cost {
-        let counted = (0..self.layers.len()).filter(|&l| self.layers[l].part != Part::Auxiliary);
-        counted.map(|l| self.layer_cost(l)).fold(Cost::default(), Cost::plus)
+        let CostTable { rest, ops } = self.cost_table();
+        ops.into_iter().fold(rest, Cost::plus)
+    }
+
+    /// The same by operation.
+    pub fn cost_table(&self) -> CostTable {
+        let mut table = CostTable { rest: Cost::default(), ops: vec![Cost::default(); self.rows * self.ops.len()] };
+        for (id, layer) in self.layers.iter().enumerate().filter(|(_, layer)| layer.part != Part::Auxiliary) {
+            let sum = match layer.unit().and_then(|unit| unit.place) {
+                Some(at) => &mut table.ops[at.row * self.ops.len() + at.op],
+                None => &mut table.rest,
+            };
+            *sum = sum.plus(self.layer_cost(id));
+        }
+        table
     }
 
     /// The parts that have layers, in order: the shape of each one's output, its parameters and multiply-adds.

@@ -15,7 +15,7 @@ mod network;
 mod op;
 mod stages;
 
-pub use cost::Cost;
+pub use cost::{Cost, CostTable};
 pub use graph::{
     Graph, Init, Layer, LayerId, LayerKind, Norm, Parameter, Part, Place, Transform, Unit, Value, ValueId, Weight,
     Window,

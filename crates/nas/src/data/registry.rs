@@ -93,7 +93,9 @@ impl DatasetName {
     pub(super) fn hint_for(given: &str) -> String {
         let names = || Self::ALL.iter().map(|d| d.as_str());
         match suggest::nearest(&given.to_lowercase().replace(['-', '_'], ""), names()) {
-            Some(name) => format!("did you mean {name}? Valid names are {}", suggest::one_of(names())),
+            Some(name) => {
+                format!("{} Valid names are {}", suggest::did_you_mean(name), suggest::one_of(names()))
+            }
             None => format!("valid names are {}", suggest::one_of(names())),
         }
     }
@@ -146,10 +148,10 @@ mod tests {
     fn unknown_names_get_a_suggestion() {
         let error = "CIFAR-10".parse::<DatasetName>().unwrap_err();
         assert_eq!(error.to_string(), "unknown data set 'CIFAR-10'");
-        assert_eq!(error.hint().unwrap(), "did you mean cifar10? Valid names are digits, cifar10 or cifar100");
+        assert_eq!(error.hint().unwrap(), "did you mean `cifar10`? Valid names are digits, cifar10 or cifar100");
         let error = "imagenet".parse::<DatasetName>().unwrap_err();
         assert_eq!(error.hint().unwrap(), "valid names are digits, cifar10 or cifar100");
         let error = serde_json::from_str::<DatasetName>("\"digit\"").unwrap_err().to_string();
-        assert!(error.contains("did you mean digits?"), "{error}");
+        assert!(error.contains("did you mean `digits`?"), "{error}");
     }
 }

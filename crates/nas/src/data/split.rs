@@ -200,7 +200,8 @@ impl SplitChoice {
         let known = suggest::one_of(CHOICES);
         match suggest::nearest(given, CHOICES) {
             Some(name) => {
-                format!("did you mean {name}? Valid names are {known}, or a file (with a / or . in its path)")
+                let meant = suggest::did_you_mean(name);
+                format!("{meant} Valid names are {known}, or a file (with a / or . in its path)")
             }
             None => format!("valid names are {known}, or a file (with a / or . in its path)"),
         }
@@ -328,7 +329,7 @@ mod tests {
         );
         assert!(kind("half", "x", 1).unwrap_err().contains("'train' is empty (1 samples to split)"));
         let error = "benchmrk".parse::<SplitChoice>().unwrap_err();
-        assert!(error.hint().unwrap().starts_with("did you mean benchmark?"));
+        assert!(error.hint().unwrap().starts_with("did you mean `benchmark`?"));
         assert_eq!("a/b.json".parse::<SplitChoice>().unwrap().to_string(), "a/b.json");
     }
 }

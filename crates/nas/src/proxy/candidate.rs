@@ -1,12 +1,12 @@
-use engine::{CodeDistances, Codes, EngineError, Engines, Graph, LayerKind, NetworkSpec, Pass};
+use engine::{CodeDistances, Codes, Cost, EngineError, Engines, LayerKind, NetworkSpec, Pass};
 
 /// A network to be scored at initialisation.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
     /// The network; a discrete one has one operation alive on each edge.
     pub spec: &'a NetworkSpec,
-    /// What it lowers to.
-    pub graph: &'a Graph,
+    /// Its size.
+    pub cost: Cost,
     /// `[n, H, W, C]`, normalised. Empty for proxies that need none.
     pub images: &'a [f32],
     /// What the weights are drawn from.
@@ -19,8 +19,8 @@ impl Candidate<'_> {
     /// `[E, O]`: weight 1 for the operations that are part of the function the network computes, else 0. Left out are
     /// `none` and whatever leads into a node that does not reach the logits: NASWOT counts only what a gradient
     /// arrives at.
-    pub(super) fn live(&self) -> Vec<f32> {
-        let graph = self.graph;
+    pub(super) fn live(&self) -> Result<Vec<f32>, EngineError> {
+        let graph = self.spec.graph()?;
         let mut w = vec![0.0; self.spec.mixing_len()];
         let mut reaches_logits = vec![false; graph.values.len()];
         reaches_logits[graph.logits] = true;
@@ -33,7 +33,7 @@ impl Candidate<'_> {
                 weights.iter().flatten().for_each(|at| w[at.row * self.spec.ops.len() + at.op] = 1.0);
             }
         }
-        w
+        Ok(w)
     }
 
     /// Code distances of the network at initialisation with the mixing weights `w: [E, O]`.
@@ -54,8 +54,8 @@ mod tests {
     fn live(arch: &str) -> Vec<usize> {
         let spec = arch.parse::<Arch>().unwrap().network_spec(&nas_bench_201::benchmark_shape(32, 10));
         let engines = engines::cpu(1).unwrap();
-        let graph = spec.graph().unwrap();
-        let live = Candidate { spec: &spec, graph: &graph, images: &[], seed: 0, engines: &*engines }.live();
+        let cost = Cost::default();
+        let live = Candidate { spec: &spec, cost, images: &[], seed: 0, engines: &*engines }.live().unwrap();
         live.chunks(5).enumerate().filter(|(_, ops)| ops.contains(&1.0)).map(|(edge, _)| edge).collect()
     }
 

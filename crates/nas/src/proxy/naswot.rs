@@ -22,7 +22,7 @@ impl Proxy for Naswot {
     }
 
     fn score(&self, candidate: &Candidate<'_>) -> Result<Score, EngineError> {
-        let w = candidate.live();
+        let w = candidate.live()?;
         let dead: Vec<usize> = (0..w.len()).filter(|&place| w[place] == 0.0).collect();
         Ok(score(&candidate.distances(&w, Codes::ReluInputs)?, &dead))
     }

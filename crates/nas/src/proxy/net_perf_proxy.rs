@@ -24,7 +24,7 @@ impl Proxy for NetPerfProxy {
     }
 
     fn score(&self, candidate: &Candidate<'_>) -> Result<Score, EngineError> {
-        let w = candidate.live();
+        let w = candidate.live()?;
         Ok(score(&candidate.distances(&w, Codes::OpOutputs)?, &w, Kernel::Agreement))
     }
 }

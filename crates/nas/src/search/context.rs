@@ -13,7 +13,7 @@ use crate::{
     random::{self, Purpose},
     run::{At, Fields, Moment, Session, Sweep},
     space::SearchSpace,
-    supernet::{Mask, OpAt, PerOp, Supernet},
+    supernet::{Mask, Mixing, MixingGradient, OpAt, Supernet},
 };
 
 /// What a strategy sees of a search: space, mask, steps on batches, sweeps over operations, the record.
@@ -89,29 +89,29 @@ impl<'a> Context<'a> {
         self.op_names(&self.mask().alive().collect::<Vec<_>>())
     }
 
-    /// Trains omega on the next batch of `D_train` with mixing weights `w: [E, O]`.
+    /// Trains omega on the next batch of `D_train`.
     ///
     /// # Errors
     /// A loss or gradient that is not a number; what loader and engine refuse.
-    pub fn omega_step(&mut self, w: &PerOp<f32>) -> Result<(), SearchError> {
-        self.train_step(w, false).map(drop)
+    pub fn omega_step(&mut self, mixing: &Mixing) -> Result<(), SearchError> {
+        self.train_step(mixing, false).map(drop)
     }
 
-    /// Trains omega on the next batch of `D_train` and returns `dL/dw: [E, O]` of the same pass.
+    /// Trains omega on the next batch of `D_train` and returns the gradient of the mixing weights from the same pass.
     ///
     /// # Errors
     /// As [`Context::omega_step`].
-    pub fn joint_step(&mut self, w: &PerOp<f32>) -> Result<Vec<f64>, SearchError> {
-        self.train_step(w, true)
+    pub fn joint_step(&mut self, mixing: &Mixing) -> Result<MixingGradient, SearchError> {
+        self.train_step(mixing, true)
     }
 
-    /// `dL/dw: [E, O]` on the next batch of `D_val`. Omega stays what it is.
+    /// The gradient of the mixing weights on the next batch of `D_val`. Omega stays what it is.
     ///
     /// # Errors
     /// As [`Context::omega_step`].
-    pub fn mixing_gradient(&mut self, w: &PerOp<f32>) -> Result<Vec<f64>, SearchError> {
+    pub fn mixing_gradient(&mut self, mixing: &Mixing) -> Result<MixingGradient, SearchError> {
         let began = Instant::now();
-        let (output, images) = self.trainer.mixing_gradient(w)?;
+        let (output, images) = self.trainer.mixing_gradient(mixing)?;
         self.session.book("alpha", began);
         if !output.loss.is_finite() {
             return Err(self.not_finite("the validation loss", output.loss));
@@ -120,12 +120,12 @@ impl<'a> Context<'a> {
         sums.valid_loss += output.loss * images as f64;
         sums.valid_correct += output.correct;
         sums.valid_images += images;
-        Ok(output.mixing_grad)
+        Ok(output.into())
     }
 
-    fn train_step(&mut self, w: &PerOp<f32>, joint: bool) -> Result<Vec<f64>, SearchError> {
+    fn train_step(&mut self, mixing: &Mixing, joint: bool) -> Result<MixingGradient, SearchError> {
         let began = Instant::now();
-        let (output, norm, images) = self.trainer.omega_step(w, joint, self.at)?;
+        let (output, norm, images) = self.trainer.omega_step(mixing, joint, self.at)?;
         self.session.book("omega", began);
         for (what, value) in [("the training loss", output.loss), ("the gradient norm", norm)] {
             if !value.is_finite() {
@@ -139,7 +139,7 @@ impl<'a> Context<'a> {
         sums.gradient_norm += norm;
         sums.steps += 1;
         self.session.stepped();
-        Ok(output.mixing_grad)
+        Ok(output.into())
     }
 
     /// Removes operations in every cell for good.

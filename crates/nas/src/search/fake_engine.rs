@@ -1,9 +1,20 @@
 //! An engine of a few numbers, to test everything around an engine: deterministic, fast, learns, prefers 3x3 convolutions.
 
+use std::sync::{Arc, Mutex};
+
 use engine::{
     Batch, CodeDistances, Codes, Distances, Engine, EngineError, Evaluation, Gradients, NetworkSpec, Normalisation, Op,
     Pass, Sgd, StepOutput, TensorState, Vector,
 };
+
+/// What a training step was asked for and what came out.
+#[derive(Debug)]
+pub(super) struct LoggedStep {
+    pub(super) gradients: Gradients,
+    pub(super) run: Option<Vec<bool>>,
+    pub(super) omega_grad: Vec<f32>,
+    pub(super) mixing_grad: Vec<f64>,
+}
 
 #[derive(Debug)]
 pub(super) struct FakeEngine {
@@ -14,6 +25,8 @@ pub(super) struct FakeEngine {
     /// Steps of omega after which the loss is NaN.
     pub(super) nan_after: Option<usize>,
     steps: usize,
+    /// Every training step, where somebody wants to see them.
+    pub(super) log: Option<Arc<Mutex<Vec<LoggedStep>>>>,
 }
 
 impl FakeEngine {
@@ -26,6 +39,7 @@ impl FakeEngine {
             gradient: vec![0.0; len],
             nan_after: None,
             steps: 0,
+            log: None,
         }
     }
 
@@ -39,10 +53,15 @@ impl FakeEngine {
         }
     }
 
-    /// Loss 2.3 exp(-s) with s = sum of w * omega * quality, shifted a little by the images.
-    fn loss(&self, batch: Batch<'_>, w: &[f32]) -> f64 {
-        let alive = (0..w.len()).filter(|&i| self.spec.alive[i]);
-        let s: f32 = alive.map(|i| w[i] * self.omega[i] * self.quality(i)).sum();
+    /// Whether an operation is alive and part of the pass.
+    fn runs(&self, pass: Pass<'_>, i: usize) -> bool {
+        self.spec.alive[i] && pass.run.is_none_or(|run| run[i])
+    }
+
+    /// Loss 2.3 exp(-s) with s = sum of w * omega * quality over what runs, shifted a little by the images.
+    fn loss(&self, batch: Batch<'_>, pass: Pass<'_>) -> f64 {
+        let running = (0..pass.w.len()).filter(|&i| self.runs(pass, i));
+        let s: f32 = running.map(|i| pass.w[i] * self.omega[i] * self.quality(i)).sum();
         let noise: f32 = batch.images.iter().sum::<f32>() / batch.images.len() as f32;
         f64::from(2.3 * (-s).exp() + 0.05 * noise.sin().abs())
     }
@@ -79,10 +98,14 @@ impl Engine for FakeEngine {
         if gradients != Gradients::Mixing {
             self.steps += 1;
         }
-        let mut loss = self.loss(batch, w);
+        let mut loss = self.loss(batch, pass);
         let slope = -loss as f32;
         let mut mixing_grad = vec![0.0; w.len()];
-        for i in (0..w.len()).filter(|&i| self.spec.alive[i]) {
+        if gradients != Gradients::Mixing {
+            self.gradient.fill(0.0);
+        }
+        let running: Vec<usize> = (0..w.len()).filter(|&i| self.runs(pass, i)).collect();
+        for i in running {
             if gradients != Gradients::Mixing {
                 self.gradient[i] = slope * w[i] * self.quality(i);
             }
@@ -93,7 +116,15 @@ impl Engine for FakeEngine {
         if self.nan_after.is_some_and(|after| self.steps > after) {
             loss = f64::NAN;
         }
-        let edge_grad = vec![0.0; self.spec.rows];
+        if let Some(log) = &self.log {
+            log.lock().unwrap().push(LoggedStep {
+                gradients,
+                run: pass.run.map(<[bool]>::to_vec),
+                omega_grad: self.gradient.clone(),
+                mixing_grad: mixing_grad.clone(),
+            });
+        }
+        let edge_grad = vec![if gradients == Gradients::Omega { 0.0 } else { f64::from(slope) }; self.spec.rows];
         Ok(StepOutput { loss, correct: Self::correct(loss, batch.labels.len()), mixing_grad, edge_grad })
     }
 
@@ -107,7 +138,7 @@ impl Engine for FakeEngine {
     }
 
     fn evaluate(&mut self, batch: Batch<'_>, pass: Pass<'_>, _: Normalisation) -> Result<Evaluation, EngineError> {
-        let loss = self.loss(batch, pass.w);
+        let loss = self.loss(batch, pass);
         Ok(Evaluation { loss, correct: Self::correct(loss, batch.labels.len()) })
     }
 
@@ -131,7 +162,7 @@ impl Engine for FakeEngine {
         let has_code = |i: usize| {
             let op = self.spec.ops[i % self.spec.ops.len()];
             let kind = if codes == Codes::ReluInputs { op.is_conv() } else { op != Op::None && w[i] != 0.0 };
-            self.spec.alive[i] && kind
+            self.runs(pass, i) && kind
         };
         Ok(CodeDistances {
             samples,

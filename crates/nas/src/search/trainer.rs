@@ -6,7 +6,7 @@ use crate::{
     data::{Augmentation, BatchBuf, Loader, LoaderOptions, Source},
     run::At,
     space::SearchSpace,
-    supernet::{PerOp, Supernet},
+    supernet::{Mixing, Supernet},
 };
 
 /// Loaders of one seed are told apart by these.
@@ -86,20 +86,20 @@ impl Trainer {
     /// One step of omega on the next batch of `D_train`; the output, the gradient's norm and the images of the batch.
     pub(super) fn omega_step(
         &mut self,
-        w: &PerOp<f32>,
+        mixing: &Mixing,
         with_mixing: bool,
         at: &At,
     ) -> Result<(StepOutput, f64, usize), SearchError> {
         let batch = self.next_train(at.epoch)?;
         let lr = self.learning_rate.at(at) as f32;
-        let (output, norm) = self.supernet.omega_step(batch.as_batch(), w, with_mixing, &self.sgd, lr)?;
+        let (output, norm) = self.supernet.omega_step(batch.as_batch(), mixing, with_mixing, &self.sgd, lr)?;
         Ok((output, norm, batch.len()))
     }
 
-    /// `dL/dw` on the next batch of `D_val`, and the images of the batch.
-    pub(super) fn mixing_gradient(&mut self, w: &PerOp<f32>) -> Result<(StepOutput, usize), SearchError> {
+    /// The gradient of the mixing weights on the next batch of `D_val`, and the images of the batch.
+    pub(super) fn mixing_gradient(&mut self, mixing: &Mixing) -> Result<(StepOutput, usize), SearchError> {
         let batch = self.next_valid()?;
-        Ok((self.supernet.mixing_gradient(batch.as_batch(), w)?, batch.len()))
+        Ok((self.supernet.mixing_gradient(batch.as_batch(), mixing)?, batch.len()))
     }
 
     fn next_train(&mut self, epoch: usize) -> Result<BatchBuf, SearchError> {

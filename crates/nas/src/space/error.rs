@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::suggest;
+
 /// What is wrong with a search space's name, an architecture or a genotype.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -65,6 +67,18 @@ pub enum SpaceError {
         /// The largest.
         max: usize,
     },
+    /// Images that the space's networks cannot halve as often as they do.
+    #[error("a `{space}` network for images of {height} x {width}, expected at least {min} x {min}")]
+    Image {
+        /// Name of the space.
+        space: &'static str,
+        /// Height that was given, in pixels.
+        height: usize,
+        /// Width that was given, in pixels.
+        width: usize,
+        /// The smallest height and width.
+        min: usize,
+    },
     /// A text that no space recognises.
     #[error("`{given}` is not an architecture, expected {expected}")]
     Unrecognised {
@@ -105,5 +119,5 @@ impl fmt::Display for ArchError {
 }
 
 fn did_you_mean(nearest: Option<&'static str>) -> String {
-    nearest.map_or_else(String::new, |n| format!("; did you mean `{n}`?"))
+    nearest.map_or_else(String::new, |n| format!("; {}", suggest::did_you_mean(n)))
 }

@@ -10,7 +10,7 @@ mod genotype;
 pub mod nas_bench_201;
 mod op;
 
-use std::fmt;
+use std::{fmt, ops::RangeInclusive};
 
 pub use darts::Darts;
 pub use engine::{Cost, Edge};
@@ -47,6 +47,21 @@ pub struct NetworkShape {
     pub channels: usize,
     /// Cells `N`: of each stage in NAS-Bench-201, of the whole network in DARTS.
     pub cells: usize,
+}
+
+impl NetworkShape {
+    /// Checks what a space says of its networks: how many cells they have, and how often they halve the image (rounding up).
+    /// An image is too small where a single pixel would be left to halve.
+    fn check(&self, space: &'static str, cells: RangeInclusive<usize>, halvings: u32) -> Result<(), SpaceError> {
+        if !cells.contains(&self.cells) {
+            return Err(SpaceError::Cells { space, cells: self.cells, min: *cells.start(), max: *cells.end() });
+        }
+        let (min, engine::ImageShape { height, width, .. }) = ((1 << halvings) / 2 + 1, self.image);
+        if height.min(width) < min {
+            return Err(SpaceError::Image { space, height, width, min });
+        }
+        Ok(())
+    }
 }
 
 /// Channels and cells of a network.
@@ -89,13 +104,13 @@ pub trait SearchSpace: fmt::Debug + Send + Sync {
     /// The supernet: every operation alive on every edge, batch normalisation of the operations without scale and shift.
     ///
     /// # Errors
-    /// [`SpaceError::Cells`].
+    /// [`SpaceError::Cells`], [`SpaceError::Image`].
     fn supernet(&self, shape: &NetworkShape) -> Result<engine::NetworkSpec, SpaceError>;
 
     /// The network of one genotype: one operation alive on each edge, batch normalisation with scale and shift.
     ///
     /// # Errors
-    /// [`SpaceError::Genotype`] where the genotype is not one of this space, [`SpaceError::Cells`].
+    /// [`SpaceError::Genotype`] where the genotype is not one of this space, [`SpaceError::Cells`], [`SpaceError::Image`].
     fn network(&self, genotype: &Genotype, shape: &NetworkShape) -> Result<engine::NetworkSpec, SpaceError>;
 
     /// Whether a text begins as this space's notation does.

@@ -1,14 +1,15 @@
 use crate::suggest;
 
 /// What may have been meant by an unknown key: one of the same name in another table (of several the least deep one), a
-/// sibling spelled nearly like it, any key or, for a bare name, any name spelled nearly like it.
+/// sibling spelled nearly like it, one that ends in the same words, any key or, for a bare name, any name spelled nearly
+/// like it.
 pub(super) fn nearest_key(given: &str, known: &[String]) -> Option<String> {
     let (table, name) = split(given);
     let words = |key: &str| format!("_{}", key.replace(['.', '-'], "_"));
     let depth = |key: &&String| key.matches('.').count();
     let named = |name: &str| known.iter().filter(|k| split(k).1 == name).min_by_key(depth);
-    let same = named(name);
-    let elsewhere = same.or_else(|| known.iter().find(|k| words(k).ends_with(&words(name))));
+    let same = named(name).cloned();
+    let inside = || known.iter().find(|k| words(k).ends_with(&words(name))).cloned();
     let sibling = || {
         let names = known.iter().map(|k| split(k)).filter(|(t, _)| *t == table).map(|(_, n)| n);
         let name = suggest::nearest(name, names)?;
@@ -19,7 +20,7 @@ pub(super) fn nearest_key(given: &str, known: &[String]) -> Option<String> {
         let names = known.iter().map(|k| split(k).1).filter(|_| table.is_empty());
         named(suggest::nearest(name, names)?).cloned()
     };
-    elsewhere.cloned().or_else(sibling).or_else(anywhere).or_else(bare).map(|k| suggest::did_you_mean(&k))
+    same.or_else(sibling).or_else(inside).or_else(anywhere).or_else(bare).map(|k| suggest::did_you_mean(&k))
 }
 
 fn split(key: &str) -> (&str, &str) {
@@ -51,6 +52,8 @@ mod tests {
         assert_eq!(nearest("training.batch_sise").unwrap(), "did you mean `training.batch_size`?");
         assert_eq!(nearest("batch_size").unwrap(), "did you mean `training.batch_size`?");
         assert_eq!(nearest("strategy.x.importance_images").unwrap(), "did you mean `strategy.x.importance.images`?");
+        assert_eq!(nearest("strategy.x.importance.size").as_deref(), Some("did you mean `x.proxy_batch_size`?"));
+        assert_eq!(nearest("strategy.x.importance.image").unwrap(), "did you mean `strategy.x.importance.images`?");
         assert_eq!(nearest("rate").unwrap(), "did you mean `training.rate`?");
         assert_eq!(nearest("momentums").unwrap(), "did you mean `training.momentum`?");
         assert_eq!(nearest("sead").unwrap(), "did you mean `seed`?");

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     random,
-    supernet::{Mask, OpAt, PerOp},
+    supernet::{Mask, Mixing, MixingGradient, OpAt, PerOp},
 };
 
 /// What alpha starts from. Written `constant` or `normal(1e-3)`.
@@ -107,14 +107,17 @@ impl Alpha {
         self.relax.weights(&self.values, mask, None)
     }
 
-    /// What is random in the weights of one step.
+    /// What is random in one step.
     pub fn draw(&self, rng: &mut ChaCha8Rng) -> Option<PerOp<f64>> {
         self.relax.draw((self.values.edges(), self.values.ops()), rng)
     }
 
-    /// Mixing weights with what was drawn.
-    pub fn noisy_weights(&self, mask: &Mask, noise: Option<&PerOp<f64>>) -> PerOp<f64> {
-        self.relax.weights(&self.values, mask, noise)
+    /// What a step is run with, from what was drawn: mixing weights and run mask.
+    pub fn mixing(&self, mask: &Mask, noise: Option<&PerOp<f64>>) -> Mixing {
+        Mixing {
+            w: self.relax.weights(&self.values, mask, noise).map(|&w| w as f32),
+            run: self.relax.run(&self.values, mask, noise),
+        }
     }
 
     /// Mixing weights with some operations taken out, as an importance asks for.
@@ -122,9 +125,9 @@ impl Alpha {
         self.relax.weights_without(&self.values, mask, ops)
     }
 
-    /// One step of the optimiser along `dL/dw: [E, O]`, taken with this noise.
-    pub fn descend(&mut self, mask: &Mask, noise: Option<&PerOp<f64>>, mixing_grad: &[f64]) {
-        let mut gradient = self.relax.pull_back(&self.values, mask, noise, mixing_grad);
+    /// One step of the optimiser along the gradient of a step with this noise.
+    pub fn descend(&mut self, mask: &Mask, noise: Option<&PerOp<f64>>, gradient: &MixingGradient) {
+        let mut gradient = self.relax.pull_back(&self.values, mask, noise, gradient);
         if let Some(regulariser) = &self.regulariser {
             regulariser.add(&self.values, mask, &mut gradient);
         }
@@ -176,6 +179,10 @@ mod tests {
         Alpha::new(values, Mixture { relaxation, removal, dropout: None }, AdamConfig::default())
     }
 
+    fn of_w(gradient: Vec<f64>) -> MixingGradient {
+        MixingGradient { w: gradient, edges: vec![0.0; 6] }
+    }
+
     #[test]
     fn initial_values_are_as_asked() {
         let constant = alpha(Relaxation::Raw, Removal::Zero);
@@ -205,7 +212,7 @@ mod tests {
         let mut gradient = vec![0.0; 30];
         gradient[0] = 1.0;
         gradient[1] = 1.0;
-        a.descend(&mask, None, &gradient);
+        a.descend(&mask, None, &of_w(gradient));
         assert!(a.values()[(0, 0)] < 0.2);
         assert_eq!(a.values()[(0, 1)], 0.2);
     }
@@ -243,11 +250,12 @@ mod tests {
         let mut a = alpha(Relaxation::Raw, Removal::Zero).regularised(Pull);
         let mut noise = PerOp::filled(6, 5, 1.0);
         noise[(0, 1)] = 0.0;
-        assert_eq!(a.noisy_weights(&mask, Some(&noise)).row(0)[..2], [0.2, 0.0]);
+        let mixing = a.mixing(&mask, Some(&noise));
+        assert_eq!((&mixing.w.row(0)[..2], mixing.run), (&[0.2, 0.0][..], None));
         let mut gradient = vec![0.0; 30];
         gradient[0] = 1.0;
         gradient[1] = 1.0;
-        a.descend(&mask, Some(&noise), &gradient);
+        a.descend(&mask, Some(&noise), &of_w(gradient));
         let [first, dropped, other, pulled] = [0, 1, 2, 3].map(|op| a.values()[(0, op)]);
         assert!(first < 0.1999 && pulled > 0.2001, "{first} {pulled}");
         // What was dropped has no gradient of the loss, only the optimiser's decay, as what has none at all.

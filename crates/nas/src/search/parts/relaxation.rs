@@ -4,10 +4,10 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::dropout::SkipDropout;
-use crate::supernet::{Mask, OpAt, PerOp};
+use crate::supernet::{Mask, MixingGradient, OpAt, PerOp};
 
-/// How the mixing weights `w: [E, O]` follow from `alpha: [E, O]`, step by step: what is random is drawn, weighed with, and
-/// the gradient pulled back through it.
+/// How the mixing weights `w: [E, O]` follow from `alpha: [E, O]`, step by step: what is random is drawn, it decides on
+/// weights and on what is run, and the gradient is pulled back through both.
 pub trait Relax: fmt::Debug + Send {
     /// What is random in one step, `[E, O]`; `None` where nothing is.
     fn draw(&self, shape: (usize, usize), rng: &mut ChaCha8Rng) -> Option<PerOp<f64>>;
@@ -15,8 +15,20 @@ pub trait Relax: fmt::Debug + Send {
     /// Mixing weights, 0 for operations that are not alive; without noise those that the supernet is judged with.
     fn weights(&self, alpha: &PerOp<f64>, mask: &Mask, noise: Option<&PerOp<f64>>) -> PerOp<f64>;
 
-    /// `dL/dalpha` from `dL/dw`, both `[E, O]` and with this noise; 0 for operations that are not alive.
-    fn pull_back(&self, alpha: &PerOp<f64>, mask: &Mask, noise: Option<&PerOp<f64>>, mixing_grad: &[f64]) -> Vec<f64>;
+    /// Operations that a step with this noise runs, `[E, O]`; by default, and for `None`, all that are alive. One that is
+    /// alive but not run costs nothing and has neither output nor gradient.
+    fn run(&self, _alpha: &PerOp<f64>, _mask: &Mask, _noise: Option<&PerOp<f64>>) -> Option<Mask> {
+        None
+    }
+
+    /// `dL/dalpha: [E, O]` from the gradient of a step with this noise; 0 for operations that are not alive.
+    fn pull_back(
+        &self,
+        alpha: &PerOp<f64>,
+        mask: &Mask,
+        noise: Option<&PerOp<f64>>,
+        gradient: &MixingGradient,
+    ) -> Vec<f64>;
 
     /// Mixing weights without noise and with some operations taken out.
     fn weights_without(&self, alpha: &PerOp<f64>, mask: &Mask, out: &[OpAt]) -> PerOp<f64>;
@@ -49,8 +61,14 @@ impl Relax for Mixture {
         w
     }
 
-    fn pull_back(&self, alpha: &PerOp<f64>, mask: &Mask, noise: Option<&PerOp<f64>>, mixing_grad: &[f64]) -> Vec<f64> {
-        let mut gradient = mixing_grad.to_vec();
+    fn pull_back(
+        &self,
+        alpha: &PerOp<f64>,
+        mask: &Mask,
+        noise: Option<&PerOp<f64>>,
+        gradient: &MixingGradient,
+    ) -> Vec<f64> {
+        let mut gradient = gradient.w.clone();
         if let Some(factors) = noise {
             gradient.iter_mut().zip(factors.values()).for_each(|(g, factor)| *g *= factor);
         }

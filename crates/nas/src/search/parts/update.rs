@@ -1,7 +1,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::alpha::Alpha;
-use crate::search::{context::Context, error::SearchError};
+use crate::{
+    search::{context::Context, error::SearchError},
+    supernet::Mixing,
+};
 
 /// How alpha is trained beside omega.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,26 +20,26 @@ pub enum AlphaUpdate {
 }
 
 impl AlphaUpdate {
-    /// One step of alpha and omega. What is random in w is drawn once for both.
+    /// One step of alpha and omega. What is random is drawn once for both.
     ///
     /// # Errors
     /// A loss that is not a number; whatever the engine refuses.
     pub fn step(self, alpha: &mut Alpha, cx: &mut Context<'_>) -> Result<(), SearchError> {
         let noise = alpha.draw(&mut cx.step_rng());
         let noise = noise.as_ref();
-        let weights = |alpha: &Alpha, cx: &Context<'_>| alpha.noisy_weights(cx.mask(), noise).map(|&w| w as f32);
+        let mixing = |alpha: &Alpha, cx: &Context<'_>| -> Mixing { alpha.mixing(cx.mask(), noise) };
         match self {
             Self::Bilevel => {
-                let gradient = cx.mixing_gradient(&weights(alpha, cx))?;
+                let gradient = cx.mixing_gradient(&mixing(alpha, cx))?;
                 alpha.descend(cx.mask(), noise, &gradient);
-                cx.omega_step(&weights(alpha, cx))
+                cx.omega_step(&mixing(alpha, cx))
             }
             Self::Joint => {
-                let gradient = cx.joint_step(&weights(alpha, cx))?;
+                let gradient = cx.joint_step(&mixing(alpha, cx))?;
                 alpha.descend(cx.mask(), noise, &gradient);
                 Ok(())
             }
-            Self::None => cx.omega_step(&weights(alpha, cx)),
+            Self::None => cx.omega_step(&mixing(alpha, cx)),
         }
     }
 }

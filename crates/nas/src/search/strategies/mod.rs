@@ -2,11 +2,9 @@
 //!
 //! A strategy owns its architecture parameters and what makes the method what it is; it sees the supernet through
 //! [`Context`](super::Context) only and has no loop over epochs or batches. A new one is a file with a [`Strategy`] and a
-//! line in the list at the end of this one: the line gives it its name on the command line, its TOML table, its row in
-//! lists and its conformance tests.
-
-mod darts;
-mod hpe_darts;
+//! line in the list at the end of this one: the line makes the file a module and gives the strategy its name on the command
+//! line, its TOML table, its row in lists, its section of the documentation and its conformance tests.
+//! See `docs/adding-a-strategy.md`.
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -30,14 +28,16 @@ pub struct Entry {
 }
 
 macro_rules! strategies {
-    ($($variant:ident = $name:literal => $strategy:ty;)+) => {
+    ($($module:ident::$strategy:ident = $name:literal;)+) => {
+        $(mod $module;)+
+
         /// The strategy and its settings: the one table under `[strategy]`.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         pub enum StrategyConfig {
             $(
                 #[allow(missing_docs)]
                 #[serde(rename = $name)]
-                $variant(<$strategy as Strategy>::Config),
+                $strategy(<$module::$strategy as Strategy>::Config),
             )+
         }
 
@@ -45,10 +45,10 @@ macro_rules! strategies {
         pub const STRATEGIES: &[Entry] = &[
             $(Entry {
                 name: $name,
-                about: <$strategy as Strategy>::ABOUT,
-                source: <$strategy as Strategy>::SOURCE,
-                short: <$strategy as Strategy>::SHORT,
-                config: || StrategyConfig::$variant(Default::default()),
+                about: <$module::$strategy as Strategy>::ABOUT,
+                source: <$module::$strategy as Strategy>::SOURCE,
+                short: <$module::$strategy as Strategy>::SHORT,
+                config: || StrategyConfig::$strategy(Default::default()),
             },)+
         ];
 
@@ -56,7 +56,7 @@ macro_rules! strategies {
             /// Name of the strategy.
             pub fn name(&self) -> &'static str {
                 match self {
-                    $(Self::$variant(_) => $name,)+
+                    $(Self::$strategy(_) => $name,)+
                 }
             }
 
@@ -66,16 +66,16 @@ macro_rules! strategies {
             /// What does not fit, with the values.
             pub fn check(&mut self, space: &dyn SearchSpace) -> Result<(), Unsuitable> {
                 match self {
-                    $(Self::$variant(config) => <$strategy as Strategy>::check(config, space),)+
+                    $(Self::$strategy(config) => <$module::$strategy as Strategy>::check(config, space),)+
                 }
             }
 
             /// See [`Strategy::warmup`].
             pub fn warmup(&self) -> Option<(usize, Self)> {
                 match self {
-                    $(Self::$variant(config) => {
-                        let (epochs, config) = <$strategy as Strategy>::warmup(config)?;
-                        Some((epochs, Self::$variant(config)))
+                    $(Self::$strategy(config) => {
+                        let (epochs, config) = <$module::$strategy as Strategy>::warmup(config)?;
+                        Some((epochs, Self::$strategy(config)))
                     })+
                 }
             }
@@ -83,7 +83,7 @@ macro_rules! strategies {
             /// See [`Strategy::new`].
             pub fn build(&self, space: &dyn SearchSpace, rng: &mut ChaCha8Rng) -> Box<dyn OneShot> {
                 match self {
-                    $(Self::$variant(config) => Box::new(<$strategy as Strategy>::new(config, space, rng)),)+
+                    $(Self::$strategy(config) => Box::new(<$module::$strategy as Strategy>::new(config, space, rng)),)+
                 }
             }
         }
@@ -91,6 +91,6 @@ macro_rules! strategies {
 }
 
 strategies! {
-    HpeDarts = "hpe-darts" => hpe_darts::HpeDarts;
-    Darts = "darts" => darts::Darts;
+    hpe_darts::HpeDarts = "hpe-darts";
+    darts::Darts = "darts";
 }

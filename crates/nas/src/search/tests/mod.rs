@@ -19,6 +19,7 @@ use crate::{
 
 mod hpe_darts;
 mod phases;
+mod run_mask;
 
 /// Does something at the n-th notice of a step, sweep or checkpoint.
 struct AtNotice {

@@ -35,8 +35,8 @@ impl OneShot for Phased {
     }
 
     fn step(&mut self, _at: &At, cx: &mut Context<'_>) -> Result<(), SearchError> {
-        let w = self.weights(cx.mask()).map(|&w| w as f32);
-        (0..self.made).try_for_each(|_| cx.omega_step(&w))
+        let mixing = self.weights(cx.mask()).map(|&w| w as f32).into();
+        (0..self.made).try_for_each(|_| cx.omega_step(&mixing))
     }
 
     fn end(&mut self, at: &At, cx: &mut Context<'_>) -> Result<Flow, SearchError> {

@@ -43,6 +43,8 @@ const KEPT: usize = 2;
 const MIN_CELLS: usize = 3;
 /// More cells would be a mistake.
 const MAX_CELLS: usize = 1000;
+/// Reduction cells.
+const HALVINGS: u32 = 2;
 /// Channels of the stem's output, in channels of a node of the first cell.
 const STEM_MULTIPLIER: usize = 3;
 
@@ -125,10 +127,8 @@ fn network_spec(
     alive: Vec<bool>,
     norm: OpNorm,
 ) -> Result<NetworkSpec, SpaceError> {
+    shape.check("darts", MIN_CELLS..=MAX_CELLS, HALVINGS)?;
     let cells = shape.cells;
-    if !(MIN_CELLS..=MAX_CELLS).contains(&cells) {
-        return Err(SpaceError::Cells { space: "darts", cells, min: MIN_CELLS, max: MAX_CELLS });
-    }
     let first_rows = [0, edges[0].len()];
     let rows = edges.iter().map(Vec::len).sum();
     let mut channels = shape.channels;

@@ -8,7 +8,7 @@ mod parse;
 use std::sync::LazyLock;
 
 pub use arch::Arch;
-use engine::{Edge, ImageShape, NetworkSpec, Op, Stages};
+use engine::{CostTable, Edge, EngineError, ImageShape, NetworkSpec, Op, Stages};
 
 use super::{CellKind, Genotype, NetworkShape, OpName, SearchSpace, Size, SpaceError};
 
@@ -67,12 +67,12 @@ impl SearchSpace for NasBench201 {
     }
 
     fn supernet(&self, shape: &NetworkShape) -> Result<NetworkSpec, SpaceError> {
-        check_cells(shape)?;
+        shape.check("nas-bench-201", 0..=MAX_CELLS, STAGES - 1)?;
         Ok(network_spec(shape, vec![true; EDGES * OPS.len()], false))
     }
 
     fn network(&self, genotype: &Genotype, shape: &NetworkShape) -> Result<NetworkSpec, SpaceError> {
-        check_cells(shape)?;
+        shape.check("nas-bench-201", 0..=MAX_CELLS, STAGES - 1)?;
         Ok(Arch::try_from(genotype)?.network_spec(shape))
     }
 
@@ -95,13 +95,8 @@ impl SearchSpace for NasBench201 {
 
 /// More cells would be a mistake.
 const MAX_CELLS: usize = 100;
-
-fn check_cells(shape: &NetworkShape) -> Result<(), SpaceError> {
-    match shape.cells {
-        0..=MAX_CELLS => Ok(()),
-        cells => Err(SpaceError::Cells { space: "nas-bench-201", cells, min: 0, max: MAX_CELLS }),
-    }
-}
+/// The image is halved between two stages.
+const STAGES: u32 = 3;
 
 /// The macro network of the benchmark (three stages) around a cell with the operations `alive: [E, O]`.
 /// `affine`: whether batch normalisation in the cells has scale and shift (a discrete network: yes; a supernet: no).
@@ -111,7 +106,7 @@ pub fn network_spec(shape: &NetworkShape, alive: Vec<bool>, affine: bool) -> Net
         classes: shape.classes,
         channels: shape.channels,
         cells_per_stage: shape.cells,
-        stages: 3,
+        stages: STAGES as usize,
         nodes: 4,
         edges: EDGE_LIST.to_vec(),
         ops: ENGINE_OPS.to_vec(),
@@ -119,6 +114,15 @@ pub fn network_spec(shape: &NetworkShape, alive: Vec<bool>, affine: bool) -> Net
         affine,
     }
     .network()
+}
+
+/// What each operation adds to the size of this space's networks: [`engine::CostTable::of`] of the operations that are alive
+/// is the cost of [`Arch::network_spec`].
+///
+/// # Errors
+/// Sizes that make no network.
+pub fn network_costs(shape: &NetworkShape) -> Result<CostTable, EngineError> {
+    Ok(network_spec(shape, vec![true; EDGES * OPS.len()], true).graph()?.cost_table())
 }
 
 /// The benchmark's own networks (`C` 16, `N` 5) on one of its data sets.

@@ -7,7 +7,7 @@ mod table;
 
 use std::collections::BTreeMap;
 
-use engine::{Codes, EngineError};
+use engine::Codes;
 
 use self::table::lost;
 pub(super) use self::table::{added, unit};
@@ -176,16 +176,13 @@ impl Importance {
 
 /// No sweep: nothing is evaluated, so there is nothing to interrupt.
 fn by_size(cx: &Context<'_>, variants: &Variants) -> Result<Costs, SearchError> {
-    let sizes = variants
-        .removed
-        .iter()
-        .map(|removed| {
-            let mut spec = cx.spec().clone();
-            removed.iter().for_each(|&place| spec.alive[place] = false);
-            Ok(spec.graph()?.cost().params_m())
-        })
-        .collect::<Result<Vec<f64>, EngineError>>()?;
-    Ok(by_scores(Performance::Params, &sizes, 0))
+    let costs = cx.spec().graph()?.cost_table();
+    let size = |removed: &Vec<usize>| {
+        let mut alive = cx.spec().alive.clone();
+        removed.iter().for_each(|&place| alive[place] = false);
+        costs.of(&alive).params_m()
+    };
+    Ok(by_scores(Performance::Params, &variants.removed.iter().map(size).collect::<Vec<_>>(), 0))
 }
 
 /// The costs by a performance that was taken of each variant.

@@ -1,13 +1,6 @@
-//! Drawing of a cell: one box per node from top to bottom, and beside them a trunk line for the output of each node.
-//!
-//! The trunk of a later node runs nearer to the boxes, and the inputs of a node are drawn nearest trunk first; so
-//! lines rarely cross, and where they do the horizontal one is interrupted.
+//! A cell in characters. Where lines cross the horizontal one is interrupted.
 
-use std::fmt::Write as _;
-
-use nas::space::{CellGenotype, CellKind, Genotype, GenotypeEdge, OpName, SearchSpace};
-
-use super::Charset;
+use super::{Arrival, Charset, Drawing};
 
 /// Columns from one trunk to the next.
 const TRUNK_GAP: usize = 3;
@@ -42,79 +35,50 @@ impl Charset {
     }
 }
 
-/// Draws every cell of a genotype. A cell kind that `space` does not have is left out.
-pub fn genotype(space: &dyn SearchSpace, genotype: &Genotype, charset: Charset) -> String {
-    let mut text = String::new();
-    for kind in space.kinds() {
-        let Some(chosen) = genotype.cells.iter().find(|cell| cell.kind == kind.name) else { continue };
-        if space.kinds().len() > 1 {
-            let _ = writeln!(text, "{}:", kind.name);
-        }
-        text += &cell(kind, chosen, charset);
-    }
-    text
-}
-
-fn cell(kind: &CellKind, chosen: &CellGenotype, charset: Charset) -> String {
-    let name = |node: usize| match node {
-        _ if node < kind.inputs && kind.inputs == 1 => "input".to_owned(),
-        _ if node < kind.inputs => format!("input {node}"),
-        // Where every edge stays the last node is the output; else the output joins several nodes.
-        _ if node + 1 == kind.nodes && kind.kept_inputs.is_none() => "output".to_owned(),
-        _ => format!("node {node}"),
-    };
-    let names: Vec<String> = (0..kind.nodes).map(name).collect();
-    let (absent, present): (Vec<&GenotypeEdge>, Vec<_>) = chosen.edges.iter().partition(|edge| edge.op == OpName::NONE);
-    let edges: Vec<(usize, usize, &str)> = present.iter().map(|e| (e.from, e.to, e.op.as_str())).collect();
-    let mut text = draw(&names, &edges, &charset.lines());
-    if !absent.is_empty() {
-        let edge = |e: &&GenotypeEdge| format!("{} -> {}", names[e.from], names[e.to]);
-        let _ = writeln!(text, "none on {}", absent.iter().map(edge).collect::<Vec<_>>().join(", "));
-    }
-    text
-}
-
-/// The drawing. `edges`: source, target (a later node), label.
-fn draw(names: &[String], edges: &[(usize, usize, &str)], lines: &Lines) -> String {
-    let inner = names.iter().map(|n| n.chars().count()).max().unwrap_or(0) + 2;
-    let label = edges.iter().map(|(_, _, label)| label.chars().count()).max().unwrap_or(0);
-    let is_source: Vec<bool> = (0..names.len()).map(|n| edges.iter().any(|e| e.0 == n)).collect();
-    let column = |node: usize| inner + label + 8 + TRUNK_GAP * is_source[node + 1..].iter().filter(|s| **s).count();
+/// The drawing of a cell.
+pub(super) fn draw(cell: &Drawing, charset: Charset) -> String {
+    let lines = charset.lines();
+    let inner = cell.nodes.iter().map(|n| n.name.chars().count()).max().unwrap_or(0) + 2;
+    let label = cell.arrivals().map(|e| e.label.chars().count()).max().unwrap_or(0);
+    let column = |node: usize| inner + label + 8 + TRUNK_GAP * cell.lane(node);
 
     // Rows first: a node's inputs from top to bottom, then the line that leaves it.
     let mut canvas = Canvas::default();
     let mut arrivals = Vec::new();
     let mut leaves = Vec::new();
-    for (node, name) in names.iter().enumerate() {
-        let mut incoming: Vec<_> = edges.iter().filter(|e| e.1 == node).collect();
-        incoming.sort_by_key(|e| std::cmp::Reverse(e.0));
-        let rows = (incoming.len() + usize::from(is_source[node])).max(1);
-        let top = canvas.add_box(inner, rows, lines);
-        canvas.text(top, 2, name);
-        if is_source[node] {
-            leaves.push((top + incoming.len(), node));
+    for (id, node) in cell.nodes.iter().enumerate() {
+        let top = canvas.add_box(inner, node.rows(), &lines);
+        canvas.text(top, 2, &node.name);
+        if node.is_source {
+            leaves.push((top + node.inputs.len(), id));
         }
-        arrivals.extend((top..).zip(incoming));
+        arrivals.extend((top..).zip(&node.inputs));
     }
 
     // Trunks next, so that horizontal lines can give way to them.
-    let last_row = |node: usize| arrivals.iter().filter(|(_, e)| e.0 == node).map(|(row, _)| *row).max();
+    let last_row = |node: usize| arrivals.iter().filter(|(_, e)| e.from == node).map(|(row, _)| *row).max();
     for &(row, node) in &leaves {
         let last = last_row(node).unwrap_or(row);
         (row..=last).for_each(|y| canvas.put(y, column(node), lines.vertical));
     }
     for &(row, node) in &leaves {
         canvas.put(row, inner + 1, lines.leave);
-        canvas.horizontal(row, inner + 2..column(node), lines);
+        canvas.horizontal(row, inner + 2..column(node), &lines);
         canvas.put(row, column(node), lines.trunk[0]);
     }
-    for &(row, &(from, _, label)) in &arrivals {
-        canvas.horizontal(row, inner + 3..column(from), lines);
+    for &(row, Arrival { from, label, .. }) in &arrivals {
+        let from = *from;
+        canvas.horizontal(row, inner + 3..column(from), &lines);
         canvas.put(row, inner + 2, lines.arrow);
         canvas.text(row, inner + 4, &format!(" {label} "));
         canvas.put(row, column(from), lines.trunk[if last_row(from) == Some(row) { 2 } else { 1 }]);
     }
-    canvas.to_string()
+    let mut text = cell.title.map_or_else(String::new, |title| format!("{title}:\n"));
+    text += &canvas.to_string();
+    if let Some(note) = cell.note() {
+        text += &format!("{note}\n");
+    }
+    text
 }
 
 /// Characters by row and column, grown as needed.
@@ -168,11 +132,14 @@ impl std::fmt::Display for Canvas {
 
 #[cfg(test)]
 mod tests {
+    use nas::space::{self, NasBench201, OpName};
+
     use super::*;
-    use nas::space::NasBench201;
+    use crate::render::cell::genotype;
 
     fn drawn(arch: &str, charset: Charset) -> String {
-        genotype(&NasBench201, &NasBench201.parse(arch).unwrap(), charset)
+        let arch = space::read(arch, None).unwrap();
+        genotype(space::find(&arch.space).unwrap(), &arch, charset)
     }
 
     #[test]
@@ -222,6 +189,55 @@ mod tests {
 none on input -> node 2, node 1 -> output
 ";
         assert_eq!(drawn(arch, Charset::Ascii), expected);
+    }
+
+    #[test]
+    fn a_genotype_of_two_cells_joins_its_nodes_in_each() {
+        let arch = "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_5x5', 1), ('skip_connect', 0), ('max_pool_3x3', 2), \
+            ('dil_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), ('dil_conv_5x5', 4)], \
+            normal_concat=range(2, 6), reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), \
+            ('max_pool_3x3', 1), ('max_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 2), ('avg_pool_3x3', 1)], \
+            reduce_concat=range(2, 6))";
+        let normal = "\
+normal:
+┌─────────┐
+│ c_{k-2} ├─────────────────────────────────┐
+└─────────┘                                 │
+┌─────────┐                                 │
+│ c_{k-1} ├──────────────────────────────┐  │
+└─────────┘                              │  │
+┌─────────┐                              │  │
+│ node 2  │◀─ sep_conv_5x5 ──────────────┤  │
+│         │◀─ sep_conv_3x3 ──────────────│──┤
+│         ├───────────────────────────┐  │  │
+└─────────┘                           │  │  │
+┌─────────┐                           │  │  │
+│ node 3  │◀─ max_pool_3x3 ───────────┤  │  │
+│         │◀─ skip_connect ───────────│──│──┤
+│         ├────────────────────────┐  │  │  │
+└─────────┘                        │  │  │  │
+┌─────────┐                        │  │  │  │
+│ node 4  │◀─ dil_conv_3x3 ────────│──│──┘  │
+│         │◀─ skip_connect ────────│──│─────┤
+│         ├─────────────────────┐  │  │     │
+└─────────┘                     │  │  │     │
+┌─────────┐                     │  │  │     │
+│ node 5  │◀─ dil_conv_5x5 ─────┤  │  │     │
+│         │◀─ skip_connect ─────│──│──│─────┘
+│         ├──────────────────┐  │  │  │
+└─────────┘                  │  │  │  │
+┌─────────┐                  │  │  │  │
+│ c_{k}   │◀─ concat ────────┘  │  │  │
+│         │◀─ concat ───────────┘  │  │
+│         │◀─ concat ──────────────┘  │
+│         │◀─ concat ─────────────────┘
+└─────────┘
+";
+        let both = drawn(arch, Charset::Unicode);
+        let (first, second) = both.split_once("\n\n").unwrap();
+        assert_eq!(format!("{first}\n"), normal);
+        assert!(second.starts_with("reduce:\n") && second.matches('◀').count() == 12, "{second}");
+        assert!(both.lines().all(|line| line.chars().count() <= 80));
     }
 
     #[test]
