@@ -114,6 +114,7 @@ impl Expected {
             return Err(format!("{} correct instead of {}", out.correct, pass.correct));
         }
         self.near("dL/dw", &out.mixing_grad, slack, |p| &p.mixing_grad)?;
+        self.near("edge gradients", &out.edge_grad, slack, |p| &p.edge_grad)?;
         let got = tensors(&network.tensors(Vector::Gradient).unwrap());
         if !got.keys().eq(pass.grads.keys()) {
             return Err(format!("gradients of {:?} instead of {:?}", got.keys(), pass.grads.keys()));

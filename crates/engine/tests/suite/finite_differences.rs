@@ -1,6 +1,6 @@
 //! The reference's gradients against central finite differences of its own forward pass, in f64.
 
-use hpe_darts_engine::{Batch, NetworkSpec, Op, Stages};
+use hpe_darts_engine::{Batch, DropPath, NetworkSpec, Op, Stages};
 
 use crate::cases::{self, ALL_OPS};
 use crate::reference::{AllCodes, Pass, Reference, Tensors, tensors};
@@ -9,17 +9,85 @@ const STEP: f64 = 1e-5;
 /// Entries checked per tensor.
 const ENTRIES: usize = 12;
 
-/// One network and one batch.
+/// One network, one batch, and how the network runs.
 struct Point {
+    case: &'static str,
     spec: NetworkSpec,
     images: Vec<f32>,
     labels: Vec<u32>,
+    run: Vec<bool>,
+    drop_path: Option<DropPath>,
+    auxiliary: f64,
+    entries: usize,
 }
 
 impl Point {
-    fn pass(&self, tensors: &Tensors, w: &[f64]) -> Pass {
+    fn new(case: &'static str, spec: NetworkSpec, samples: usize) -> Self {
+        spec.check().unwrap();
+        Point {
+            case,
+            images: cases::images(case, samples, spec.image),
+            labels: cases::labels(case, samples, spec.classes),
+            run: vec![true; spec.mixing_len()],
+            drop_path: None,
+            auxiliary: 0.0,
+            entries: ENTRIES,
+            spec,
+        }
+    }
+
+    fn pass(&self, tensors: &Tensors, w: &[f64], added: &[f64]) -> Pass {
         let batch = Batch { images: &self.images, labels: &self.labels };
-        Reference::new(&self.spec, tensors).train(batch, w)
+        let reference = Reference {
+            run: self.run.clone(),
+            drop_path: self.drop_path,
+            auxiliary: self.auxiliary,
+            added: added.to_vec(),
+            ..Reference::new(&self.spec, tensors)
+        };
+        reference.train(batch, w)
+    }
+
+    fn check(&self) {
+        let Self { case, spec, .. } = self;
+        let mut tensors = tensors(&cases::state(case, spec));
+        let w: Vec<f64> = cases::mixing(case, spec.mixing_len()).into_iter().map(f64::from).collect();
+        let nothing = vec![0.0; spec.rows];
+        let at = self.pass(&tensors, &w, &nothing);
+        let mut tally = Tally::default();
+        let shifted = |values: &[f64], i: usize, by: f64| {
+            let mut values = values.to_vec();
+            values[i] += by;
+            values
+        };
+        for i in 0..w.len() {
+            let pass = |by| self.pass(&tensors, &shifted(&w, i, by), &nothing);
+            tally.compare(&format!("{case}: w[{i}]"), at.mixing_grad[i], &at.codes, &pass(-STEP), &pass(STEP));
+        }
+        for i in 0..spec.rows {
+            let pass = |by| self.pass(&tensors, &w, &shifted(&nothing, i, by));
+            tally.compare(&format!("{case}: edge {i}"), at.edge_grad[i], &at.codes, &pass(-STEP), &pass(STEP));
+        }
+        for (name, grad) in &at.grads {
+            assert_eq!(grad.shape, tensors[name].shape, "{name}");
+            let len = grad.data.len();
+            for j in 0..len.min(self.entries) {
+                let i = if len <= self.entries { j } else { cases::pick(name, j, len) };
+                let value = tensors[name].data[i];
+                let [minus, plus] = [-STEP, STEP].map(|by| {
+                    tensors.get_mut(name).unwrap().data[i] = value + by;
+                    self.pass(&tensors, &w, &nothing)
+                });
+                tensors.get_mut(name).unwrap().data[i] = value;
+                tally.compare(&format!("{case}: {name}[{i}]"), grad.data[i], &at.codes, &minus, &plus);
+            }
+        }
+        assert!(
+            tensors.keys().filter(|n| !n.contains(".running_")).eq(at.grads.keys()),
+            "{case}: gradients of all weights"
+        );
+        assert!(tally.compared > 50, "{case}: only {} gradients compared", tally.compared);
+        assert!(tally.kinked * 10 < tally.compared, "{case}: {} of {} kinked", tally.kinked, tally.compared);
     }
 }
 
@@ -27,15 +95,13 @@ impl Point {
 struct Tally {
     /// Compared, with a gradient that is not negligible.
     compared: usize,
-    /// A ReLU changed sides between the two points: no derivative to compare with.
+    /// A ReLU changed sides or a maximum its place between the two points: no derivative to compare with.
     kinked: usize,
 }
 
 impl Tally {
     fn compare(&mut self, what: &str, gradient: f64, at: &AllCodes, minus: &Pass, plus: &Pass) {
-        let relus =
-            |c: &AllCodes| (c.op_relus.iter().map(|c| c.bits.clone()).collect::<Vec<_>>(), c.outside.bits.clone());
-        if relus(&minus.codes) != relus(at) || relus(&plus.codes) != relus(at) {
+        if !at.same_side(&minus.codes) || !at.same_side(&plus.codes) {
             self.kinked += 1;
             return;
         }
@@ -48,43 +114,8 @@ impl Tally {
     }
 }
 
-fn check(case: &str, spec: NetworkSpec, samples: usize) {
-    spec.check().unwrap();
-    let tensors = tensors(&cases::state(case, &spec));
-    let w: Vec<f64> = cases::mixing(case, spec.mixing_len()).into_iter().map(f64::from).collect();
-    let point = Point {
-        images: cases::images(case, samples, spec.image),
-        labels: cases::labels(case, samples, spec.classes),
-        spec,
-    };
-    let at = point.pass(&tensors, &w);
-    let mut tally = Tally::default();
-    for i in 0..w.len() {
-        let shifted = |by: f64| {
-            let mut w = w.clone();
-            w[i] += by;
-            point.pass(&tensors, &w)
-        };
-        tally.compare(&format!("{case}: w[{i}]"), at.mixing_grad[i], &at.codes, &shifted(-STEP), &shifted(STEP));
-    }
-    for (name, grad) in &at.grads {
-        assert_eq!(grad.shape, tensors[name].shape, "{name}");
-        let entries = grad.data.len().min(ENTRIES);
-        for j in 0..entries {
-            let i = if grad.data.len() <= ENTRIES { j } else { cases::pick(name, j, grad.data.len()) };
-            let shifted = |by: f64| {
-                let mut tensors = tensors.clone();
-                tensors.get_mut(name).unwrap().data[i] += by;
-                point.pass(&tensors, &w)
-            };
-            let what = format!("{case}: {name}[{i}]");
-            tally.compare(&what, grad.data[i], &at.codes, &shifted(-STEP), &shifted(STEP));
-        }
-    }
-    let weights = tensors.keys().filter(|n| !n.contains(".running_")).count();
-    assert_eq!(at.grads.len(), weights, "{case}: every weight has a gradient");
-    assert!(tally.compared > 50, "{case}: only {} gradients compared", tally.compared);
-    assert!(tally.kinked * 10 < tally.compared, "{case}: {} of {} kinked", tally.kinked, tally.compared);
+fn check(case: &'static str, spec: NetworkSpec, samples: usize) {
+    Point::new(case, spec, samples).check();
 }
 
 #[test]
@@ -119,4 +150,33 @@ fn one_image_and_a_node_without_input() {
 fn discrete_network() {
     let ops = [Op::Conv3x3, Op::Skip, Op::Conv1x1, Op::AvgPool3x3, Op::None, Op::Conv3x3];
     check("fd-discrete", cases::discrete(&ops, cases::supernet(cases::nas_bench_201(), (6, 4, 3), 3, 2)), 2);
+}
+
+/// Cells with two inputs, normal and reducing, all operations of DARTS, concatenation, pools with normalisation.
+#[test]
+fn the_supernet_of_darts() {
+    Point { entries: 4, ..Point::new("fd-darts", cases::two_inputs((7, 6, 3), 2), 2) }.check();
+}
+
+#[test]
+fn the_network_of_darts_without_normalised_pools() {
+    let mut spec = cases::affine(cases::two_inputs((7, 6, 3), 2));
+    spec.norm.pools = false;
+    Point { entries: 4, ..Point::new("fd-darts-affine", spec, 2) }.check();
+}
+
+#[test]
+fn an_auxiliary_head() {
+    let mut spec = cases::affine(cases::two_inputs((8, 8, 3), 2));
+    spec.auxiliary = Some(0);
+    spec.alive = (0..spec.mixing_len()).map(|i| cases::pick("fd-auxiliary", i, 6) == 0).collect();
+    Point { auxiliary: 0.4, entries: 2, ..Point::new("fd-auxiliary", spec, 4) }.check();
+}
+
+#[test]
+fn operations_that_do_not_run_and_paths_that_are_dropped() {
+    let spec = cases::two_inputs((5, 4, 3), 2);
+    let run = (0..spec.mixing_len()).map(|i| cases::pick("fd-paths", i, 3) > 0).collect();
+    let drop_path = Some(DropPath { rate: 0.3, seed: 5 });
+    Point { run, drop_path, entries: 2, ..Point::new("fd-paths", spec, 4) }.check();
 }

@@ -57,6 +57,10 @@ impl Map {
         self.dot(self).sqrt()
     }
 
+    pub(crate) fn sum(&self) -> f64 {
+        self.data.iter().sum()
+    }
+
     /// The maps one after the other along the channels.
     pub(crate) fn concat(parts: &[&Map]) -> Map {
         let Map { n, h, w, .. } = *parts[0];
@@ -91,6 +95,13 @@ impl Map {
         moved
     }
 
+    /// Each sample times its own number; unchanged without numbers.
+    pub(crate) fn by_sample(&self, factors: Option<&[f64]>) -> Map {
+        let len = self.h * self.w * self.c;
+        let factor = |i: usize| factors.map_or(1.0, |f| f[i / len]);
+        Map { data: self.data.iter().enumerate().map(|(i, v)| factor(i) * v).collect(), ..*self }
+    }
+
     /// The values of sample `n`.
     pub(crate) fn sample(&self, n: usize) -> &[f64] {
         let len = self.h * self.w * self.c;
@@ -106,8 +117,12 @@ pub(crate) struct Tensor {
 }
 
 impl Tensor {
+    pub(crate) fn zeros(shape: Vec<usize>) -> Self {
+        Self { data: vec![0.0; shape.iter().product()], shape }
+    }
+
     pub(crate) fn zeros_like(other: &Tensor) -> Self {
-        Self { shape: other.shape.clone(), data: vec![0.0; other.data.len()] }
+        Self::zeros(other.shape.clone())
     }
 
     pub(crate) fn vector(data: Vec<f64>) -> Self {
@@ -241,6 +256,13 @@ pub(crate) fn pool(x: &Map, pool: Pool, window: Window) -> Map {
     let mut out = Map::zeros(x.n, oh, ow, x.c);
     shares(x, pool, window, |n, oy, ox, iy, ix, c, share| *out.at_mut(n, oy, ox, c) += share * x.at(n, iy, ix, c));
     out
+}
+
+/// Where in the input each output of maximum pooling comes from.
+pub(crate) fn maxima(x: &Map, window: Window) -> Vec<usize> {
+    let mut from = vec![];
+    shares(x, Pool::Maximum, window, |n, _, _, iy, ix, c, _| from.push(x.index(n, iy, ix, c)));
+    from
 }
 
 pub(crate) fn pool_backward(x: &Map, pool: Pool, window: Window, g: &Map) -> Map {
