@@ -3,7 +3,7 @@
     python make_fixtures.py            (needs torch; a CPU build is enough)
 
 Inputs and weights come from a closed formula (the same as in `../suite/cases.rs`), so only results are stored: losses,
-gradients, and the tensors after two SGD steps, large ones as norm, projection on a closed-form vector, and some entries.
+gradients, and the tensors after two SGD steps, each as norm, projection on a closed-form vector, and some entries.
 """
 
 import json
@@ -17,9 +17,12 @@ import torch.nn.functional as F
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[3] / "bench"))
+from darts_network import Darts, DartsNetwork  # noqa: E402
 from pytorch_network import Network, Spec  # noqa: E402
 
 MASK = 0xFFFFFFFF
+# Of each tensor.
+ENTRIES = 1
 
 
 def uniform(key, count):
@@ -61,13 +64,18 @@ def batch(case, spec, samples):
     return images.permute(0, 3, 1, 2), picks(f"{case}/labels", samples, spec.classes)
 
 
+def short(x):
+    """Twelve digits: a thousandth of what the tests tolerate."""
+    return float(f"{x:.12g}")
+
+
 def summary(name, tensor):
     flat = tensor.detach().reshape(-1)
-    at = picks(f"{name}/entries", 4, len(flat)).tolist()
+    at = picks(f"{name}/entries", ENTRIES, len(flat)).tolist()
     return {
-        "norm": flat.norm().item(),
-        "dot": (flat * uniform(f"{name}/probe", len(flat))).sum().item(),
-        "entries": [[i, flat[i].item()] for i in at],
+        "norm": short(flat.norm().item()),
+        "dot": short((flat * uniform(f"{name}/probe", len(flat))).sum().item()),
+        "entries": [[i, short(flat[i].item())] for i in at],
     }
 
 
@@ -80,13 +88,13 @@ def evaluation(net, w, case, spec, samples):
     with torch.no_grad():
         logits = net(images, w)
     return {
-        "loss": F.cross_entropy(logits, labels).item(),
+        "loss": short(F.cross_entropy(logits, labels).item()),
         "correct": (logits.argmax(1) == labels).sum().item(),
     }
 
 
-def make(case, spec, samples, sgd):
-    net = Network(spec)
+def make(case, net, samples, sgd):
+    spec = net.spec
     net.load_state_dict({k: values(case, k, v.shape) for k, v in net.tensors().items()}, strict=False)
     rows, columns = len(spec.edges), len(spec.ops)
     w = f32(0.2 + 0.3 * uniform(f"{case}/mixing", rows * columns)).reshape(rows, columns).requires_grad_()
@@ -105,15 +113,17 @@ def make(case, spec, samples, sgd):
         w.grad = None
         logits = net(images, w)
         loss = F.cross_entropy(logits, labels)
+        if getattr(spec, "auxiliary", None) is not None:
+            loss = loss + spec.auxiliary * F.cross_entropy(net.auxiliary_logits, labels)
         loss.backward()
         result = {
-            "loss": loss.item(),
+            "loss": short(loss.item()),
             "correct": (logits.argmax(1) == labels).sum().item(),
-            "mixing_grad": w.grad.reshape(-1).tolist(),
+            "mixing_grad": [short(g) for g in w.grad.reshape(-1).tolist()],
             "gradients": summaries({k: p.grad for k, p in parameters.items()}),
         }
         clip = math.inf if sgd["clip_norm"] is None else sgd["clip_norm"]
-        result["grad_norm"] = torch.nn.utils.clip_grad_norm_(parameters.values(), clip).item()
+        result["grad_norm"] = short(torch.nn.utils.clip_grad_norm_(parameters.values(), clip).item())
         optimiser.step()
         steps.append(result)
     momentum = {f"momentum.{k}": optimiser.state[p]["momentum_buffer"] for k, p in parameters.items()}
@@ -148,12 +158,13 @@ def main():
     # Every constant is exact in f32, the engine's type for them.
     nesterov = {"lr": 2**-5, "momentum": 0.875, "nesterov": True, "weight_decay": 2**-10, "clip_norm": 0.5}
     plain = nesterov | {"nesterov": False, "clip_norm": None}
-    make("supernet", Spec(cells_per_stage=1), 4, nesterov)
+    make("supernet", Network(Spec(cells_per_stage=1)), 4, nesterov)
     pruned = tuple((3 * i) % 7 > 1 for i in range(30))
-    make("odd-size", Spec(image=(7, 5, 1), channels=5, cells_per_stage=2, classes=3, alive=pruned), 5, plain)
+    odd = Spec(image=(7, 5, 1), channels=5, cells_per_stage=2, classes=3, alive=pruned)
+    make("odd-size", Network(odd), 5, plain)
     chosen = ("conv3x3", "conv1x1", "avg_pool3x3", "skip", "none", "conv3x3")
     affine = Spec(image=(16, 16, 3), channels=8, cells_per_stage=1, affine=True, alive=discrete(ops, chosen))
-    make("discrete", affine, 6, nesterov)
+    make("discrete", Network(affine), 6, nesterov)
     graph = Spec(
         image=(9, 6, 2),
         classes=7,
@@ -165,8 +176,11 @@ def main():
         ops=("avg_pool3x3", "conv3x3", "skip"),
         affine=True,
     )
-    make("other-graph", graph, 4, plain)
-
+    make("other-graph", Network(graph), 4, plain)
+    make("darts-supernet", DartsNetwork(Darts()), 3, plain)
+    alive = tuple((i % 8 + i // 8) % 3 == 0 for i in range(48))
+    final = Darts(image=(8, 8, 3), alive=alive, affine=True, pools=False, auxiliary=0.375)
+    make("darts-auxiliary", DartsNetwork(final), 6, nesterov)
 
 
 if __name__ == "__main__":
