@@ -2,7 +2,7 @@
 //!
 //! An engine computes a [`NetworkSpec`]; the caller never sees where its weights live or how a pass is run. Between them
 //! pass the mixing weights `w: [E, O]`, a mask of what is run, batches, and named tensors. "Bit-identical" is promised
-//! per engine and instruction set ([`EngineInfo`]); the suite in `tests/suite/conformance.rs` holds every engine to the
+//! per engine and instruction set ([`EngineInfo`]); the laws in `tests/suite/conformance` hold every engine to the
 //! rest.
 
 use std::fmt;
@@ -26,14 +26,17 @@ pub struct Pass<'a> {
     /// `[E, O]`: an operation that is not run costs nothing although it is alive, as if its weight were 0, and its
     /// gradients are 0. `None`: all that are alive run.
     pub run: Option<&'a [bool]>,
-    /// Drops whole paths at random. `None`: none.
+    /// Drops whole paths at random, in any pass that has it. `None`: none.
     pub drop_path: Option<DropPath>,
+    /// Weight of the auxiliary head's cross-entropy in the loss of a training step (DARTS: 0.4). With 0, and outside
+    /// training steps, that head costs nothing. Ignored by a network that has none.
+    pub auxiliary: f32,
 }
 
 impl<'a> Pass<'a> {
-    /// Everything that is alive, mixed by `w: [E, O]`.
+    /// Everything that is alive but an auxiliary head, mixed by `w: [E, O]`.
     pub fn new(w: &'a [f32]) -> Self {
-        Self { w, run: None, drop_path: None }
+        Self { w, run: None, drop_path: None, auxiliary: 0.0 }
     }
 
     /// The same pass with this run mask, `[E, O]`.
@@ -42,8 +45,13 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// Drop-path (Larsson et al. 2017, as DARTS retrains): each operation but `skip_connect` is dropped for a sample with
-/// probability `rate`, and scaled by `1 / (1 - rate)` otherwise.
+/// Drop-path (Larsson et al. 2017, as DARTS retrains): the output of each operation but the identity (`skip_connect` of
+/// stride 1) is 0 for a sample with probability `rate`, and is scaled by `1 / (1 - rate)` otherwise, independently for
+/// each cell, edge and operation.
+///
+/// What is drawn depends on the seed, the name of the layer that makes the output, and the sample's position in the batch
+/// only: sample `i` is dropped where the `i`-th number of ChaCha8, seeded with `seed`, in the stream that the name's 64-bit
+/// FNV-1a hash numbers, is below the rate; a number is the upper 24 of 32 bits, over 2^24.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DropPath {
     /// Probability in `[0, 1)`.
@@ -66,7 +74,7 @@ pub enum Gradients {
 /// What a training step returns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepOutput {
-    /// Mean cross-entropy over the batch, in nats.
+    /// Mean cross-entropy over the batch, in nats; with [`Pass::auxiliary`] times that of the auxiliary head added.
     pub loss: f64,
     /// Correctly classified samples (top-1).
     pub correct: usize,
@@ -101,7 +109,8 @@ pub enum Normalisation {
 pub enum Codes {
     /// (output of the operation > 0) of every operation with `w != 0`, after batch normalisation, before mixing.
     OpOutputs,
-    /// (input of the ReLU > 0) of every ReLU of the network.
+    /// (input of the ReLU > 0) of every ReLU of the network but an auxiliary head's; of an operation that is not run, or has
+    /// `w = 0`, that of the ReLU at its beginning, whose input is there all the same.
     ReluInputs,
 }
 
@@ -111,9 +120,10 @@ pub struct CodeDistances {
     /// Samples `n`.
     pub samples: usize,
     /// Per `(edge, op)`, `[E, O]` row-major, summed over all cells. `None` for an operation without a code.
-    /// For [`Codes::OpOutputs`] the code of the output; for [`Codes::ReluInputs`] that of the ReLU in front of a convolution.
+    /// For [`Codes::OpOutputs`] the code of the output; for [`Codes::ReluInputs`] those of the ReLUs in front of its convolutions.
     pub ops: Vec<Option<Distances>>,
-    /// For [`Codes::ReluInputs`]: the ReLUs outside the cells (residual blocks, head). `None` otherwise.
+    /// For [`Codes::ReluInputs`]: the ReLUs outside the operations (residual blocks, preprocess layers, head). `None`
+    /// otherwise, and where there is none.
     pub outside: Option<Distances>,
 }
 

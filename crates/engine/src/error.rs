@@ -28,6 +28,12 @@ pub enum EngineError {
         /// Number of classes.
         classes: usize,
     },
+    /// A rate of drop-path that is not a probability below 1.
+    #[error("the drop-path rate is {rate}, expected 0 or more and less than 1")]
+    Rate {
+        /// The rate.
+        rate: f32,
+    },
     /// An instruction set in `HPE_DARTS_SIMD` that is not to be had.
     #[error("HPE_DARTS_SIMD is `{wish}`, expected one of those that this machine can run: {available}")]
     Simd {

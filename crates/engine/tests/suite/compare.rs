@@ -1,11 +1,12 @@
 //! Comparing the engine with the reference: how far f32 may be from f64 at a given point.
 
 use hpe_darts_engine::{
-    Batch, CpuEngines, Engine, EngineError, Engines, Gradients, NetworkSpec, Options, StepOutput, TensorState, Vector,
+    Batch, Codes, CpuEngines, Distances, Engine, EngineError, Engines, Gradients, NetworkSpec, Options, StepOutput,
+    TensorState, Vector,
 };
 
 use crate::cases;
-use crate::reference::{NEAR, Pass, Reference, Tensors, tensors};
+use crate::reference::{Code, NEAR, Pass, Reference, Tensors, tensors};
 
 /// The engine under test.
 pub(crate) type Network = Box<dyn Engine>;
@@ -16,6 +17,7 @@ pub(crate) fn build(spec: &NetworkSpec, seed: u64, options: Options) -> Result<N
 }
 
 /// One network, one batch.
+#[derive(Clone, PartialEq)]
 pub(crate) struct Case {
     pub(crate) key: String,
     pub(crate) spec: NetworkSpec,
@@ -36,8 +38,10 @@ impl Case {
         }
     }
 
+    /// Everything runs, an auxiliary head as well.
     pub(crate) fn pass(&self) -> hpe_darts_engine::Pass<'_> {
-        hpe_darts_engine::Pass::new(&self.w)
+        let auxiliary = if self.spec.auxiliary.is_some() { 0.375 } else { 0.0 };
+        hpe_darts_engine::Pass { auxiliary, ..hpe_darts_engine::Pass::new(&self.w) }
     }
 
     pub(crate) fn batch(&self) -> Batch<'_> {
@@ -74,9 +78,14 @@ const ROUNDING: f64 = 8.0 * f32::EPSILON as f64;
 
 impl Expected {
     /// At the point where a network with this state takes a training step.
-    pub(crate) fn at(case: &Case, state: &Tensors) -> Self {
-        let w = case.wide_w();
-        let reference = Reference::new(&case.spec, state);
+    pub(crate) fn at(case: &Case, state: &Tensors, pass: hpe_darts_engine::Pass<'_>) -> Self {
+        let w: Vec<f64> = pass.w.iter().copied().map(f64::from).collect();
+        let reference = Reference {
+            run: pass.run.map_or_else(|| vec![true; w.len()], <[bool]>::to_vec),
+            drop_path: pass.drop_path,
+            auxiliary: f64::from(pass.auxiliary),
+            ..Reference::new(&case.spec, state)
+        };
         let pass = reference.train(case.batch(), &w);
         let rounded = ["a", "b"]
             .map(|which| {
@@ -89,7 +98,7 @@ impl Expected {
                 let change = |(i, v): (usize, &f32)| *v * (1.0 + ROUNDING * cases::uniform(&key, i)) as f32;
                 let images: Vec<f32> = case.images.iter().enumerate().map(change).collect();
                 let batch = Batch { images: &images, labels: &case.labels };
-                Reference::new(&case.spec, &state).train(batch, &w)
+                Reference { tensors: &state, ..reference.clone() }.train(batch, &w)
             })
             .into();
         let near: usize = pass.codes.relus().flat_map(|code| &code.near).sum();
@@ -178,8 +187,59 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
 
 /// Takes one step and checks it, gradients and running statistics.
 pub(crate) fn check_step(case: &Case, network: &mut Network, slack: f64) -> Result<(), String> {
-    let expected = Expected::at(case, &tensors(&network.state()));
-    let out = network.train_step(case.batch(), case.pass(), Gradients::Both).map_err(|e| e.to_string())?;
+    check_pass(case, network, case.pass(), slack)
+}
+
+/// The same with another pass than the case's.
+pub(crate) fn check_pass(
+    case: &Case,
+    network: &mut Network,
+    pass: hpe_darts_engine::Pass<'_>,
+    slack: f64,
+) -> Result<(), String> {
+    let expected = Expected::at(case, &tensors(&network.state()), pass);
+    let out = network.train_step(case.batch(), pass, Gradients::Both).map_err(|e| e.to_string())?;
     expected.check(network, &out, slack)?;
     expected.check_running(&network.state(), slack)
+}
+
+/// Takes both kinds of codes and checks them.
+pub(crate) fn check_codes(case: &Case, network: &mut Network) -> Result<(), String> {
+    let state = tensors(&network.state());
+    let run = case.w.iter().map(|w| *w != 0.0).collect();
+    let reference = Reference { run, ..Reference::new(&case.spec, &state) };
+    let expected = reference.codes(&case.images, &case.wide_w());
+    for (which, codes) in [(Codes::OpOutputs, &expected.op_outputs), (Codes::ReluInputs, &expected.op_relus)] {
+        let got = network.code_distances(&case.images, case.pass(), which).map_err(|e| e.to_string())?;
+        if (got.samples, got.ops.len()) != (case.labels.len(), codes.len()) {
+            return Err(format!("{} samples, {} operations", got.samples, got.ops.len()));
+        }
+        for (i, (got, code)) in got.ops.iter().zip(codes).enumerate() {
+            same_distances(&format!("{which:?} of operation {i}"), got.as_ref(), code)?;
+        }
+        let outside = if which == Codes::ReluInputs { &expected.outside } else { &Code::default() };
+        same_distances(&format!("{which:?} outside"), got.outside.as_ref(), outside)?;
+    }
+    Ok(())
+}
+
+/// Equal but for bits that rounding may decide.
+fn same_distances(what: &str, got: Option<&Distances>, code: &Code) -> Result<(), String> {
+    let (Some(got), Some(bits)) = (got, code.bits.first()) else {
+        return if got.is_some() || !code.bits.is_empty() { Err(format!("{what}: {got:?}")) } else { Ok(()) };
+    };
+    let n = code.bits.len();
+    if (got.bits as usize, got.hamming.len()) != (bits.len(), n * n) {
+        return Err(format!("{what}: {} bits, {} distances", got.bits, got.hamming.len()));
+    }
+    for (i, j) in (0..n * n).map(|pair| (pair / n, pair % n)) {
+        let (distance, expected) = (got.hamming[i * n + j] as usize, code.hamming(i, j));
+        let may_differ = if i == j { 0 } else { code.near[i] + code.near[j] };
+        if distance.abs_diff(expected) > may_differ {
+            return Err(format!(
+                "{what}: samples {i}, {j}: distance {distance} instead of {expected}, {may_differ} bits undecided"
+            ));
+        }
+    }
+    Ok(())
 }

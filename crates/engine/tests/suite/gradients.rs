@@ -1,12 +1,11 @@
 //! Engine against reference: loss, every gradient, running statistics, codes, for many shapes.
 
-use hpe_darts_engine::{Codes, Edge, ImageShape, Kernels, NetworkSpec, Options, Stages};
+use hpe_darts_engine::{Edge, ImageShape, Kernels, NetworkSpec, Options, Stages};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use crate::cases::{self, ALL_OPS};
-use crate::compare::{Case, check_step};
-use crate::reference::{Code, Reference, tensors};
+use crate::compare::{Case, check_codes, check_step};
 
 const KERNELS: [Kernels; 4] = [Kernels::Auto, Kernels::Direct, Kernels::Winograd, Kernels::Reference];
 
@@ -92,45 +91,8 @@ proptest! {
     #[test]
     fn codes_agree_for_any_shape(case in any_case(), options in any_options()) {
         let mut network = case.network(options);
-        let state = tensors(&network.state());
-        let expected = Reference::new(&case.spec, &state).codes(&case.images, &case.wide_w());
-        for (which, codes) in [(Codes::OpOutputs, &expected.op_outputs), (Codes::ReluInputs, &expected.op_relus)] {
-            let got = network.code_distances(&case.images, case.pass(), which).unwrap();
-            prop_assert_eq!(got.samples, case.labels.len());
-            prop_assert_eq!(got.ops.len(), codes.len());
-            for (i, (got, code)) in got.ops.iter().zip(codes).enumerate() {
-                let is_there = which == Codes::ReluInputs || case.w[i] != 0.0;
-                let code = is_there.then_some(code).filter(|code| !code.bits.is_empty());
-                same_distances(&format!("{which:?} of operation {i}"), got.as_ref(), code)?;
-            }
-            let outside = (which == Codes::ReluInputs).then_some(&expected.outside);
-            same_distances(&format!("{which:?} outside"), got.outside.as_ref(), outside)?;
-        }
+        check_codes(&case, &mut network).map_err(TestCaseError::fail)?;
     }
-}
-
-/// Equal but for bits that rounding may decide.
-fn same_distances(
-    what: &str,
-    got: Option<&hpe_darts_engine::Distances>,
-    code: Option<&Code>,
-) -> Result<(), TestCaseError> {
-    prop_assert_eq!(got.is_some(), code.is_some(), "{}", what);
-    let (Some(got), Some(code)) = (got, code) else { return Ok(()) };
-    let n = code.bits.len();
-    prop_assert_eq!(got.bits as usize, code.bits[0].len(), "{}: bits", what);
-    prop_assert_eq!(got.hamming.len(), n * n, "{}", what);
-    for i in 0..n {
-        for j in 0..n {
-            let (distance, expected) = (got.hamming[i * n + j] as usize, code.hamming(i, j));
-            let may_differ = if i == j { 0 } else { code.near[i] + code.near[j] };
-            prop_assert!(
-                distance.abs_diff(expected) <= may_differ,
-                "{what}: samples {i}, {j}: distance {distance} instead of {expected}, {may_differ} bits undecided"
-            );
-        }
-    }
-    Ok(())
 }
 
 /// Images of 32x32 with the channel counts that matter, every kernel.

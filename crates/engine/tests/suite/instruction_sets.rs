@@ -13,7 +13,7 @@ fn every_instruction_set_passes() {
     for isa in lesser {
         // A process of its own: the variable is read by every network that is made.
         let output = Command::new(std::env::current_exe().unwrap())
-            .args(["gradients::", "laws::", "pytorch::engine", "in_use"])
+            .args(["conformance::", "gradients::", "laws::", "pytorch::engine", "in_use"])
             .env(VARIABLE, isa.to_string())
             .env("PROPTEST_CASES", "60")
             .env("PROPTEST_RNG_SEED", "2")

@@ -1,6 +1,6 @@
 //! The engine held against three independent things: an obvious-loops f64 reference network (`reference`), itself
-//! checked by finite differences; numbers made by PyTorch (`../pytorch`); and laws: its own (threads, kernels), and those of every engine (`conformance`).
-//! All with every instruction set that the machine has.
+//! checked by finite differences; numbers made by PyTorch (`../pytorch`); and laws: its own (threads, kernels), and those
+//! of every engine (`conformance`), which the reference keeps as well. All with every instruction set that the machine has.
 
 mod cases;
 mod compare;

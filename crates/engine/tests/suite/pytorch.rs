@@ -218,15 +218,17 @@ fn reference_agrees(case: &str) {
     let spec = &fixture.spec;
     let w: Vec<f64> = fixture.mixing().into_iter().map(f64::from).collect();
     let mut state = tensors(&cases::state(case, spec));
+    let mut momentum = Tensors::new();
     let mut all = Vec::new();
     for step in 0..2 {
         let (images, labels) = fixture.batch(&step.to_string());
         let reference = Reference { auxiliary: fixture.auxiliary, ..Reference::new(spec, &state) };
         let pass = reference.train(Batch { images: &images, labels: &labels }, &w);
         state.extend(pass.running.clone());
-        let norm = sgd_step(&mut state, &pass.grads, &fixture.sgd, f64::from(fixture.lr));
+        let norm = sgd_step(&mut state, &mut momentum, &pass.grads, &fixture.sgd, f64::from(fixture.lr));
         all.extend(fixture.compare_step(step, &Step::of_pass(&pass), norm));
     }
+    state.extend(momentum.into_iter().map(|(name, tensor)| (format!("momentum.{name}"), tensor)));
     all.extend(fixture.compare_after(&state));
     let (images, labels) = fixture.batch("eval");
     for stats in [Stats::Running, Stats::Batch] {

@@ -131,7 +131,8 @@ impl Tensor {
 }
 
 pub(crate) fn relu(x: &Map) -> Map {
-    x.map(|v| v.max(0.0))
+    // What is not a number passes.
+    x.map(|v| if v <= 0.0 { 0.0 } else { v })
 }
 
 /// Gradient at the input `x` of a ReLU; zero where `x` is. With `near: (threshold, slope)` the slope at inputs other
@@ -242,8 +243,8 @@ fn shares(x: &Map, pool: Pool, window: Window, mut f: impl FnMut(usize, usize, u
                     pixels.iter().for_each(|&(y, x_)| f(n, oy, ox, y, x_, c, 1.0 / pixels.len() as f64));
                 }
                 Pool::Maximum => {
-                    let largest = pixels.iter().map(value).fold(f64::NEG_INFINITY, f64::max);
-                    let first = pixels.iter().find(|p| value(p) == largest);
+                    let larger = |p, q| if value(q) > value(p) || value(q).is_nan() { q } else { p };
+                    let first = pixels.iter().reduce(larger);
                     first.into_iter().for_each(|&(y, x_)| f(n, oy, ox, y, x_, c, 1.0));
                 }
             }
