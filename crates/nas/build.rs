@@ -1,11 +1,13 @@
 //! Hands the commit that is built to the program, which records it with every run (`env.json`). `HPE_DARTS_COMMIT` overrides
-//! what git says, for builds outside a repository.
+//! what git says, for builds outside a repository. Debug builds know none: they would be built anew after every commit.
 
 use std::{env, path::Path, process::Command};
 
 fn main() {
     println!("cargo::rerun-if-env-changed=HPE_DARTS_COMMIT");
-    if let Some(commit) = env::var("HPE_DARTS_COMMIT").ok().or_else(from_git) {
+    println!("cargo::rerun-if-changed=build.rs");
+    let release = env::var("PROFILE").is_ok_and(|profile| profile == "release");
+    if let Some(commit) = env::var("HPE_DARTS_COMMIT").ok().or_else(|| release.then(from_git).flatten()) {
         println!("cargo::rustc-env=HPE_DARTS_COMMIT={commit}");
     }
 }
@@ -20,7 +22,6 @@ fn from_git() -> Option<String> {
             println!("cargo::rerun-if-changed={}", path.display());
         }
     }
-    println!("cargo::rerun-if-changed=build.rs");
     git(&["rev-parse", "--short=10", "HEAD"])
 }
 
