@@ -48,18 +48,28 @@ impl Case {
         Batch { images: &self.images, labels: &self.labels }
     }
 
-    /// The engine's network with closed-form values in place of its own initial ones.
-    pub(crate) fn network(&self, options: Options) -> Network {
-        let mut network = build(&self.spec, 0, options).unwrap();
+    /// A network with closed-form values in place of its initial ones.
+    pub(crate) fn on(&self, engines: &dyn Engines) -> Network {
+        let mut network = engines.build(&self.spec, 0).unwrap();
         let fill = |t: TensorState| TensorState { data: cases::values(&self.key, &t.name, &t.shape), ..t };
         let state: Vec<TensorState> = network.state().into_iter().map(fill).collect();
         network.load_state(&state).unwrap();
         network
     }
 
+    /// The same on the CPU engine.
+    pub(crate) fn network(&self, options: Options) -> Network {
+        self.on(&CpuEngines::new(options).unwrap())
+    }
+
     pub(crate) fn wide_w(&self) -> Vec<f64> {
         self.w.iter().copied().map(f64::from).collect()
     }
+}
+
+/// Whether an engine can compute a network.
+pub(crate) fn supports(engines: &dyn Engines, spec: &NetworkSpec) -> bool {
+    !matches!(engines.build(spec, 0), Err(EngineError::Unsupported(_)))
 }
 
 /// The reference's result at a point, and how far rounding in f32 may carry one from it.

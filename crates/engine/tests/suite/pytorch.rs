@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use hpe_darts_engine::{
-    Batch, Gradients, Kernels, NetworkSpec, Normalisation, Op, OpNorm, Options, Sgd, StepOutput, Vector,
+    Batch, CpuEngines, Engines, Gradients, Kernels, NetworkSpec, Normalisation, Op, OpNorm, Options, Sgd, StepOutput,
+    Vector,
 };
 use serde_json::Value;
 
 use crate::cases;
-use crate::compare::Case;
-use crate::reference::{Pass, Reference, Stats, Tensor, Tensors, sgd_step, tensors};
+use crate::compare::{Case, supports};
+use crate::reference::{Pass, Reference, ReferenceEngines, Stats, Tensor, Tensors, sgd_step, tensors};
 
 /// What PyTorch computed for one network.
 struct Fixture {
@@ -269,17 +270,29 @@ fn reference_darts_with_an_auxiliary_head() {
     reference_agrees("darts-auxiliary");
 }
 
-fn engine_agrees(case: &str) {
+/// The engines that can compute a network: this one with all its kernels, and the reference as an engine.
+fn engines_of(spec: &NetworkSpec) -> Vec<Box<dyn Engines>> {
+    let kernels = [Kernels::Auto, Kernels::Direct, Kernels::Winograd, Kernels::Reference];
+    let cpu = kernels.map(|kernels| CpuEngines::new(Options { threads: 2, kernels }).unwrap());
+    let cpu = cpu.into_iter().map(|engines| Box::new(engines) as Box<dyn Engines>);
+    cpu.chain([Box::new(ReferenceEngines) as Box<dyn Engines>]).filter(|e| supports(&**e, spec)).collect()
+}
+
+/// `at_least`: engines that must be able to compute it.
+fn engines_agree(case: &str, at_least: usize) {
     let fixture = Fixture::load(case);
-    for kernels in [Kernels::Auto, Kernels::Direct, Kernels::Winograd, Kernels::Reference] {
+    let engines = engines_of(&fixture.spec);
+    assert!(engines.len() >= at_least);
+    for engines in engines {
         let (images, labels) = fixture.batch("0");
         let start = Case { key: case.to_string(), spec: fixture.spec.clone(), images, labels, w: fixture.mixing() };
-        let mut network = start.network(Options { threads: 2, kernels });
+        let pass = hpe_darts_engine::Pass { auxiliary: fixture.auxiliary as f32, ..start.pass() };
+        let mut network = start.on(&*engines);
         let mut all = Vec::new();
         for step in 0..2 {
             let (images, labels) = fixture.batch(&step.to_string());
             let batch = Batch { images: &images, labels: &labels };
-            let out = network.train_step(batch, start.pass(), Gradients::Both).unwrap();
+            let out = network.train_step(batch, pass, Gradients::Both).unwrap();
             let grads = tensors(&network.tensors(Vector::Gradient).unwrap());
             let norm = network.sgd_step(&fixture.sgd, fixture.lr);
             all.extend(fixture.compare_step(step, &Step::of(&out, &grads), norm));
@@ -290,29 +303,39 @@ fn engine_agrees(case: &str) {
             if stats == Stats::Running && !fixture.spec.norm.affine {
                 continue;
             }
-            let got = network.evaluate(Batch { images: &images, labels: &labels }, start.pass(), norm).unwrap();
+            let got = network.evaluate(Batch { images: &images, labels: &labels }, pass, norm).unwrap();
             all.extend(fixture.compare_evaluation(stats, (got.loss, got.correct)));
         }
-        assert_close(&format!("{case}, {kernels:?}"), &all, 1e-3);
+        assert_close(&format!("{case}, {:?}", engines.info()), &all, 1e-3);
     }
 }
 
 #[test]
 fn engine_supernet() {
-    engine_agrees("supernet");
+    engines_agree("supernet", 5);
 }
 
 #[test]
 fn engine_odd_size() {
-    engine_agrees("odd-size");
+    engines_agree("odd-size", 5);
 }
 
 #[test]
 fn engine_discrete() {
-    engine_agrees("discrete");
+    engines_agree("discrete", 5);
 }
 
 #[test]
 fn engine_other_graph() {
-    engine_agrees("other-graph");
+    engines_agree("other-graph", 5);
+}
+
+#[test]
+fn engine_darts_supernet() {
+    engines_agree("darts-supernet", 5);
+}
+
+#[test]
+fn engine_darts_with_an_auxiliary_head() {
+    engines_agree("darts-auxiliary", 1);
 }

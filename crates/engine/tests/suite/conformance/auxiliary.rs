@@ -2,7 +2,7 @@
 
 use hpe_darts_engine::{Codes, Gradients, NetworkSpec, Normalisation, Pass, StepOutput, Vector};
 
-use super::{all, build};
+use super::all;
 use crate::compare::{Case, check_pass};
 
 const HEAD: &str = "auxiliary.";
@@ -16,7 +16,7 @@ fn with_weight(case: &Case, auxiliary: f32) -> Pass<'_> {
 fn its_loss_is_added_with_its_weight() {
     for (engines, case) in all().into_iter().filter(|(_, case)| case.spec.auxiliary.is_some()) {
         let step = |weight| {
-            let mut network = build(&*engines, &case);
+            let mut network = case.on(&*engines);
             let before = network.state();
             let out = network.train_step(case.batch(), with_weight(&case, weight), Gradients::Both).unwrap();
             let head = |name: &String| name.starts_with(HEAD);
@@ -45,7 +45,7 @@ fn its_loss_is_added_with_its_weight() {
         };
         assert!(linear(|out| &out.mixing_grad) && linear(|out| &out.edge_grad));
         assert_ne!(none.mixing_grad, one.mixing_grad);
-        check_pass(&case, &mut build(&*engines, &case), with_weight(&case, 0.4), 100.0).unwrap();
+        check_pass(&case, &mut case.on(&*engines), with_weight(&case, 0.4), 100.0).unwrap();
     }
 }
 
@@ -54,7 +54,7 @@ fn without_weight_the_network_is_that_without_the_head() {
     for (engines, case) in all().into_iter().filter(|(_, case)| case.spec.auxiliary.is_some()) {
         let spec = NetworkSpec { auxiliary: None, ..case.spec.clone() };
         let plain = Case { spec, ..Case::new(&case.key, case.spec.clone(), case.labels.len()) };
-        let (mut with, mut without) = (build(&*engines, &case), build(&*engines, &plain));
+        let (mut with, mut without) = (case.on(&*engines), plain.on(&*engines));
         assert!(with.parameters() > without.parameters());
         for norm in [Normalisation::Batch, Normalisation::Running] {
             let expected = without.logits(&case.images, plain.pass(), norm);
@@ -74,7 +74,7 @@ fn without_weight_the_network_is_that_without_the_head() {
 #[test]
 fn a_network_without_the_head_ignores_its_weight() {
     for (engines, case) in all().into_iter().filter(|(_, case)| case.spec.auxiliary.is_none()) {
-        let step = |pass| build(&*engines, &case).train_step(case.batch(), pass, Gradients::Both);
+        let step = |pass| case.on(&*engines).train_step(case.batch(), pass, Gradients::Both);
         assert_eq!(step(with_weight(&case, 0.4)), step(with_weight(&case, 0.0)));
     }
 }

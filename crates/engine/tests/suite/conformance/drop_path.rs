@@ -2,18 +2,16 @@
 
 use std::rc::Rc;
 
-use hpe_darts_engine::{
-    Batch, DropPath, Engine, EngineError, Engines, Gradients, Normalisation, Op, Pass, TensorState,
-};
+use hpe_darts_engine::{DropPath, Engine, EngineError, Engines, Gradients, Normalisation, Op, Pass, TensorState};
 
-use super::{all, build, supernet};
+use super::{all, supernet};
 use crate::cases;
 use crate::compare::{Case, check_pass};
 
 /// Whether an engine drops paths.
 pub(super) fn supports(engines: &dyn Engines) -> bool {
     let case = supernet();
-    let step = build(engines, &case).train_step(case.batch(), dropping(&case, 0.5, 1), Gradients::Omega);
+    let step = case.on(engines).train_step(case.batch(), dropping(&case, 0.5, 1), Gradients::Omega);
     !matches!(step, Err(EngineError::Unsupported(_)))
 }
 
@@ -28,7 +26,7 @@ fn dropping(case: &Case, rate: f32, seed: u64) -> Pass<'_> {
 #[test]
 fn a_rate_of_zero_is_no_drop_path() {
     for (engines, case) in all_that_drop() {
-        let step = |pass| build(&*engines, &case).train_step(case.batch(), pass, Gradients::Both);
+        let step = |pass| case.on(&*engines).train_step(case.batch(), pass, Gradients::Both);
         assert_eq!(step(dropping(&case, 0.0, 3)), step(case.pass()));
     }
 }
@@ -36,7 +34,7 @@ fn a_rate_of_zero_is_no_drop_path() {
 #[test]
 fn the_seed_decides_what_is_dropped() {
     for (engines, case) in all_that_drop() {
-        let step = |seed| build(&*engines, &case).train_step(case.batch(), dropping(&case, 0.4, seed), Gradients::Both);
+        let step = |seed| case.on(&*engines).train_step(case.batch(), dropping(&case, 0.4, seed), Gradients::Both);
         assert_eq!(step(3), step(3));
         assert_ne!(step(3), step(4));
         assert_ne!(step(3).unwrap().loss, step(4).unwrap().loss);
@@ -48,7 +46,7 @@ fn the_seed_decides_what_is_dropped() {
 fn what_is_dropped_is_what_the_reference_drops() {
     for (engines, case) in all_that_drop() {
         for (rate, seed) in [(0.2, 1), (0.6, u64::MAX)] {
-            check_pass(&case, &mut build(&*engines, &case), dropping(&case, rate, seed), 100.0)
+            check_pass(&case, &mut case.on(&*engines), dropping(&case, rate, seed), 100.0)
                 .unwrap_or_else(|e| panic!("{}, rate {rate}: {e}", case.key));
         }
     }
@@ -59,7 +57,7 @@ fn an_identity_is_never_dropped() {
     for (engines, case) in all_that_drop().filter(|(_, case)| *case == supernet()) {
         let skips = cases::discrete(&[Op::Skip; 6], case.spec.clone());
         let case = Case { spec: skips, ..supernet() };
-        let step = |pass| build(&*engines, &case).train_step(case.batch(), pass, Gradients::Both);
+        let step = |pass| case.on(&*engines).train_step(case.batch(), pass, Gradients::Both);
         assert_eq!(step(dropping(&case, 0.9, 3)), step(case.pass()));
     }
 }
@@ -70,7 +68,7 @@ fn linear(engines: &dyn Engines, samples: usize) -> (Box<dyn Engine>, Case) {
     let cell = cases::cell(2, &[(0, 1)], &[Op::AvgPool3x3, Op::Skip, Op::Conv3x3]);
     let spec = cases::affine(cases::supernet(cell, (4, 4, 2), 3, 1));
     let case = Case::new("drop-path-linear", spec, samples);
-    let mut network = build(engines, &case);
+    let mut network = case.on(engines);
     let shift = |t: TensorState| match t.name.as_str() {
         "head.bn.bias" => TensorState { data: vec![30.0; t.data.len()], ..t },
         _ => t,
@@ -127,14 +125,13 @@ fn each_sample_has_a_choice_of_its_own() {
 #[test]
 fn impossible_rates_are_refused() {
     for (engines, case) in all_that_drop() {
-        let mut network = build(&*engines, &case);
+        let mut network = case.on(&*engines);
         let state = network.state();
         for rate in [1.0, -0.1, f32::NAN, f32::INFINITY] {
             let pass = dropping(&case, rate, 1);
             let is_refused = |result: Result<(), EngineError>| matches!(result, Err(EngineError::Rate { .. }));
             assert!(is_refused(network.train_step(case.batch(), pass, Gradients::Both).map(drop)), "{rate}");
-            let batch = Batch { ..case.batch() };
-            assert!(is_refused(network.evaluate(batch, pass, Normalisation::Batch).map(drop)), "{rate}");
+            assert!(is_refused(network.evaluate(case.batch(), pass, Normalisation::Batch).map(drop)), "{rate}");
         }
         assert_eq!(network.state(), state);
     }

@@ -12,12 +12,10 @@ mod vectors;
 
 use std::rc::Rc;
 
-use hpe_darts_engine::{
-    CpuEngines, Engine, EngineError, Engines, Gradients, Kernels, NetworkSpec, Options, Pass, Sgd, TensorState,
-};
+use hpe_darts_engine::{CpuEngines, Engine, Engines, Gradients, Kernels, Options, Pass, Sgd, TensorState};
 
 use crate::cases;
-use crate::compare::Case;
+use crate::compare::{Case, supports};
 use crate::reference::ReferenceEngines;
 
 const SGD: Sgd = Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4, clip_norm: Some(5.0) };
@@ -62,10 +60,6 @@ fn all() -> Vec<(Rc<dyn Engines>, Case)> {
     engines().into_iter().flat_map(with_cases).filter(|(engines, case)| supports(&**engines, &case.spec)).collect()
 }
 
-fn supports(engines: &dyn Engines, spec: &NetworkSpec) -> bool {
-    !matches!(engines.build(spec, 0), Err(EngineError::Unsupported(_)))
-}
-
 #[test]
 fn every_engine_computes_nas_bench_201_and_the_reference_everything() {
     for engines in engines() {
@@ -74,15 +68,6 @@ fn every_engine_computes_nas_bench_201_and_the_reference_everything() {
         assert!(supernet && affine && (!reference || darts && darts_final), "{:?}", engines.info());
         assert!(!reference || drop_path::supports(&*engines));
     }
-}
-
-/// A network with the values of the case.
-fn build(engines: &dyn Engines, case: &Case) -> Box<dyn Engine> {
-    let mut network = engines.build(&case.spec, 0).unwrap();
-    let fill = |t: TensorState| TensorState { data: cases::values(&case.key, &t.name, &t.shape), ..t };
-    let state: Vec<TensorState> = network.state().into_iter().map(fill).collect();
-    network.load_state(&state).unwrap();
-    network
 }
 
 /// What a few steps return and leave, exactly.

@@ -1,10 +1,10 @@
 //! Training steps, evaluation, logits and codes.
 
 use hpe_darts_engine::{
-    Batch, BlockKind, CodeDistances, Codes, Engine, EngineError, Gradients, LayerKind, Normalisation, Vector,
+    Batch, BlockKind, CodeDistances, Codes, Engine, EngineError, Gradients, LayerKind, Normalisation, Pass, Vector,
 };
 
-use super::{SGD, all, build, some_operations};
+use super::{SGD, all, some_operations};
 use crate::compare::{check_codes, check_step};
 use crate::reference::{Reference, Stats, tensors};
 
@@ -12,7 +12,7 @@ use crate::reference::{Reference, Stats, tensors};
 #[test]
 fn steps_are_those_of_the_reference() {
     for (engines, case) in all() {
-        let mut network = build(&*engines, &case);
+        let mut network = case.on(&*engines);
         for step in 0..3 {
             check_step(&case, &mut network, 100.0).unwrap_or_else(|e| panic!("{}, step {step}: {e}", case.key));
             network.sgd_step(&SGD, 0.05);
@@ -24,9 +24,9 @@ fn steps_are_those_of_the_reference() {
 fn codes_are_those_of_the_reference() {
     for (engines, mut case) in all() {
         let out = some_operations(&case, 4);
-        check_codes(&case, &mut build(&*engines, &case)).unwrap();
+        check_codes(&case, &mut case.on(&*engines)).unwrap();
         out.iter().for_each(|&i| case.w[i] = 0.0);
-        check_codes(&case, &mut build(&*engines, &case)).unwrap();
+        check_codes(&case, &mut case.on(&*engines)).unwrap();
     }
 }
 
@@ -48,9 +48,9 @@ fn a_convolution_without_weight_keeps_the_code_of_its_relu() {
         let at = (0..case.w.len())
             .find(|&i| case.spec.alive[i] && case.spec.ops[i % columns].is_conv() && leaves_a_node(i / columns))
             .unwrap();
-        let mut network = build(&*engines, &case);
+        let mut network = case.on(&*engines);
         let mut codes = |w: &[f32], codes| {
-            let pass = hpe_darts_engine::Pass::new(w);
+            let pass = Pass::new(w);
             network.code_distances(&case.images, pass, codes).unwrap()
         };
         let before = codes(&case.w, Codes::ReluInputs);
@@ -64,7 +64,7 @@ fn a_convolution_without_weight_keeps_the_code_of_its_relu() {
         let blind = codes(&vec![0.0; case.w.len()], Codes::ReluInputs);
         assert!(blind.ops[at].as_ref().unwrap().hamming.iter().all(|&d| d == 0));
         network.remove_op(at / columns, at % columns);
-        let pass = hpe_darts_engine::Pass::new(&case.w);
+        let pass = Pass::new(&case.w);
         assert!(network.code_distances(&case.images, pass, Codes::ReluInputs).unwrap().ops[at].is_none());
     }
 }
@@ -74,7 +74,7 @@ fn a_convolution_without_weight_keeps_the_code_of_its_relu() {
 #[test]
 fn the_gradient_of_an_edge_is_that_of_what_is_added_to_it() {
     for (engines, case) in all().into_iter().filter(|(_, case)| case.spec.norm.affine) {
-        let mut network = build(&*engines, &case);
+        let mut network = case.on(&*engines);
         let out = network.train_step(case.batch(), case.pass(), Gradients::Both).unwrap();
         assert_eq!(out.edge_grad.len(), case.spec.rows);
         let gradient = network.tensors(Vector::Gradient).unwrap();
@@ -112,7 +112,7 @@ fn gradients_do_not_depend_on_which_are_asked_for() {
     for (engines, mut case) in all() {
         some_operations(&case, 4).iter().for_each(|&i| case.w[i] = 0.0);
         let step = |gradients| {
-            let mut network = build(&*engines, &case);
+            let mut network = case.on(&*engines);
             let out = network.train_step(case.batch(), case.pass(), gradients).unwrap();
             (out, network.tensors(Vector::Gradient).unwrap())
         };
@@ -146,7 +146,7 @@ fn gradients_do_not_depend_on_which_are_asked_for() {
 #[test]
 fn the_gradient_is_that_of_the_last_step_that_computed_it() {
     for (engines, case) in all() {
-        let mut network = build(&*engines, &case);
+        let mut network = case.on(&*engines);
         network.train_step(case.batch(), case.pass(), Gradients::Omega).unwrap();
         let gradient = network.tensors(Vector::Gradient).unwrap();
         let half = Batch { images: &case.images[..2 * case.spec.image.len()], labels: &case.labels[..2] };
@@ -167,7 +167,7 @@ fn an_operation_of_weight_zero_is_as_good_as_none() {
             let evaluated = network.evaluate(case.batch(), case.pass(), Normalisation::Batch).unwrap();
             (evaluated, network.train_step(case.batch(), case.pass(), Gradients::Omega).unwrap().loss)
         };
-        let (mut zero, mut dead) = (build(&*engines, &case), build(&*engines, &case));
+        let (mut zero, mut dead) = (case.on(&*engines), case.on(&*engines));
         super::remove(&mut *dead, &out);
         assert_eq!(losses(&mut *zero), losses(&mut *dead));
     }
@@ -176,7 +176,7 @@ fn an_operation_of_weight_zero_is_as_good_as_none() {
 #[test]
 fn evaluation_agrees_and_changes_nothing() {
     for (engines, case) in all() {
-        let mut network = build(&*engines, &case);
+        let mut network = case.on(&*engines);
         super::train(&mut *network, &case, case.pass());
         let before = network.state();
         let state = tensors(&before);
@@ -199,7 +199,7 @@ fn evaluation_agrees_and_changes_nothing() {
         network.code_distances(&case.images, case.pass(), Codes::OpOutputs).unwrap();
         network.logits(&case.images, case.pass(), Normalisation::Batch).unwrap();
         assert_eq!(network.state(), before, "evaluation changed the network");
-        let pass = hpe_darts_engine::Pass::new(&case.w);
+        let pass = Pass::new(&case.w);
         let step = network.train_step(case.batch(), pass, Gradients::Both).unwrap();
         assert!((step.loss - on_batch.loss).abs() < 1e-5, "{} and {}", step.loss, on_batch.loss);
         assert_eq!(step.correct, on_batch.correct);
@@ -210,7 +210,7 @@ fn evaluation_agrees_and_changes_nothing() {
 #[test]
 fn logits_are_what_an_evaluation_scores() {
     for (engines, case) in all() {
-        let (mut network, classes) = (build(&*engines, &case), case.spec.classes);
+        let (mut network, classes) = (case.on(&*engines), case.spec.classes);
         let norms = [Normalisation::Batch, Normalisation::Running];
         for norm in &norms[..if case.spec.norm.affine { 2 } else { 1 }] {
             let logits = network.logits(&case.images, case.pass(), *norm).unwrap();
@@ -235,11 +235,11 @@ fn logits_are_what_an_evaluation_scores() {
 #[test]
 fn batch_sizes_may_change_between_calls() {
     for (engines, case) in all() {
-        let mut network = build(&*engines, &case);
+        let mut network = case.on(&*engines);
         for n in [3, 5, 1, 4, 2, 5] {
             let (images, labels) = (&case.images[..n * case.spec.image.len()], &case.labels[..n]);
             let batch = Batch { images, labels };
-            let mut fresh = build(&*engines, &case);
+            let mut fresh = case.on(&*engines);
             fresh.load_state(&network.state()).unwrap();
             let evaluated = network.evaluate(batch, case.pass(), Normalisation::Batch).unwrap();
             assert_eq!(evaluated, fresh.evaluate(batch, case.pass(), Normalisation::Batch).unwrap(), "{n} samples");
@@ -259,7 +259,7 @@ fn a_loss_that_is_not_finite_is_returned() {
         let mut images = case.images.clone();
         images[10] = f32::NAN;
         let batch = Batch { images: &images, labels: &case.labels };
-        let step = build(&*engines, &case).train_step(batch, case.pass(), Gradients::Both).unwrap();
+        let step = case.on(&*engines).train_step(batch, case.pass(), Gradients::Both).unwrap();
         assert!(step.loss.is_nan());
     }
 }

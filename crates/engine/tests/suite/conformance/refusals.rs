@@ -2,13 +2,13 @@
 
 use hpe_darts_engine::{Batch, Codes, EngineError, Gradients, NetworkSpec, Normalisation, Pass};
 
-use super::{all, build, engines};
+use super::{all, engines};
 use crate::cases::{self, ALL_OPS};
 
 #[test]
 fn misshapen_input_is_refused() {
     for (engines, case) in all() {
-        let mut network = build(&*engines, &case);
+        let mut network = case.on(&*engines);
         let state = network.state();
         let whole = case.batch();
         let shape = |got, expected, result: Result<(), EngineError>| match result {
@@ -45,7 +45,7 @@ fn misshapen_input_is_refused() {
 #[test]
 fn labels_out_of_range_and_missing_statistics_are_refused() {
     for (engines, case) in all() {
-        let mut network = build(&*engines, &case);
+        let mut network = case.on(&*engines);
         let state = network.state();
         let (mut labels, classes) = (case.labels.clone(), case.spec.classes);
         labels[4] = classes as u32;

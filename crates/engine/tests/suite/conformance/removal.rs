@@ -2,13 +2,13 @@
 
 use hpe_darts_engine::Engine;
 
-use super::{all, build, remove, some_operations, supernet, train, without};
+use super::{all, remove, some_operations, supernet, train, without};
 use crate::compare::check_step;
 
 #[test]
 fn removing_an_operation_is_building_without_it() {
     for (engines, case) in all() {
-        let mut pruned = build(&*engines, &case);
+        let mut pruned = case.on(&*engines);
         train(&mut *pruned, &case, case.pass());
         let before = pruned.parameters();
         let gone = some_operations(&case, 3);
@@ -31,7 +31,7 @@ fn removing_an_operation_is_building_without_it() {
 #[test]
 fn a_whole_edge_and_everything_can_be_removed() {
     for (engines, case) in all().into_iter().filter(|(_, case)| case.spec == supernet().spec) {
-        let (mut network, columns) = (build(&*engines, &case), case.spec.ops.len());
+        let (mut network, columns) = (case.on(&*engines), case.spec.ops.len());
         for edge in 0..case.spec.rows {
             remove(&mut *network, &(edge * columns..(edge + 1) * columns).collect::<Vec<_>>());
             let left = without(supernet(), &(0..(edge + 1) * columns).collect::<Vec<_>>());
@@ -45,8 +45,8 @@ fn weights_of_dead_operations_are_ignored() {
     for (engines, case) in all() {
         let gone = some_operations(&case, 3);
         let mut case = without(case, &gone);
-        let step = train(&mut *build(&*engines, &case), &case, case.pass());
+        let step = train(&mut *case.on(&*engines), &case, case.pass());
         gone.iter().for_each(|&i| case.w[i] = if i % 2 == 0 { f32::NAN } else { f32::INFINITY });
-        assert_eq!(train(&mut *build(&*engines, &case), &case, case.pass()), step);
+        assert_eq!(train(&mut *case.on(&*engines), &case, case.pass()), step);
     }
 }

@@ -1,8 +1,8 @@
 //! Operations that are alive but take no part in a pass: masked, or of weight 0.
 
-use hpe_darts_engine::{Batch, Codes, Engine, Gradients, Graph, Normalisation, Pass, Vector};
+use hpe_darts_engine::{Codes, Engine, Gradients, Graph, Normalisation, Pass, Place, Vector};
 
-use super::{all, build, remove, some_operations};
+use super::{all, remove, some_operations};
 use crate::compare::{Case, check_pass};
 
 /// A run mask that leaves `out` out, and w with zeros in its place.
@@ -19,7 +19,7 @@ fn leave_out(case: &Case, out: &[usize]) -> (Vec<bool>, Vec<f32>) {
 fn tensors_of(graph: &Graph, operations: &[usize]) -> (Vec<String>, Vec<String>) {
     let columns = graph.ops.len();
     let units = || {
-        let is_one = |p: hpe_darts_engine::Place| operations.contains(&(p.row * columns + p.op));
+        let is_one = |p: Place| operations.contains(&(p.row * columns + p.op));
         graph.units().map(|(_, unit)| unit).filter(move |unit| unit.place.is_some_and(is_one))
     };
     let norms = units().filter_map(|u| u.norm.as_ref()).filter(|norm| norm.affine);
@@ -33,7 +33,7 @@ fn an_operation_that_is_not_run_takes_no_part() {
     for (engines, case) in all() {
         let out = some_operations(&case, 3);
         let (run, zero) = leave_out(&case, &out);
-        let fresh = || build(&*engines, &case);
+        let fresh = || case.on(&*engines);
         let (pass, zero) = (case.pass().only(&run), Pass { w: &zero, ..case.pass() });
         for norm in [Normalisation::Batch, Normalisation::Running] {
             assert_eq!(fresh().evaluate(case.batch(), pass, norm), fresh().evaluate(case.batch(), zero, norm));
@@ -70,7 +70,7 @@ fn what_is_not_run_is_not_computed() {
         let (run, zero) = leave_out(&case, &out);
         let (weights, statistics) = tensors_of(&case.spec.graph().unwrap(), &out);
         assert_eq!(statistics.is_empty(), !case.spec.norm.affine);
-        let mut network = build(&*engines, &case);
+        let mut network = case.on(&*engines);
         let mut state = network.state();
         for tensor in state.iter_mut().filter(|t| weights.contains(&t.name)) {
             tensor.data.fill(f32::NAN);
@@ -82,7 +82,7 @@ fn what_is_not_run_is_not_computed() {
         ];
         for (pass, gradients) in passes {
             network.load_state(&state).unwrap();
-            let batch = Batch { ..case.batch() };
+            let batch = case.batch();
             let evaluation = network.evaluate(batch, pass, Normalisation::Batch).unwrap();
             assert!(evaluation.loss.is_finite(), "{}, {gradients:?}", case.key);
             let step = network.train_step(batch, pass, gradients).unwrap();
@@ -108,7 +108,7 @@ fn what_is_not_run_is_not_computed() {
 fn a_run_mask_of_ones_is_none() {
     for (engines, case) in all() {
         let run = vec![true; case.w.len()];
-        let step = |pass| build(&*engines, &case).train_step(case.batch(), pass, Gradients::Both).unwrap();
+        let step = |pass| case.on(&*engines).train_step(case.batch(), pass, Gradients::Both).unwrap();
         assert_eq!(step(case.pass()), step(case.pass().only(&run)));
     }
 }

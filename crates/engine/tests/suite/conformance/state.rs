@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hpe_darts_engine::{EngineError, Init, TensorState};
 
-use super::{all, build, some_operations, train, without};
+use super::{all, some_operations, train, without};
 use crate::cases;
 
 #[test]
@@ -78,7 +78,7 @@ fn tensors_have_the_names_and_initial_values_of_the_graph() {
 #[test]
 fn a_saved_state_goes_on_as_if_never_saved() {
     for (engines, case) in all() {
-        let mut whole = build(&*engines, &case);
+        let mut whole = case.on(&*engines);
         train(&mut *whole, &case, case.pass());
         let mut loaded = engines.build(&case.spec, 9).unwrap();
         let saved = whole.state();
@@ -91,7 +91,7 @@ fn a_saved_state_goes_on_as_if_never_saved() {
 #[test]
 fn states_that_do_not_fit_are_refused() {
     for (engines, case) in all() {
-        let mut network = build(&*engines, &case);
+        let mut network = case.on(&*engines);
         let state = network.state();
         let changed = |change: &dyn Fn(&mut Vec<TensorState>)| {
             let mut state = state.clone();
@@ -121,7 +121,7 @@ fn states_that_do_not_fit_are_refused() {
 #[test]
 fn what_is_printed_of_a_network_is_not_its_weights() {
     for (engines, case) in all() {
-        let (text, spec) = (format!("{:?}", build(&*engines, &case)), format!("{:?}", case.spec));
+        let (text, spec) = (format!("{:?}", case.on(&*engines)), format!("{:?}", case.spec));
         assert!(text.contains("alive") && text.len() < spec.len() + 1500, "{text}");
     }
 }

@@ -1,8 +1,8 @@
 //! Omega, its gradient, momentum and saved copies as vectors; the optimiser.
 
-use hpe_darts_engine::{Engine, EngineError, Gradients, Normalisation, Sgd, Vector};
+use hpe_darts_engine::{Engine, EngineError, Gradients, Normalisation, Pass, Sgd, Vector};
 
-use super::{SGD, all, build, flat, remove, some_operations, train};
+use super::{SGD, all, flat, remove, some_operations, train};
 use crate::reference::{sgd_step, tensors};
 
 fn read(network: &dyn Engine, vector: Vector) -> Vec<f32> {
@@ -26,7 +26,7 @@ fn assert_is_sum(got: &[f32], terms: &[(f32, &[f32])]) {
 #[test]
 fn vectors_are_combined_number_by_number() {
     for (engines, case) in all() {
-        let mut network = build(&*engines, &case);
+        let mut network = case.on(&*engines);
         train(&mut *network, &case, case.pass());
         network.train_step(case.batch(), case.pass(), Gradients::Both).unwrap();
         let [omega, gradient, momentum] =
@@ -63,8 +63,8 @@ fn vectors_are_combined_number_by_number() {
 #[test]
 fn a_step_along_the_gradient_lowers_the_loss_by_its_square() {
     for (engines, case) in all() {
-        let mut network = build(&*engines, &case);
-        let pass = hpe_darts_engine::Pass::new(&case.w);
+        let mut network = case.on(&*engines);
+        let pass = Pass::new(&case.w);
         network.train_step(case.batch(), pass, Gradients::Omega).unwrap();
         let norm = network.norm(Vector::Gradient).unwrap();
         let loss = |n: &mut dyn Engine| n.evaluate(case.batch(), pass, Normalisation::Batch).unwrap().loss;
@@ -83,7 +83,7 @@ fn a_step_along_the_gradient_lowers_the_loss_by_its_square() {
 #[test]
 fn saved_vectors_are_those_that_were_saved() {
     for (engines, case) in all() {
-        let mut network = build(&*engines, &case);
+        let mut network = case.on(&*engines);
         network.combine(Vector::Saved(7), &[(1.0, Vector::Omega)]).unwrap();
         remove(&mut *network, &some_operations(&case, 3));
         assert_eq!(network.tensors(Vector::Saved(7)), network.tensors(Vector::Omega));
@@ -105,7 +105,7 @@ fn a_step_of_sgd_is_that_of_pytorch() {
     let plain = Sgd { nesterov: false, clip_norm: None, ..SGD };
     let clipped = Sgd { clip_norm: Some(0.25), ..SGD };
     for (engines, case) in all() {
-        let mut network = build(&*engines, &case);
+        let mut network = case.on(&*engines);
         // The first step has no momentum yet, the others have.
         for (step, sgd) in [SGD, plain, clipped, plain].iter().enumerate() {
             network.train_step(case.batch(), case.pass(), Gradients::Omega).unwrap();
