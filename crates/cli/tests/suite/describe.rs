@@ -116,13 +116,34 @@ fn what_is_no_network_is_refused() {
 }
 
 #[test]
-fn a_space_without_kernels_is_not_searched() {
+fn the_darts_space_is_searched_and_what_is_found_is_read_back() {
     let home = tempfile::tempdir().unwrap();
-    let run = home.path().join("run");
-    let args = ["search", "--preset", "demo", "--space", "darts", "--out", run.to_str().unwrap()];
-    let (code, out, err) = output(program(home.path()).args(args));
+    for strategy in ["hpe-darts", "darts"] {
+        let run = home.path().join(strategy);
+        let mut args = vec!["search", "--space", "darts", "--strategy", strategy, "--out", run.to_str().unwrap()];
+        args.extend(["--set", "supernet.cells_per_stage=3", "--set", "training.max_steps_per_epoch=2"]);
+        args.extend(match strategy {
+            "darts" => vec!["--set", "strategy.darts.epochs=2", "--set", "strategy.darts.warmup_epochs=0"],
+            _ => vec![
+                "--set",
+                "strategy.hpe-darts.warmup_epochs=0",
+                "--set",
+                "strategy.hpe-darts.prune_epochs=1",
+                "--set",
+                "strategy.hpe-darts.importance.proxy_batch_size=8",
+            ],
+        });
+        let (code, out, err) = output(program(home.path()).args(args));
+        assert_eq!(code, 0, "{err}");
+        let found = out.lines().find(|line| line.starts_with("Genotype(")).unwrap_or_else(|| panic!("{out}"));
+        assert!(!found.contains("none"), "{found}");
+        let (code, out, err) = output(program(home.path()).args(["describe", found, "--json"]));
+        assert_eq!(code, 0, "{err}");
+        assert!(out.contains("cells.0"), "{out}");
+    }
+    // Operations removed from each edge of another space are refused with what this one needs.
+    let pop = "strategy.hpe-darts.pop=[2, 2]";
+    let (code, out, err) = output(program(home.path()).args(["search", "--space", "darts", "--set", pop]));
     assert_eq!((code, out.as_str()), (1, ""), "{err}");
-    assert!(err.contains("search space darts: this engine cannot compute"), "{err}");
-    assert!(err.contains("hint: search in `nas-bench-201`"), "{err}");
-    assert!(!run.exists() && std::fs::read_dir(home.path()).unwrap().next().is_none());
+    assert!(err.contains("expected |O| - 1 = 7 (Eq. 6)"), "{err}");
 }

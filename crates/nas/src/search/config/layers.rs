@@ -21,6 +21,8 @@ use crate::{
 pub struct Preset {
     /// Name on the command line.
     pub name: &'static str,
+    /// The space that it is for; another space may have one of the same name.
+    pub space: &'static str,
     /// One sentence for lists.
     pub about: &'static str,
     /// Its settings.
@@ -28,28 +30,43 @@ pub struct Preset {
 }
 
 /// All presets.
-pub const PRESETS: [Preset; 3] = [
+pub const PRESETS: [Preset; 5] = [
     Preset {
         name: "demo",
+        space: "nas-bench-201",
         about: "digits, a small supernet, seconds; the default with a built-in data set",
         toml: include_str!("../presets/demo.toml"),
     },
     Preset {
         name: "late-loss",
+        space: "nas-bench-201",
         about: "CIFAR-10, the benchmark's supernet, one late decision by loss and parameters, whose weight was chosen on this benchmark's validation column; the default with any other data set",
         toml: include_str!("../presets/late-loss.toml"),
     },
     Preset {
         name: "paper",
+        space: "nas-bench-201",
         about: "CIFAR-10, the benchmark's supernet, the paper's settings as docs/deviations.md reads them",
         toml: include_str!("../presets/paper.toml"),
+    },
+    Preset {
+        name: "demo",
+        space: "darts",
+        about: "DARTS space: digits, a small supernet, a minute; the default with a built-in data set",
+        toml: include_str!("../presets/darts_demo.toml"),
+    },
+    Preset {
+        name: "paper",
+        space: "darts",
+        about: "DARTS space: CIFAR-10, the supernet of DARTS, the paper's settings; the default with any other data set",
+        toml: include_str!("../presets/darts_paper.toml"),
     },
 ];
 
 /// The layers of a configuration: a preset, then a file, then what the command line says.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// Name of the preset. `None`: `demo` with a built-in data set, `late-loss` with any other.
+    /// Name of the preset. `None`: the first of the space with a built-in data set, its second with any other.
     pub preset: Option<String>,
     /// A TOML file.
     pub file: Option<PathBuf>,
@@ -78,7 +95,7 @@ impl Request {
         let file = self.file.as_deref().map(read_table).transpose()?.unwrap_or_default();
         let sets = self.set.iter().map(|given| Setting::parse(given)).collect::<Result<Vec<_>, _>>()?;
         let dataset = self.dataset(&file, &sets);
-        let preset = self.preset(dataset)?;
+        let preset = self.preset(self.space(&file, &sets), dataset)?;
         let strategy = self.strategy(&file)?;
 
         let mut table = as_table(&Config { strategy: (strategy.config)(), ..Config::default() })?;
@@ -111,15 +128,27 @@ impl Request {
         named_dataset(set.or(flag.as_ref()).or(file.get("dataset"))?)
     }
 
-    fn preset(&self, dataset: Option<DatasetName>) -> Result<&'static Preset, ConfigError> {
+    /// The space that one of the layers names.
+    fn space<'a>(&'a self, file: &'a Table, sets: &'a [Setting]) -> Option<&'a str> {
+        let set = sets.iter().rev().find(|s| s.path == ["space"]).and_then(|s| s.value.as_str());
+        set.or(self.space.as_deref()).or_else(|| file.get("space")?.as_str())
+    }
+
+    /// Of the space, if it has one of the name; a preset of another space is then fitted to this one.
+    fn preset(&self, space: Option<&str>, dataset: Option<DatasetName>) -> Result<&'static Preset, ConfigError> {
+        let space = space.unwrap_or(PRESETS[0].space);
+        let own = |preset: &&Preset| preset.space == space;
         if let Some(given) = &self.preset {
+            let mut named = PRESETS.iter().filter(|p| p.name == given);
+            let fallback = named.clone().next();
             let names = PRESETS.iter().map(|p| p.name);
-            return PRESETS
-                .iter()
-                .find(|p| p.name == given)
-                .ok_or_else(|| ConfigError::unknown("preset", given, names));
+            return named.find(own).or(fallback).ok_or_else(|| ConfigError::unknown("preset", given, names));
         }
-        Ok(&PRESETS[usize::from(!dataset.is_none_or(DatasetName::is_built_in))])
+        let mut own: Vec<&Preset> = PRESETS.iter().filter(own).collect();
+        if own.is_empty() {
+            own = PRESETS.iter().collect();
+        }
+        Ok(own[usize::from(!dataset.is_none_or(DatasetName::is_built_in))])
     }
 
     fn strategy(&self, file: &Table) -> Result<&'static Entry, ConfigError> {
@@ -264,8 +293,11 @@ mod tests {
     fn every_preset_suits_its_space_and_leaves_other_strategies_alone() {
         for preset in &PRESETS {
             for strategy in STRATEGIES {
-                let (preset, strategy) = (Some(preset.name.to_owned()), Some(strategy.name.to_owned()));
-                let mut config = resolve(&Request { preset, strategy: strategy.clone(), ..Default::default() });
+                let (name, strategy) = (Some(preset.name.to_owned()), Some(strategy.name.to_owned()));
+                let space = Some(preset.space.to_owned());
+                let mut config =
+                    resolve(&Request { preset: name, space, strategy: strategy.clone(), ..Default::default() });
+                assert_eq!(config.space, preset.space);
                 crate::search::fit(&mut config).unwrap();
                 assert_eq!(Some(config.strategy.name()), strategy.as_deref());
             }

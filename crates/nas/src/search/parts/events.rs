@@ -43,6 +43,28 @@ pub struct HardPrune {
     pub left: Vec<Vec<String>>,
 }
 
+/// Whole edges were removed: the derived cell keeps fewer of a node than there were.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EdgePrune {
+    /// Epoch, counted from 1.
+    pub epoch: usize,
+    /// Name of the phase.
+    pub phase: String,
+    /// The operation that each removed edge had.
+    pub removed: Vec<Vec<String>>,
+}
+
+impl EdgePrune {
+    /// In an epoch.
+    pub fn new(at: &At, removed: Vec<Vec<String>>) -> Self {
+        Self { epoch: at.epoch + 1, phase: at.name.clone(), removed }
+    }
+}
+
+impl Fields for EdgePrune {
+    const KIND: &'static str = "edge_prune";
+}
+
 impl Swept {
     /// In an epoch.
     pub fn new(at: &At, sweep: Sweep, table: ImportanceTable) -> Self {

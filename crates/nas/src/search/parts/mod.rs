@@ -4,6 +4,7 @@ mod adam;
 mod alpha;
 mod criterion;
 mod dropout;
+mod edges;
 mod events;
 mod importance;
 mod pruner;
@@ -16,7 +17,8 @@ pub use adam::{Adam, AdamConfig};
 pub use alpha::{Alpha, AlphaInit};
 pub use criterion::{Criterion, Term};
 pub use dropout::SkipDropout;
-pub use events::{HardPrune, SoftPrune, Swept};
+pub use edges::{EdgeChoice, Incoming};
+pub use events::{EdgePrune, HardPrune, SoftPrune, Swept};
 pub use importance::{
     Costs, Importance, ImportanceConfig, ImportanceTable, Kernel, Measure, Performance, RemovedRelu, Scores, Without,
     rank_agreement,

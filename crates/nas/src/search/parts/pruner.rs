@@ -36,6 +36,8 @@ pub enum Sweep {
     Soft,
     /// Operations are removed after it.
     Hard,
+    /// Whole edges are removed after it.
+    Edges,
     /// Nothing follows but what later sweeps by the same criterion are averaged with it for, see [`super::Sweeps`].
     Mean,
 }

@@ -8,10 +8,10 @@ use serde_json::Value;
 use crate::{
     run::{At, Schedule},
     search::{
-        Context, OneShot, SearchError, Strategy, Unsuitable, alpha_shape, genotype,
-        parts::{AdamConfig, Alpha, AlphaInit, AlphaUpdate, Mixture, Relaxation},
+        Context, OneShot, SearchError, Strategy, Unsuitable, alpha_shape, column, genotype,
+        parts::{AdamConfig, Alpha, AlphaInit, AlphaUpdate, Incoming, Mixture, Relaxation},
     },
-    space::{Genotype, SearchSpace},
+    space::{Genotype, OpName, SearchSpace},
     supernet::{Mask, OpAt, PerOp},
 };
 
@@ -65,9 +65,19 @@ impl OneShot for Darts {
         update.step(&mut self.alpha, cx)
     }
 
-    /// The operation of the largest alpha of each edge; of equal ones the first.
+    /// The operation of the largest alpha of each edge; of equal ones the first. Where the space keeps fewer edges of a node
+    /// than there are, `none` is never chosen, and the edges stay whose operation has the largest weights.
     fn derive(&mut self, cx: &mut Context<'_>) -> Result<Genotype, SearchError> {
-        let chosen: Vec<OpAt> = self.alpha.values().rows().map(largest).enumerate().collect();
+        let nodes = Incoming::of(cx.space());
+        let never = column(cx.space(), OpName::NONE).filter(|_| !nodes.is_empty());
+        let chosen = |row: &[f64]| {
+            let allowed = row.iter().enumerate().map(|(op, &v)| if Some(op) == never { f64::NEG_INFINITY } else { v });
+            largest(&allowed.collect::<Vec<_>>())
+        };
+        let mut chosen: Vec<OpAt> = self.alpha.values().rows().map(chosen).enumerate().collect();
+        let w = self.alpha.weights(cx.mask());
+        let dropped: Vec<usize> = nodes.into_iter().flat_map(|node| node.dropped(|row| w[chosen[row]])).collect();
+        chosen.retain(|(row, _)| !dropped.contains(row));
         genotype(cx.space(), &chosen)
     }
 

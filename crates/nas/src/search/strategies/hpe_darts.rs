@@ -15,7 +15,7 @@ use crate::{
     search::{
         Context, OneShot, SearchError, Strategy, Unsuitable, alpha_shape, column, genotype,
         parts::{
-            AdamConfig, Alpha, AlphaInit, AlphaUpdate, Criterion, Decayed, HardPrune, Importance, ImportanceConfig,
+            AdamConfig, Alpha, AlphaInit, AlphaUpdate, Criterion, Decayed, EdgeChoice, EdgePrune, HardPrune, Importance, ImportanceConfig, Incoming,
             ImportanceTable, Mixture, NoneRule, Performance, Pruner, Relaxation, Removal, SkipDropout, SoftPrune,
             Sweep, SweepMean, Sweeps, Swept,
         },
@@ -41,6 +41,7 @@ use crate::{
 /// | `soft_importance` | []: `accuracy` in the first half of the stages, then `net-perf-proxy` | `accuracy`, `loss`, `net-perf-proxy`, `naswot`, `params` (trainable parameters), or a weighted sum of several, each in units of its mean size, as `loss+0.18*params`: one for all stages or a list of one per stage | 4.1.2; sums are not in the paper |
 /// | `hard_importance` | []: `net-perf-proxy` in all stages | likewise | 4.1.2 |
 /// | `skip_dropout` | 0.0 | [0, 1); VP-DARTS 0.2 | not stated. Drops `skip_connect` of an edge in all cells for a step (VP-DARTS: single activations) |
+/// | `edges` | `importance`: one incoming edge of each node after the other goes, the one whose removal costs least by the last `hard_importance`, until as many are left as the space keeps | `weight`: those with the largest weights stay | in spaces that keep fewer edges than there are (DARTS); not stated, as DARTS-PT; as DARTS |
 /// | `none_rule` | `first` (least important of its edge) | `scored` | an edge that ends as `none` cuts the network |
 /// | `importance` | | | table, see [`ImportanceConfig`] |
 /// | `alpha_optimiser` | | | table, see [`AdamConfig`] |
@@ -76,6 +77,8 @@ pub struct HpeDartsConfig {
     pub hard_importance: Vec<Criterion>,
     /// Probability of dropping `skip_connect` while training.
     pub skip_dropout: f64,
+    /// How the edges of the derived cell are chosen.
+    pub edges: EdgeChoice,
     /// Where `none` stands among the operations.
     pub none_rule: NoneRule,
     /// How an importance is measured.
@@ -149,6 +152,7 @@ impl Default for HpeDartsConfig {
             soft_importance: Vec::new(),
             hard_importance: Vec::new(),
             skip_dropout: 0.0,
+            edges: EdgeChoice::Importance,
             none_rule: NoneRule::First,
             importance: ImportanceConfig::default(),
             alpha_optimiser: AdamConfig::default(),
@@ -169,6 +173,47 @@ impl HpeDarts {
     /// The stage that a phase is, counted from 0; `None` in the warm-up.
     fn stage(at: &At) -> Option<usize> {
         at.phase.checked_sub(1)
+    }
+
+    /// The operations of the edges that leave, in a space that keeps fewer than there are, when `removed` are gone and one
+    /// operation is left on each edge; and the sweeps that say so.
+    fn edges_to_drop(
+        &self,
+        removed: &[OpAt],
+        cx: &mut Context<'_>,
+    ) -> Result<(Vec<OpAt>, Vec<ImportanceTable>), SearchError> {
+        let mut nodes = Incoming::of(cx.space());
+        let left: Vec<OpAt> = cx.mask().alive().filter(|at| !removed.contains(at)).collect();
+        let on = |row: usize| left.iter().copied().find(|at| at.0 == row);
+        if self.config.edges == EdgeChoice::Weight {
+            let w = self.alpha.weights(cx.mask());
+            let strength = |row| on(row).map_or(0.0, |at| w[at]);
+            let rows = nodes.into_iter().flat_map(|node| node.dropped(strength));
+            return Ok((rows.filter_map(on).collect(), vec![]));
+        }
+        let shape = (cx.mask().edges(), cx.mask().ops());
+        let (mut dropped, mut tables) = (vec![], vec![]);
+        while nodes.iter().any(|node| node.rows.len() > node.kept) {
+            // One edge of each node at a time, all nodes by the same sweep.
+            let open = nodes.iter().filter(|node| node.rows.len() > node.kept);
+            let candidates: Vec<OpAt> = open.flat_map(|node| &node.rows).filter_map(|&row| on(row)).collect();
+            let gone = [removed, &dropped].concat();
+            let without =
+                |mask: &Mask, out: &[OpAt]| self.alpha.weights_without(mask, &[&gone, out].concat());
+            let sets: Vec<Vec<OpAt>> = candidates.iter().map(|&at| vec![at]).collect();
+            let by = self.config.hard_importance.last().expect("a search has a stage");
+            let costs = Importance::new(by, &self.config.importance).costs(cx, &without, &sets)?;
+            let table = costs.table(shape, &candidates);
+            let value = |row| on(row).and_then(|at| table.importance[at].as_ref()).map_or(0.0, |v| v.0);
+            for node in &mut nodes {
+                if let Some(row) = node.weakest(value) {
+                    node.drop(row);
+                    dropped.extend(on(row));
+                }
+            }
+            tables.push(table);
+        }
+        Ok((dropped, tables))
     }
 
     fn measure(&self, by: &Criterion, cx: &mut Context<'_>) -> Result<ImportanceTable, SearchError> {
@@ -226,10 +271,20 @@ impl OneShot for HpeDarts {
         let table = self.measure(&self.config.hard_importance[stage], cx)?;
         let by = self.sweeps.add_weighed(&table, self.pruner.none(), &self.alpha.weights(cx.mask()));
         let removed = self.pruner.least_important(&by, self.config.pop[stage]);
+        let last = stage + 1 == self.config.pop.len();
+        let (dropped, tables) = if last { self.edges_to_drop(&removed, cx)? } else { (vec![], vec![]) };
         self.alpha.remove(&removed, cx.mask());
         cx.remove(&removed);
         cx.record(&Swept::new(at, Sweep::Hard, table))?;
         cx.record(&HardPrune::new(at, cx.op_names(&removed), cx.ops_left()))?;
+        for table in tables {
+            cx.record(&Swept::new(at, Sweep::Edges, table))?;
+        }
+        if !dropped.is_empty() {
+            self.alpha.remove(&dropped, cx.mask());
+            cx.remove(&dropped);
+            cx.record(&EdgePrune::new(at, cx.op_names(&dropped)))?;
+        }
         Ok(Flow::Go)
     }
 
