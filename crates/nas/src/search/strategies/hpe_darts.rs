@@ -15,9 +15,9 @@ use crate::{
     search::{
         Context, OneShot, SearchError, Strategy, Unsuitable, alpha_shape, column, genotype,
         parts::{
-            AdamConfig, Alpha, AlphaInit, AlphaUpdate, Criterion, Decayed, EdgeChoice, EdgePrune, HardPrune, Importance, ImportanceConfig, Incoming,
-            ImportanceTable, Mixture, NoneRule, Performance, Pruner, Relaxation, Removal, SkipDropout, SoftPrune,
-            Sweep, SweepMean, Sweeps, Swept,
+            AdamConfig, Alpha, AlphaInit, AlphaUpdate, Criterion, Decayed, EdgeChoice, EdgePrune, HardPrune,
+            Importance, ImportanceConfig, ImportanceTable, Incoming, Mixture, NoneRule, Performance, Pruner,
+            Relaxation, Removal, SkipDropout, SoftPrune, Sweep, SweepMean, Sweeps, Swept,
         },
     },
     space::{Genotype, OpName, SearchSpace},
@@ -198,8 +198,7 @@ impl HpeDarts {
             let open = nodes.iter().filter(|node| node.rows.len() > node.kept);
             let candidates: Vec<OpAt> = open.flat_map(|node| &node.rows).filter_map(|&row| on(row)).collect();
             let gone = [removed, &dropped].concat();
-            let without =
-                |mask: &Mask, out: &[OpAt]| self.alpha.weights_without(mask, &[&gone, out].concat());
+            let without = |mask: &Mask, out: &[OpAt]| self.alpha.weights_without(mask, &[&gone, out].concat());
             let sets: Vec<Vec<OpAt>> = candidates.iter().map(|&at| vec![at]).collect();
             let by = self.config.hard_importance.last().expect("a search has a stage");
             let costs = Importance::new(by, &self.config.importance).costs(cx, &without, &sets)?;
