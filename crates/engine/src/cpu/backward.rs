@@ -1,18 +1,18 @@
 //! The backward pass of a source: gather its gradient from what reads it, with the gradients of the weights of that, and
 //! take the sums that what it is made of needs.
 
-use super::Cx;
+use super::buffer::{Buf, Ptr};
 use super::forward::reading;
 use super::group::{Backward, Group};
+use super::kernels::elementwise::{self as elem, Pool, Term};
 use super::output::OutputGrad;
 use super::padded::Padded;
+use super::params::Params;
+use super::pass::Cx;
 use super::plan::{Origin, Plan, Reader, Source, SourceId, Term as MixTerm, TermOf};
 use super::plane::{Plane, Terms};
+use super::runtime::{Arena, Exec, add_f64, blocks, room, total};
 use super::unit::{UnitId, Units};
-use crate::buffer::{Buf, Ptr};
-use crate::kernels::elementwise::{self as elem, Pool, Term};
-use crate::params::Params;
-use crate::run::{Arena, Exec, add_f64, blocks, room, total};
 
 /// Which gradients a backward pass computes.
 #[derive(Clone, Copy, Debug)]

@@ -1,14 +1,14 @@
 //! A group of convolutions over the images, forward and backward. The 3x3 go by Winograd or directly, as their geometry says;
 //! the passes over images need not know.
 
+use super::buffer::Ptr;
 use super::dense::Dense;
+use super::kernels::elementwise as elem;
+use super::kernels::matmul::{Moments, Output, Taps};
+use super::kernels::panel::BLOCK;
+use super::kernels::winograd::{self, POINTS, point_step};
 use super::output::{OutputGrad, Reading};
-use crate::buffer::Ptr;
-use crate::kernels::elementwise as elem;
-use crate::kernels::matmul::{Moments, Output, Taps};
-use crate::kernels::panel::BLOCK;
-use crate::kernels::winograd::{self, POINTS, point_step};
-use crate::run::{Arena, Exec, add_f64, room};
+use super::runtime::{Arena, Exec, add_f64, room};
 
 /// `len` where `yes`, else nothing.
 fn when(yes: bool, len: usize) -> usize {

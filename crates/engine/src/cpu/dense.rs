@@ -3,15 +3,15 @@
 //! The operations that leave a node begin with the same ReLU of the same tensor, so their convolutions of one kernel size
 //! are one matrix product with `edges * channels` columns forward, and one with as many rows in the data gradient.
 
+use super::buffer::Buf;
+use super::kernels::matmul::{Output, Taps};
+use super::kernels::panel::{BLOCK, Panels, padded};
+use super::kernels::winograd::{self, POINTS, Tiling};
+use super::params::Params;
 use super::plane::Plane;
+use super::runtime::Exec;
+use super::simd::Isa;
 use super::unit::{UnitId, Units};
-use crate::buffer::Buf;
-use crate::kernels::matmul::{Output, Taps};
-use crate::kernels::panel::{BLOCK, Panels, padded};
-use crate::kernels::winograd::{self, POINTS, Tiling};
-use crate::params::Params;
-use crate::run::Exec;
-use crate::simd::Isa;
 
 /// What convolutions must share to be treated as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,18 +1,18 @@
 //! The forward pass of a source: make it, take its codes, feed what reads it.
 
-use super::Cx;
+use super::buffer::Buf;
+use super::codes::{CodeSink, Slots};
 use super::group::{Forward, Group};
+use super::kernels::elementwise::{self as elem, Pool, Term};
 use super::output::Reading;
 use super::padded::{Affine, Padded};
+use super::params::Params;
+use super::pass::Cx;
 use super::plan::{Origin, Plan, Reader, Source, SourceId, TermOf};
 use super::plane::{Mode, Plane, Terms};
+use super::runtime::{Arena, Exec, blocks, total};
 use super::unit::{UnitId, Units};
-use crate::buffer::Buf;
-use crate::codes::{CodeSink, Slots};
 use crate::contract::Codes;
-use crate::kernels::elementwise::{self as elem, Pool, Term};
-use crate::params::Params;
-use crate::run::{Arena, Exec, blocks, total};
 
 /// Values of a batch's tensor from which on it is written past the caches: it would not stay there until it is read.
 const STREAM: usize = 1 << 18;

@@ -1,17 +1,17 @@
 //! What reads a source together: units that share their input and their geometry.
 
+use super::buffer::Ptr;
 use super::convolve;
 use super::dense::Dense;
 use super::output::{OutputGrad, Reading};
+use super::params::Params;
 use super::plane::Plane;
 use super::pool::{self, PoolGroup};
 use super::reduce::{self, Reduce};
+use super::runtime::{Arena, Exec};
 use super::separable::{self, Separable};
+use super::simd::Isa;
 use super::unit::{UnitId, Units};
-use crate::buffer::Ptr;
-use crate::params::Params;
-use crate::run::{Arena, Exec};
-use crate::simd::Isa;
 use crate::spec::Window;
 
 /// Writes a pixel, or its ReLU, to the last argument.

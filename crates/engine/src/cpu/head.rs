@@ -1,13 +1,13 @@
 //! The classifier: mean of (the ReLU of) a source over the pixels, linear layer, cross-entropy.
 
-use super::Cx;
+use super::kernels::elementwise as elem;
 use super::padded::Affine;
+use super::params::Params;
+use super::pass::Cx;
 use super::plan::{Classified, Origin, Plan, SourceId};
+use super::runtime::room;
 use super::unit::{Unit, Units};
 use crate::contract::Evaluation;
-use crate::kernels::elementwise as elem;
-use crate::params::Params;
-use crate::run::room;
 
 /// What the classifier keeps between its passes.
 #[derive(Clone, Debug, Default)]

@@ -1,42 +1,40 @@
 //! The CPU engine: any graph as one pass per value, forward and backward (see [`plan`]).
 
 mod backward;
+mod buffer;
+mod codes;
 mod convolve;
 mod dense;
 mod forward;
 mod group;
 mod head;
+pub(crate) mod kernels;
 mod network;
 mod norm;
+mod optim;
 mod output;
 mod padded;
+mod params;
+mod pass;
 mod plan;
-pub(crate) mod plane;
+mod plane;
 mod pool;
 mod reduce;
+mod runtime;
 mod separable;
+mod simd;
 mod unit;
 
 use std::sync::Arc;
 
 use self::network::Network;
-use crate::buffer::Ptr;
+use self::runtime::Runtime;
 use crate::contract::{Engine, EngineInfo, Engines};
-use crate::run::{Options, Run, Runtime};
 use crate::{EngineError, NetworkSpec};
 
-/// What the passes over a batch share.
-pub(crate) struct Cx<'a> {
-    run: Run<'a>,
-    /// Mixing weights, `[R, O]`.
-    w: &'a [f32],
-    /// Where each source is read, and written where it is.
-    x: Vec<Ptr>,
-    /// The output of each unit before normalisation.
-    y: Vec<Ptr>,
-    /// The gradient of each source.
-    g: Vec<Ptr>,
-}
+pub use self::kernels::peak::peak_gflops;
+pub use self::runtime::{Kernels, Options};
+pub use self::simd::Isa;
 
 /// Makes networks that run on the processor, all on one pool of threads.
 #[derive(Clone, Debug)]

@@ -6,23 +6,23 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::Cx;
 use super::backward::{MixingGrads, Wanted};
+use super::buffer::{Buf, Ptr};
+use super::codes::CodeSink;
 use super::group::Group;
 use super::head::Head;
 use super::norm::Norm;
+use super::optim;
+use super::params::Params;
+use super::pass::Cx;
 use super::plan::{self, Buffers, Origin, Plan, Relus};
 use super::plane::Mode;
+use super::runtime::{Partials, Run, Runtime};
 use super::unit::Units;
-use crate::buffer::{Buf, Ptr};
-use crate::codes::CodeSink;
 use crate::contract::{
     Batch, CodeDistances, Codes, Engine, Evaluation, Gradients, Normalisation, Pass, Sgd, StepOutput, TensorState,
     Vector,
 };
-use crate::optim;
-use crate::params::Params;
-use crate::run::{Partials, Run, Runtime};
 use crate::{EngineError, NetworkSpec};
 
 /// A network with its weights `omega`, batch-normalisation statistics and optimiser state.

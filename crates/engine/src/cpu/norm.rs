@@ -1,9 +1,9 @@
 //! Batch normalisation (Ioffe & Szegedy 2015): statistics, scale and shift per channel, backward coefficients.
 //! The passes over pixels are mostly fused into their neighbours; a [`Norm`] works on `[channels]` vectors.
 
-use crate::buffer::Buf;
-use crate::kernels::elementwise::NormGrad;
-use crate::params::{ParamId, Params};
+use super::buffer::Buf;
+use super::kernels::elementwise::NormGrad;
+use super::params::{ParamId, Params};
 
 /// Added to the variance, as in PyTorch.
 const EPSILON: f64 = 1e-5;

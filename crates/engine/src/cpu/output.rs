@@ -1,9 +1,9 @@
 //! What the passes of a source hand to the groups of units that read it.
 
+use super::buffer::Ptr;
+use super::kernels::elementwise as elem;
 use super::plane::Plane;
-use crate::buffer::Ptr;
-use crate::kernels::elementwise as elem;
-use crate::run::Exec;
+use super::runtime::Exec;
 
 /// An image as a group reads it: the first tap of its first output, and the pixels of a row.
 #[derive(Clone, Copy, Debug)]

@@ -1,11 +1,11 @@
 //! A source as convolutions read it.
 
+use super::kernels::elementwise::{self as elem, Term};
+use super::kernels::panel::BLOCK;
 use super::output::Reading;
 use super::plan::Source;
 use super::plane::Plane;
-use crate::kernels::elementwise::{self as elem, Term};
-use crate::kernels::panel::BLOCK;
-use crate::run::Exec;
+use super::runtime::Exec;
 
 /// Scale and shift through which a source is read; `None` where it is written as it is.
 pub(super) type Affine<'a> = Option<(&'a [f32], &'a [f32])>;

@@ -9,20 +9,20 @@
 
 use std::collections::HashMap;
 
+use super::buffer::Buf;
 use super::dense::{Dense, Geometry};
 use super::group::Group;
+use super::kernels::depthwise::MAX_SIZE;
+use super::kernels::panel::BLOCK;
+use super::kernels::winograd::{MAX_BLOCKS, Tiling};
 use super::plane::Plane;
 use super::pool::PoolGroup;
 use super::reduce::Reduce;
+use super::runtime::Kernels;
 use super::separable::Separable;
+use super::simd::Isa;
 use super::unit::{UnitId, Units};
 use crate::EngineError;
-use crate::buffer::Buf;
-use crate::kernels::depthwise::MAX_SIZE;
-use crate::kernels::panel::BLOCK;
-use crate::kernels::winograd::{MAX_BLOCKS, Tiling};
-use crate::run::Kernels;
-use crate::simd::Isa;
 use crate::spec::{Graph, Layer, LayerKind, Transform, Unit, ValueId, Window};
 
 /// Index of a [`Source`].

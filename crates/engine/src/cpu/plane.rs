@@ -1,7 +1,7 @@
 //! Shapes of activations, and what passes over them are told.
 
-use crate::kernels::elementwise::Term;
-use crate::kernels::panel::{BLOCK, padded};
+use super::kernels::elementwise::Term;
+use super::kernels::panel::{BLOCK, padded};
 use crate::spec::ImageShape;
 
 /// Spatial size and channels of an activation: one image is `[height, width, padded]`.

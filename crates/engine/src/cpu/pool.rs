@@ -1,13 +1,13 @@
 //! Pooling, windows clipped at the border. Without weights, the pools of one geometry that read a source are one.
 
+use super::kernels::elementwise as elem;
+use super::kernels::matmul::Moments;
+use super::kernels::pitch::Pitch;
+use super::kernels::pool as kernel;
 use super::output::{OutputGrad, Reading};
 use super::plane::Plane;
+use super::runtime::{Arena, Exec, add_f64, room};
 use super::unit::UnitId;
-use crate::kernels::elementwise as elem;
-use crate::kernels::matmul::Moments;
-use crate::kernels::pitch::Pitch;
-use crate::kernels::pool as kernel;
-use crate::run::{Arena, Exec, add_f64, room};
 use crate::spec::Window;
 
 /// Pools of one geometry: their outputs are one tensor, which the first member keeps.

@@ -1,15 +1,15 @@
 //! FactorizedReduce (Liu et al., DARTS): two 1x1 convolutions of stride 2, the second shifted by one pixel down and right,
 //! concatenated. As one product: the taps of an output are two pixels, and each half of the outputs has weights for one.
 
+use super::buffer::Buf;
+use super::kernels::matmul::{Moments, Output, Taps};
+use super::kernels::panel::{BLOCK, Panels};
 use super::output::{OutputGrad, Reading};
+use super::params::Params;
 use super::plane::Plane;
+use super::runtime::{Arena, Exec, add_f64, room};
+use super::simd::Isa;
 use super::unit::{UnitId, Units};
-use crate::buffer::Buf;
-use crate::kernels::matmul::{Moments, Output, Taps};
-use crate::kernels::panel::{BLOCK, Panels};
-use crate::params::Params;
-use crate::run::{Arena, Exec, add_f64, room};
-use crate::simd::Isa;
 
 /// The unit with its packed weights.
 #[derive(Clone, Debug)]

@@ -1,17 +1,17 @@
 //! Depthwise convolution and 1x1 convolution of one image in one go: what lies between stays in the cache.
 
+use super::buffer::Buf;
 use super::dense::{Dense, Geometry};
+use super::kernels::depthwise::{self, Filter};
+use super::kernels::matmul::{Moments, Output, Taps};
+use super::kernels::panel::BLOCK;
+use super::kernels::pitch::Pitch;
 use super::output::{OutputGrad, Reading};
+use super::params::Params;
 use super::plane::Plane;
+use super::runtime::{Arena, Exec, add_f64, room};
+use super::simd::Isa;
 use super::unit::{UnitId, Units};
-use crate::buffer::Buf;
-use crate::kernels::depthwise::{self, Filter};
-use crate::kernels::matmul::{Moments, Output, Taps};
-use crate::kernels::panel::BLOCK;
-use crate::kernels::pitch::Pitch;
-use crate::params::Params;
-use crate::run::{Arena, Exec, add_f64, room};
-use crate::simd::Isa;
 use crate::spec::Window;
 
 /// A unit of a depthwise and a 1x1 convolution with its packed weights.

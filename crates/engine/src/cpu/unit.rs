@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
+use super::buffer::Buf;
+use super::kernels::elementwise::NormGrad;
 use super::norm::Norm;
+use super::params::{ParamId, Params, initialiser};
 use super::plane::Plane;
-use crate::buffer::Buf;
-use crate::kernels::elementwise::NormGrad;
-use crate::params::{ParamId, Params, initialiser};
 use crate::spec::{Graph, Init};
 
 /// Index of a [`Unit`]; stays valid when operations are removed.

@@ -9,7 +9,7 @@ use super::matmul::{Output, Taps, conv, weight_grad};
 use super::panel::{BLOCK, Panels};
 use super::pitch::Pitch;
 use super::testing::{Image, SIZES, random};
-use crate::simd::Isa;
+use crate::cpu::simd::Isa;
 
 /// Every second pixel in both directions.
 fn halves(height: usize, width: usize, channels: usize, pitch: Pitch) -> Taps {

@@ -296,29 +296,29 @@ macro_rules! dispatch {
         /// # Safety
         /// As the generic kernel; `isa` must be available on this machine.
         #[allow(clippy::too_many_arguments)]
-        pub(crate) unsafe fn $name(isa: $crate::simd::Isa, $($arg: $ty),*) {
+        pub(crate) unsafe fn $name(isa: $crate::cpu::simd::Isa, $($arg: $ty),*) {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,bmi1,bmi2,popcnt,lzcnt")]
             #[allow(clippy::too_many_arguments)]
             unsafe fn avx512($($arg: $ty),*) {
                 // SAFETY: the features are on; the rest is the caller's contract.
-                unsafe { $generic::<$crate::simd::Avx512>($($arg),*) }
+                unsafe { $generic::<$crate::cpu::simd::Avx512>($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt,lzcnt")]
             #[allow(clippy::too_many_arguments)]
             unsafe fn avx2($($arg: $ty),*) {
                 // SAFETY: the features are on; the rest is the caller's contract.
-                unsafe { $generic::<$crate::simd::Avx2>($($arg),*) }
+                unsafe { $generic::<$crate::cpu::simd::Avx2>($($arg),*) }
             }
             // SAFETY: `isa` is available by contract.
             unsafe {
                 match isa {
                     #[cfg(target_arch = "x86_64")]
-                    $crate::simd::Isa::Avx512 => avx512($($arg),*),
+                    $crate::cpu::simd::Isa::Avx512 => avx512($($arg),*),
                     #[cfg(target_arch = "x86_64")]
-                    $crate::simd::Isa::Avx2 => avx2($($arg),*),
-                    _ => $generic::<$crate::simd::Portable>($($arg),*),
+                    $crate::cpu::simd::Isa::Avx2 => avx2($($arg),*),
+                    _ => $generic::<$crate::cpu::simd::Portable>($($arg),*),
                 }
             }
         }

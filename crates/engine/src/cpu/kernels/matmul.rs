@@ -5,7 +5,7 @@
 //! [`weight_grad`]: `dw[tap][column] += sum over p of src[p][tap] * dy[p][column]`, the same geometry turned round.
 
 use super::panel::{BLOCK, Panels};
-use crate::simd::{Simd, dispatch};
+use crate::cpu::simd::{Simd, dispatch};
 
 /// Positions `p` on a grid and the input values (taps) that belong to each.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,7 @@ pub(crate) struct Output<'a> {
     /// Add to what is there.
     pub(crate) accumulate: bool,
     /// Write past the caches, where nobody reads it soon; blocks then start at multiples of 64 bytes, and a
-    /// [`crate::simd::fence`] must follow.
+    /// [`crate::cpu::simd::fence`] must follow.
     pub(crate) stream: bool,
     pub(crate) moments: Option<Moments>,
 }

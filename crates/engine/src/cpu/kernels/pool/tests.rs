@@ -1,6 +1,6 @@
 use super::*;
-use crate::kernels::testing::{Image, SIZES, random};
-use crate::simd::Isa;
+use crate::cpu::kernels::testing::{Image, SIZES, random};
+use crate::cpu::simd::Isa;
 
 /// Every instruction set, size, stride and number of channels, with a source of few values: most windows have ties.
 fn each(mut test: impl FnMut(&str, Isa, Window, Image)) {

@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
+use super::params::Params;
 use crate::contract::Sgd;
-use crate::params::Params;
 
 /// Values that one task handles; the norm is summed per task, in order, so that it does not depend on the threads.
 const TASK: usize = 1 << 15;

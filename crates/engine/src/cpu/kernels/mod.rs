@@ -1,4 +1,4 @@
-//! Kernels: one generic source each, compiled for every instruction set ([`crate::simd`]), and plain reference loops.
+//! Kernels: one generic source each, compiled for every instruction set ([`crate::cpu::simd`]), and plain reference loops.
 
 // Register blocks are indexed by row and column; kernels take what they need as plain arguments.
 #![allow(clippy::needless_range_loop, clippy::too_many_arguments)]

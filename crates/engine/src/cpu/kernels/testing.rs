@@ -1,7 +1,7 @@
 //! Images for the tests of kernels: with margins, gaps that no kernel may touch, and values from a seed.
 
 use super::pitch::Pitch;
-use crate::buffer::Buf;
+use crate::cpu::buffer::Buf;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 

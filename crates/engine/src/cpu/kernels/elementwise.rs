@@ -2,7 +2,7 @@
 //!
 //! One image is `[H, W, channels]`, channels padded to a multiple of 16.
 
-use crate::simd::{Isa, Simd, dispatch};
+use crate::cpu::simd::{Isa, Simd, dispatch};
 
 /// One summand of [`mix`]: a tensor and its scale per channel.
 #[derive(Clone, Copy, Debug)]
@@ -455,7 +455,7 @@ dispatch! {
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512vpopcntdq")]
 unsafe fn hamming_vpopcnt(a: *const u64, others: *const u64, words: usize, count: usize, out: *mut u32) {
     // SAFETY: the contract of `hamming`; the features are on.
-    unsafe { hamming_generic::<crate::simd::Avx512>(a, others, words, count, out) }
+    unsafe { hamming_generic::<crate::cpu::simd::Avx512>(a, others, words, count, out) }
 }
 
 /// Adds the Hamming distances between one code and `count` others, each `words` long.

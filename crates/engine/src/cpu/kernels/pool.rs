@@ -5,7 +5,7 @@
 
 use super::matmul::Moments;
 use super::pitch::Pitch;
-use crate::simd::{Simd, dispatch};
+use crate::cpu::simd::{Simd, dispatch};
 
 /// The source of a pooling and its stride.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@
 use std::mem::MaybeUninit;
 
 use super::pitch::Pitch;
-use crate::simd::{Simd, dispatch};
+use crate::cpu::simd::{Simd, dispatch};
 
 /// Most taps in each direction.
 pub(crate) const MAX_SIZE: usize = 7;

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
+use crate::cpu::simd::{Isa, Simd, dispatch};
 use crate::error::EngineError;
-use crate::simd::{Isa, Simd, dispatch};
 
 /// Independent chains: more than latency times ports of any processor, few enough for 16 registers.
 const CHAINS: usize = 12;

@@ -6,12 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::buffer::Buf;
+use super::buffer::Buf;
+use super::kernels::matmul::{self, Output, Taps};
+use super::kernels::panel::Panels;
+use super::kernels::reference;
+use super::simd::{Isa, fence};
 use crate::error::EngineError;
-use crate::kernels::matmul::{self, Output, Taps};
-use crate::kernels::panel::Panels;
-use crate::kernels::reference;
-use crate::simd::{Isa, fence};
 
 /// Chunks that a batch is cut into, whatever the number of threads: sums are taken per chunk and added in order, so
 /// results do not depend on it.

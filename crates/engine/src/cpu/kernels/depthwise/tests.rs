@@ -1,6 +1,6 @@
 use super::*;
-use crate::kernels::testing::{Image, SIZES, random};
-use crate::simd::Isa;
+use crate::cpu::kernels::testing::{Image, SIZES, random};
+use crate::cpu::simd::Isa;
 
 /// A filter, its padding, and an image of some size.
 #[derive(Clone, Copy, Debug)]

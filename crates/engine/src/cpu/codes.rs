@@ -2,10 +2,10 @@
 
 use rayon::prelude::*;
 
+use super::kernels::elementwise as elem;
+use super::plane::Plane;
+use super::runtime::Run;
 use crate::contract::{CodeDistances, Codes, Distances};
-use crate::cpu::plane::Plane;
-use crate::kernels::elementwise as elem;
-use crate::run::Run;
 
 /// Collects distances while a forward pass goes through the network.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! A `[K, columns]` matrix, columns a multiple of [`BLOCK`], is stored as panels of one to three blocks of 16 columns,
 //! as many as the registers hold well, each panel `[K][width]` contiguous; the last panel may be narrower.
 
-use crate::simd::Isa;
+use crate::cpu::simd::Isa;
 
 /// Output channels of one block; activations are padded to a multiple of it.
 pub(crate) const BLOCK: usize = 16;

@@ -7,7 +7,7 @@
 use super::elementwise::NormGrad;
 use super::matmul::{Moments, Output, Taps, conv_generic, weight_grad_generic};
 use super::panel::{BLOCK, Panels};
-use crate::simd::{Simd, dispatch};
+use crate::cpu::simd::{Simd, dispatch};
 
 /// Transform points of a tile.
 pub(crate) const POINTS: usize = 36;

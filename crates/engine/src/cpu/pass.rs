@@ -1,0 +1,17 @@
+//! A pass over a batch.
+
+use super::buffer::Ptr;
+use super::runtime::Run;
+
+/// What the passes over a batch share.
+pub(super) struct Cx<'a> {
+    pub(super) run: Run<'a>,
+    /// Mixing weights, `[R, O]`.
+    pub(super) w: &'a [f32],
+    /// Where each source is read, and written where it is.
+    pub(super) x: Vec<Ptr>,
+    /// The output of each unit before normalisation.
+    pub(super) y: Vec<Ptr>,
+    /// The gradient of each source.
+    pub(super) g: Vec<Ptr>,
+}
