@@ -20,9 +20,9 @@ from torch import nn
 
 OPS = ("none", "skip", "conv1x1", "conv3x3", "avg_pool3x3")
 NAS_BENCH_201_EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
-# `crates/engine/examples/bench_worker.rs`, built where it has to be.
+# `crates/nas/examples/bench_worker.rs`, built where it has to be.
 WORKER = ("cargo", "run", "--quiet", "--manifest-path", str(Path(__file__).resolve().parent.parent / "Cargo.toml"))
-WORKER += ("--package", "hpe-darts-engine", "--example", "bench_worker", "--")
+WORKER += ("--package", "hpe-darts-nas", "--example", "bench_worker", "--")
 
 
 @dataclass
@@ -39,6 +39,10 @@ class Spec:
     ops: tuple = OPS
     alive: tuple = None  # [E * O] row-major; None: all
     affine: bool = False  # scale and shift in the operations' BN
+    # Of a space by name (`darts`) the supernet or, with a genotype in the field's notation, the derived network; nodes, edges,
+    # ops, alive and affine are then the space's, and `cells_per_stage` are all cells.
+    space: str = None
+    genotype: str = None
 
     def graph(self, worker=WORKER):
         """The network's graph, as the engine's worker prints it."""

@@ -1,4 +1,4 @@
-"""PyTorch's side of `side_by_side.py`: the commands of `crates/engine/examples/bench_worker.rs`, answered the same way.
+"""PyTorch's side of `side_by_side.py`: the commands of `crates/nas/examples/bench_worker.rs`, answered the same way.
 
     python pytorch_worker.py FILE THREADS nchw|channels-last|compiled computed|skipped
 

@@ -2,6 +2,8 @@
 
     python bench/side_by_side.py                                  the NAS-Bench-201 supernet, batch 64, C 16, N 5
     python bench/side_by_side.py --network discrete               retraining of one cell instead
+    python bench/side_by_side.py --space darts                    the supernet of DARTS, 8 cells
+    python bench/side_by_side.py --space darts --network discrete DARTS_V2 instead
 """
 
 import argparse
@@ -32,6 +34,13 @@ MODES = {
 }
 # |nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|
 DISCRETE = ("conv3x3", "conv3x3", "conv3x3", "skip", "conv3x3", "conv3x3")
+# Liu et al., `genotypes.py`.
+DARTS_V2 = (
+    "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), "
+    "('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), ('dil_conv_3x3', 2)], normal_concat=[2, 3, 4, 5], "
+    "reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), ('max_pool_3x3', 1), ('max_pool_3x3', 0), "
+    "('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], reduce_concat=[2, 3, 4, 5])"
+)
 # Largest relative differences of the results that are compared before anything is timed. f32 gradients of a deep ReLU
 # network agree to 1e-6 only until rounding moves some ReLU's input across zero, which in fifteen cells it always does
 # somewhere: PyTorch's own two memory layouts then differ by 2e-2. The loss has no such steps.
@@ -67,15 +76,16 @@ class Worker:
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--space", choices=("nas-bench-201", "darts"), default="nas-bench-201")
     parser.add_argument("--network", choices=("supernet", "discrete"), default="supernet")
     parser.add_argument("--batch", type=int, default=64, help="images a step (64)")
     parser.add_argument("--channels", type=int, default=16, help="C, channels of the first stage (16)")
-    parser.add_argument("--cells", type=int, default=5, help="N, cells a stage (5)")
+    parser.add_argument("--cells", type=int, help="N, cells a stage (5); of DARTS all cells (8)")
     parser.add_argument("--size", type=int, default=32, help="height and width of an image in pixels (32)")
     parser.add_argument("--classes", type=int, default=10, help="(10)")
     parser.add_argument("--threads", type=int, default=2, help="threads of either side (2)")
     parser.add_argument("--rounds", type=int, default=9, help="timed steps and evaluations of each (9)")
-    parser.add_argument("--against", default=",".join(MODES), help=f"which PyTorch: some of {', '.join(MODES)} (all)")
+    parser.add_argument("--against", help=f"which PyTorch: some of {', '.join(MODES)} (all; of DARTS all but compiled)")
     parser.add_argument("--kernels", choices=("auto", "direct", "winograd", "reference"), default="auto")
     parser.add_argument(
         "--none",
@@ -86,6 +96,9 @@ def arguments():
     parser.add_argument("--worker", help="bench_worker binary; default: built by cargo in release mode")
     parser.add_argument("--out", type=Path, help="folder for the record; default: results/side-by-side-...-DATE")
     options = parser.parse_args()
+    darts = options.space == "darts"
+    options.cells = options.cells or (8 if darts else 5)
+    options.against = options.against or ",".join(mode for mode in MODES if not (darts and mode == "compiled"))
     unknown = [mode for mode in options.against.split(",") if mode not in MODES]
     if unknown:
         parser.error(f"--against {unknown[0]}: expected some of {', '.join(MODES)}")
@@ -93,7 +106,7 @@ def arguments():
 
 
 def build_worker():
-    command = ["cargo", "build", "--release", "--package", "hpe-darts-engine", "--example", "bench_worker"]
+    command = ["cargo", "build", "--release", "--package", "hpe-darts-nas", "--example", "bench_worker"]
     subprocess.run(command, cwd=ROOT, check=True)
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     return target / "release" / "examples" / "bench_worker"
@@ -106,7 +119,10 @@ def network_spec(options):
         channels=options.channels,
         cells_per_stage=options.cells,
     )
-    if options.network == "discrete":
+    if options.space == "darts":
+        spec.space = options.space
+        spec.genotype = DARTS_V2 if options.network == "discrete" else None
+    elif options.network == "discrete":
         spec.affine = True
         spec.alive = tuple(op == chosen for chosen in DISCRETE for op in OPS)
     return spec
@@ -118,7 +134,7 @@ def write_work(path, spec, options, worker):
     graph = spec.graph([worker])
     tensors = Network(graph).tensors()
     h, w, c = spec.image
-    mixing = torch.full((len(spec.edges), len(spec.ops)), 1 / len(spec.ops))
+    mixing = torch.full((graph["rows"], len(graph["ops"])), 1 / len(graph["ops"]))
     if options.network == "discrete":
         mixing.fill_(1.0)
     tensors["images"] = torch.randn(options.batch, h, w, c)
@@ -241,7 +257,7 @@ def markdown(record):
     lines = [
         f"# Side by side with PyTorch, {record['date']}",
         "",
-        f"{options['network']}, batch {options['batch']}, C {options['channels']}, N {options['cells']}, "
+        f"{options['space']}, {options['network']}, batch {options['batch']}, C {options['channels']}, N {options['cells']}, "
         f"{options['size']}x{options['size']} pixels, {options['threads']} threads; kernels `{options['kernels']}`; "
         f"`none` {options['none']} in PyTorch.  ",
         f"{host['cpu']}{simd}, {host['cores']} cores, {host['system']}; PyTorch {record['pytorch']}; "
@@ -271,7 +287,8 @@ def markdown(record):
 def free_folder(options, date):
     if options.out:
         return options.out
-    name = f"side-by-side-{options.network}-b{options.batch}-c{options.channels}-n{options.cells}-{date}"
+    space = "" if options.space == "nas-bench-201" else f"{options.space}-"
+    name = f"side-by-side-{space}{options.network}-b{options.batch}-c{options.channels}-n{options.cells}-{date}"
     folder, again = ROOT / "results" / name, 2
     while folder.exists():
         folder, again = ROOT / "results" / f"{name}-{again}", again + 1

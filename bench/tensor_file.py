@@ -1,5 +1,5 @@
 """Named f32 tensors in one file: a line of JSON (`tensors`: names and shapes, and what else is given), then the values as
-little-endian f32, back to back. `crates/engine/examples/bench_worker.rs` reads and writes the same."""
+little-endian f32, back to back. `crates/nas/examples/bench_worker.rs` reads and writes the same."""
 
 import json
 import math

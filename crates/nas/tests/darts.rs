@@ -110,14 +110,19 @@ fn networks_that_cannot_be_are_refused() {
 }
 
 #[test]
-fn the_engine_refuses_what_it_has_no_kernels_for() {
+fn the_engine_computes_supernet_and_derived_network() {
     let engines = engines::cpu(1).unwrap();
     for spec in [
         Darts.supernet(&shape(4, 3, 10)).unwrap(),
         Darts.network(&space::read(V2, None).unwrap(), &shape(4, 3, 10)).unwrap(),
     ] {
-        let error = engines.build(&spec, 0).unwrap_err();
-        assert!(matches!(error, engine::EngineError::Unsupported(_)), "{error}");
+        let mut network = engines.build(&spec, 0).unwrap();
+        assert_eq!(network.parameters() as u64, cost(&spec).parameters);
+        let images: Vec<f32> = (0..2 * spec.image.len()).map(|i| (i % 17) as f32 / 8.0 - 1.0).collect();
+        let batch = engine::Batch { images: &images, labels: &[3, 7] };
+        let w = vec![0.125; spec.mixing_len()];
+        let out = network.train_step(batch, engine::Pass::new(&w), engine::Gradients::Both).unwrap();
+        assert!(out.loss.is_finite() && out.mixing_grad.iter().any(|&g| g != 0.0), "{out:?}");
     }
 }
 

@@ -2,14 +2,14 @@
 //! take the sums that what it is made of needs.
 
 use super::buffer::{Buf, Ptr};
-use super::forward::reading;
+use super::forward::{average_scratch, reading};
 use super::group::{Backward, Group};
 use super::kernels::elementwise::{self as elem, Pool, Term};
 use super::output::OutputGrad;
 use super::padded::Padded;
 use super::params::Params;
 use super::pass::Cx;
-use super::plan::{Origin, Plan, Reader, Source, SourceId, Term as MixTerm, TermOf};
+use super::plan::{Origin, Plan, Reader, SourceId, Term as MixTerm, TermOf};
 use super::plane::{Plane, Terms};
 use super::runtime::{Arena, Exec, add_f64, blocks, room, total};
 use super::unit::{UnitId, Units};
@@ -62,10 +62,8 @@ impl PassThrough {
 impl Plan {
     /// Whether the gradient of a source is wanted.
     fn wants(&self, id: SourceId, want: Wanted) -> bool {
-        let Source { depends, origin, .. } = &self.sources[id];
-        // The gradient of a node is that of its edges' outputs, whatever they are made of.
-        let node = matches!(origin, Origin::Mix { rows, .. } if !rows.is_empty());
-        (want.omega && depends.omega) || (want.mixing && (depends.mixing || node))
+        let depends = self.sources[id].depends;
+        (want.omega && depends.omega) || (want.mixing && depends.mixing)
     }
 
     /// Units that a source is made of, whose sums its pass takes: each with the index of its weight in `w`.
@@ -202,13 +200,12 @@ impl Plan {
         let dw_len = dw_lens.iter().sum();
         let padded = [true, false].map(|relu| Padded::of(source, relu, affine).filter(|_| !groups.is_empty()));
         let masked = affine.is_some() && own;
-        let z_len = if averages.places.is_empty() { 0 } else { len };
-        let row_len = if averages.places.is_empty() { 0 } else { (p.width + 2) * c };
+        let [z_len, row_len] = if averages.places.is_empty() { [0, 0] } else { average_scratch(p) };
         let own_sums = if own && parts.is_empty() { (1 + summed.len()) * c } else { 0 };
         let part_len = own_sums.max((1 + dots[0].max(dots[1])) * c);
         let per = source.images_per_block;
         let together_len = if parts.is_empty() { 0 } else { len };
-        let mask_len = if classifier.is_some() { len } else { 0 };
+        let mask_len = if classifier.is_some() && source.classified.is_some_and(|c| c.relu) { len } else { 0 };
         // Gradients of what the convolutions read: of the ReLU, and of the source itself.
         let reads = |group: &Group| usize::from(!group.border().is_some_and(|(relu, _)| relu));
         let dr_lens = [0, 1].map(|which| if groups.iter().any(|g| reads(g) == which) { per * len } else { 0 });
@@ -439,15 +436,17 @@ unsafe fn spread(
     g: *mut f32,
 ) {
     let c = p.padded;
-    // SAFETY: the caller's: images at the addresses, room for one in `mask`.
+    // SAFETY: the caller's: images at the addresses, room for one in `mask` where there is a ReLU.
     let g = unsafe {
-        let (scale, shift) = (scale.as_ptr(), shift.as_ptr());
-        elem::scale_shift_relu(exec.isa, x, scale, shift, p.height, p.width, c, mask.as_mut_ptr(), p.width * c);
+        if relu {
+            let (scale, shift) = (scale.as_ptr(), shift.as_ptr());
+            elem::scale_shift_relu(exec.isa, x, scale, shift, p.height, p.width, c, mask.as_mut_ptr(), p.width * c);
+        }
         std::slice::from_raw_parts_mut(g, p.len())
     };
-    for (mask, g) in mask.chunks_exact(c).zip(g.chunks_exact_mut(c)) {
+    for (i, g) in g.chunks_exact_mut(c).enumerate() {
         for k in 0..c {
-            g[k] += if !relu || mask[k] > 0.0 { df[k] } else { 0.0 };
+            g[k] += if !relu || mask[i * c + k] > 0.0 { df[k] } else { 0.0 };
         }
     }
 }

@@ -34,7 +34,7 @@ impl Geometry {
         Taps::square(self.kernel, self.stride, self.to.height, self.to.width, width, self.from.padded)
     }
 
-    /// The pixel of the input under the first tap of the output `(y, x)`; `None` in the border.
+    /// The pixel of the input under a tap of the output `(y, x)`; `None` above and left of the image.
     pub(crate) fn pixel(&self, y: usize, x: usize, tap: (usize, usize)) -> Option<(usize, usize)> {
         let along = |at: usize, tap: usize, len: usize| {
             (at * self.stride + tap).checked_sub(self.padding).filter(|&pixel| pixel < len)

@@ -62,7 +62,7 @@ impl Made<'_> {
 }
 
 /// Values of an image, and of a row in a border, for 3x3 averages.
-fn average_scratch(p: Plane) -> [usize; 2] {
+pub(super) fn average_scratch(p: Plane) -> [usize; 2] {
     [p.len(), (p.width + 2) * p.padded]
 }
 
@@ -148,17 +148,17 @@ impl Plan {
             let (to, c) = (group.to(), group.to().padded);
             // Members of one output share its moments.
             let columns = group.outputs().len() * c;
-            let sums = (mode != Mode::Running).then(|| total(sums.iter().map(|chunk| &chunk[g])));
+            let sums = total(sums.iter().map(|chunk| &chunk[g]));
             for (k, &unit) in group.members().iter().enumerate() {
                 let Some(norm) = &mut units[unit].norm else { continue };
                 let at = k.min(group.outputs().len() - 1) * c;
-                match &sums {
-                    None => norm.set_running(params),
-                    Some(sums) => {
-                        let (count, train) = (count(to.pixels()), mode == Mode::Train);
-                        norm.set_batch(params, &sums[at..], &sums[columns + at..], &pivots[g][at..], count, train);
-                    }
+                // Pools are normalised by the batch in any mode: they have no running statistics.
+                if mode == Mode::Running && norm.running.is_some() {
+                    norm.set_running(params);
+                    continue;
                 }
+                let (count, train) = (count(to.pixels()), mode == Mode::Train);
+                norm.set_batch(params, &sums[at..], &sums[columns + at..], &pivots[g][at..], count, train);
             }
         }
     }
@@ -353,6 +353,16 @@ impl Plan {
             Codes::ReluInputs => {
                 let (ops, outside) = source.relus.clone();
                 jobs.push(job(Code::Source, ops, outside));
+                // Of a value that only a mix reads now: the ReLUs are there, whether anything comes after them or not.
+                if let Origin::Mix { terms, .. } = &source.origin {
+                    jobs.extend(terms.iter().filter_map(|t| match t.of {
+                        TermOf::Unit(unit) => {
+                            let (ops, outside) = self.idle_relus.get(&unit)?.clone();
+                            Some(job(Code::Unit(unit), ops, outside))
+                        }
+                        TermOf::Source(_) | TermOf::Average(_) => None,
+                    }));
+                }
             }
             Codes::OpOutputs => {
                 if let Origin::Mix { terms, .. } = &source.origin {

@@ -1,7 +1,9 @@
 //! The CPU engine: any graph as one pass per value, forward and backward (see [`plan`]).
 
+mod assign;
 mod backward;
 mod buffer;
+mod buffers;
 mod codes;
 mod convolve;
 mod dense;

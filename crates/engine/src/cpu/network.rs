@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::backward::{MixingGrads, Wanted};
 use super::buffer::{Buf, Ptr};
+use super::buffers::Buffers;
 use super::codes::CodeSink;
 use super::group::Group;
 use super::head::Head;
@@ -15,7 +16,7 @@ use super::norm::Norm;
 use super::optim;
 use super::params::Params;
 use super::pass::Cx;
-use super::plan::{self, Buffers, Origin, Plan, Relus};
+use super::plan::{self, Origin, Plan, Relus};
 use super::plane::Mode;
 use super::runtime::{Partials, Run, Runtime};
 use super::unit::Units;

@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 
 use super::buffer::Buf;
+use super::buffers::Buffers;
 use super::dense::{Dense, Geometry};
 use super::group::Group;
 use super::kernels::depthwise::MAX_SIZE;
@@ -142,6 +143,8 @@ pub(crate) struct Plan {
     pub(crate) sources: Vec<Source>,
     /// Where the gradient of each unit's output is found: of the source that reads it (folded into a mix), or that it is.
     pub(crate) targets: Vec<Option<SourceId>>,
+    /// See [`Relus`]: of the outputs that are folded into a mix, whose readers' ReLUs stand idle.
+    pub(crate) idle_relus: HashMap<UnitId, (Vec<usize>, usize)>,
     /// Buffers of a pass that keeps everything, and of one that keeps nothing.
     pub(crate) keep: Buffers,
     pub(crate) pass: Buffers,
@@ -149,17 +152,6 @@ pub(crate) struct Plan {
     pub(crate) grads: Vec<Option<usize>>,
     /// Values an image of each buffer needs.
     pub(crate) grad_lens: Vec<usize>,
-}
-
-/// Which buffer holds what.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Buffers {
-    /// Of each source that is written as it is.
-    pub(crate) sources: Vec<Option<usize>>,
-    /// Of each unit's output before normalisation.
-    pub(crate) units: Vec<Option<usize>>,
-    /// Values an image of each buffer needs.
-    pub(crate) lens: Vec<usize>,
 }
 
 /// Shapes of the values of a graph as they are stored.
@@ -266,6 +258,7 @@ impl Plan {
             active: active.to_vec(),
             sources: vec![],
             targets: vec![None; units.len()],
+            idle_relus: HashMap::new(),
             keep: Buffers::default(),
             pass: Buffers::default(),
             grads: vec![],
@@ -305,156 +298,11 @@ impl Plan {
     }
 
     /// Sources that read what a unit leaves, or a source itself: where a gradient comes from and where values are read.
-    fn readers(&self, source: SourceId) -> impl Iterator<Item = SourceId> {
+    pub(super) fn readers(&self, source: SourceId) -> impl Iterator<Item = SourceId> {
         let Source { skips, averages, norms, groups, concats, .. } = &self.sources[source];
         let mixes = skips.iter().chain(averages).map(|r| r.source);
         let units = groups.iter().flat_map(|g| g.members().iter().copied());
         mixes.chain(norms.iter().chain(concats).copied()).chain(units.filter_map(|u| self.targets[u]))
-    }
-
-    /// Gives sources and outputs their buffers.
-    fn assign(&mut self, units: &Units) {
-        let count = self.sources.len();
-        // The pass in which a source is read for the last time, as it is or as what its units leave.
-        let mut last: Vec<usize> = (0..count).collect();
-        let mut last_output = vec![0; units.len()];
-        for (s, last) in last.iter_mut().enumerate() {
-            *last = self.readers(s).fold(s, usize::max);
-            // A source that is read through its normalisation keeps the output in use.
-            if let Origin::Unit { unit, stored: false, .. } = self.sources[s].origin {
-                last_output[unit] = last_output[unit].max(*last);
-            }
-        }
-        for (unit, target) in self.targets.iter().enumerate() {
-            last_output[unit] = last_output[unit].max(target.unwrap_or(0));
-        }
-        for group in self.sources.iter().flat_map(|s| &s.groups) {
-            if let Group::Pool(PoolGroup { members, .. }) = group {
-                let end = members.iter().map(|&unit| last_output[unit]).fold(0, usize::max);
-                last_output[members[0]] = end;
-            }
-        }
-        // The batch normalisation of a source has no output of its own and reads the source instead.
-        for s in (0..count).rev() {
-            let through = self.sources[s].norms.iter().map(|&n| last[n]).fold(last[s], usize::max);
-            last[s] = through;
-        }
-        self.keep = Buffers { sources: vec![None; count], units: vec![None; units.len()], lens: vec![] };
-        self.pass = self.keep.clone();
-        let mut free = Free::default();
-        let mut ends: Vec<(usize, usize)> = vec![];
-        for (s, source) in self.sources.iter().enumerate() {
-            let written = match source.origin {
-                Origin::Image | Origin::Concat(_) => false,
-                Origin::Mix { .. } => true,
-                Origin::Unit { stored, .. } => stored,
-            };
-            let outputs = source.groups.iter().flat_map(|g| g.outputs());
-            let own = written.then_some((None, source.plane.len(), last[s]));
-            let outputs = outputs.map(|&u| (Some(u), units[u].to.len(), last_output[u]));
-            for (unit, len, end) in own.into_iter().chain(outputs) {
-                let (kept, passing) = (self.keep.lens.len(), free.take(&mut self.pass.lens, len));
-                self.keep.lens.push(len);
-                ends.push((end, passing));
-                match unit {
-                    None => (self.keep.sources[s], self.pass.sources[s]) = (Some(kept), Some(passing)),
-                    Some(u) => (self.keep.units[u], self.pass.units[u]) = (Some(kept), Some(passing)),
-                }
-            }
-            ends.retain(|&(end, buffer)| {
-                if end <= s {
-                    free.give(buffer);
-                }
-                end > s
-            });
-        }
-        self.assign_grads();
-        self.share();
-        for group in self.sources.iter().flat_map(|s| &s.groups) {
-            if let Group::Pool(PoolGroup { members, .. }) = group {
-                for buffers in [&mut self.keep, &mut self.pass] {
-                    members.iter().for_each(|&unit| buffers.units[unit] = buffers.units[members[0]]);
-                }
-            }
-        }
-    }
-
-    /// Gradients are needed from the pass of their source on, backwards, to that of the first source that it reads.
-    fn assign_grads(&mut self) {
-        let count = self.sources.len();
-        let mut first: Vec<usize> = (0..count).collect();
-        for source in 0..count {
-            for reader in self.readers(source) {
-                first[reader] = first[reader].min(source);
-            }
-        }
-        self.grads = vec![None; count];
-        let mut free = Free::default();
-        let mut starts: Vec<(usize, usize)> = vec![];
-        for s in (0..count).rev() {
-            // The gradient of a concatenation is written as those of its parts.
-            let written = match &self.sources[s].origin {
-                Origin::Image => vec![],
-                Origin::Mix { .. } | Origin::Unit { .. } => vec![s],
-                Origin::Concat(parts) => parts.clone(),
-            };
-            for s in written.into_iter().filter(|&s| self.grads[s].is_none()).collect::<Vec<_>>() {
-                let buffer = free.take(&mut self.grad_lens, self.sources[s].plane.len());
-                self.grads[s] = Some(buffer);
-                starts.push((first[s], buffer));
-            }
-            starts.retain(|&(start, buffer)| {
-                if start >= s {
-                    free.give(buffer);
-                }
-                start < s
-            });
-        }
-    }
-
-    /// A pass that keeps nothing uses the buffers of one that keeps everything: as many of them as it needs.
-    fn share(&mut self) {
-        let mut kept: Vec<usize> = (0..self.keep.lens.len()).collect();
-        kept.sort_by_key(|&b| std::cmp::Reverse(self.keep.lens[b]));
-        let mut order: Vec<usize> = (0..self.pass.lens.len()).collect();
-        order.sort_by_key(|&b| std::cmp::Reverse(self.pass.lens[b]));
-        let mut to = vec![0; order.len()];
-        for (&passing, &kept) in order.iter().zip(&kept) {
-            to[passing] = kept;
-        }
-        let mut lens = vec![0; self.keep.lens.len()];
-        self.pass.lens.iter().zip(&to).for_each(|(&len, &kept)| lens[kept] = len);
-        let Buffers { sources, units, .. } = &mut self.pass;
-        sources.iter_mut().chain(units).flatten().for_each(|buffer| *buffer = to[*buffer]);
-        self.pass.lens = lens;
-    }
-}
-
-/// Buffers that are free for reuse.
-#[derive(Debug, Default)]
-struct Free(Vec<usize>);
-
-impl Free {
-    /// A buffer for `len` values: the best that is free, a new one else.
-    fn take(&mut self, lens: &mut Vec<usize>, len: usize) -> usize {
-        let fits = |&i: &usize| lens[self.0[i]] >= len;
-        let all = 0..self.0.len();
-        let best = all.clone().filter(fits).min_by_key(|&i| lens[self.0[i]]);
-        match best.or_else(|| all.max_by_key(|&i| lens[self.0[i]])) {
-            Some(i) => {
-                let buffer = self.0.swap_remove(i);
-                lens[buffer] = lens[buffer].max(len);
-                buffer
-            }
-            None => {
-                lens.push(len);
-                lens.len() - 1
-            }
-        }
-    }
-
-    fn give(&mut self, buffer: usize) {
-        self.0.push(buffer);
     }
 }
 
@@ -469,9 +317,16 @@ pub(crate) fn supports(graph: &Graph) -> Result<(), EngineError> {
             LayerKind::Unit(unit) => {
                 let named = |place: crate::spec::Place| format!("the operation `{}`", graph.ops[place.op].name());
                 let what = || unit.place.map_or_else(|| format!("the layer `{}`", layer.name), named);
-                role(unit).ok_or_else(|| EngineError::Unsupported(what()))?;
+                match role(unit) {
+                    None => return unsupported(&what()),
+                    // What is read of a concatenation is put together image by image, and only convolutions and the
+                    // classifier know where the channels of its parts are.
+                    Some(Role::Average | Role::Pool | Role::Norm) if is_concat(graph, layer.inputs[0]) => {
+                        return unsupported("pooling or normalisation of a concatenation");
+                    }
+                    Some(_) => {}
+                }
             }
-            // What a node reads is never a concatenation: its inputs have layers of their own in front.
             LayerKind::Mix { .. } if layer.inputs.iter().any(|&i| is_concat(graph, i)) => {
                 return unsupported("an operation on a concatenation");
             }
@@ -495,7 +350,8 @@ impl Planner<'_> {
         self.depends[value] = inputs.fold(Depends::default(), Depends::or);
         match &layer.kind {
             LayerKind::Mix { weights, rows, .. } => {
-                self.depends[value].mixing |= weights.iter().any(Option::is_some);
+                // Of a node as well that nothing is added to: what its edges put out counts, whatever they are made of.
+                self.depends[value].mixing |= !rows.is_empty() || weights.iter().any(Option::is_some);
                 self.mix(value, layer, weights, rows);
             }
             LayerKind::Concat => {
@@ -562,8 +418,12 @@ impl Planner<'_> {
                     TermOf::Average(source)
                 }
                 (None, maker) => {
-                    let unit = self.units.id(&maker.expect("the image is a source").name);
+                    let name = &maker.expect("the image is a source").name;
+                    let unit = self.units.id(name);
                     self.plan.targets[unit] = Some(id);
+                    if let Some(relus) = self.relus.get(name) {
+                        self.plan.idle_relus.insert(unit, relus.clone());
+                    }
                     TermOf::Unit(unit)
                 }
             };
@@ -576,16 +436,10 @@ impl Planner<'_> {
         layer.unit().is_some_and(|unit| role(unit) == Some(Role::Average))
     }
 
-    /// Whether a value is read by one mix alone.
-    fn is_folded(&self, value: ValueId) -> bool {
-        let readers = self.graph.readers(value);
-        matches!(readers, [one] if matches!(self.graph.layers[*one].kind, LayerKind::Mix { .. }))
-    }
-
     fn unit(&mut self, value: ValueId, layer: &Layer, unit: &Unit) {
         let id = self.units.id(&layer.name);
         let input = layer.inputs[0];
-        let folded = self.is_folded(value);
+        let folded = !self.graph.is_stored(value);
         match role(unit).expect("a graph that was checked") {
             Role::Average if folded => return,
             Role::Average | Role::Pool => {
@@ -646,7 +500,7 @@ impl Planner<'_> {
         let Source { groups, origin, images_per_block, .. } = &mut self.plan.sources[source];
         let direct = matches!(origin, Origin::Concat(_))
             || groups.iter().any(|g| matches!(g, Group::Separable(_) | Group::Reduce(_)));
-        if unit.place.is_some() && !direct && use_winograd(self.kernels, to) {
+        if unit.place.is_some() && !direct && use_winograd(self.kernels, [from, to]) {
             *images_per_block = (16 / geometry.tiling().tiles()).max(1);
             geometry.winograd = kernel == 3 && stride == 1 && padding == 1;
         }
@@ -703,13 +557,14 @@ impl Planner<'_> {
 }
 
 /// Whether 3x3 convolutions of stride 1 run as Winograd.
-fn use_winograd(kernels: Kernels, plane: Plane) -> bool {
+fn use_winograd(kernels: Kernels, [from, to]: [Plane; 2]) -> bool {
+    let fits = from.padded.max(to.padded) / BLOCK <= MAX_BLOCKS;
     match kernels {
         Kernels::Direct | Kernels::Reference => false,
-        Kernels::Winograd => true,
+        Kernels::Winograd => fits,
         Kernels::Auto => {
-            let covered = 16 * Tiling::new(plane.height, plane.width).tiles();
-            plane.height >= 8 && plane.width >= 8 && 10 * plane.pixels() >= 7 * covered
+            let covered = 16 * Tiling::new(to.height, to.width).tiles();
+            fits && to.height >= 8 && to.width >= 8 && 10 * to.pixels() >= 7 * covered
         }
     }
 }

@@ -98,7 +98,7 @@ pub(crate) struct Runtime {
     pub(crate) exec: Exec,
     pub(crate) kernels: Kernels,
     pool: ThreadPool,
-    /// One buffer per thread; nothing is allocated in a step once it has grown.
+    /// One buffer per thread, which grows to what the largest pass needs.
     scratch: Vec<Mutex<Buf>>,
 }
 

@@ -1,13 +1,24 @@
 //! Specification to [`Graph`]: where the macro network is spelled out, once.
 
-use super::graph::{Graph, Layer, LayerKind, Norm, Part, Place, Transform, Unit, Value, ValueId, Weight, Window};
-use super::network::{
-    BlockKind, CellBlock, CellOutput, CellSpec, Head, ImageShape, MAX_CHANNELS, NetworkSpec, Preprocess, fail,
-};
+use super::graph::{Graph, Layer, LayerKind, Norm, Part, Place, Unit, Value, ValueId, Weight};
+use super::network::{BlockKind, CellBlock, CellOutput, CellSpec, Head, MAX_CHANNELS, NetworkSpec, Preprocess, fail};
 use super::op::{Lowered, StepNorm, lower};
+use super::shape::ImageShape;
+use super::transform::{Transform, Window};
 use crate::EngineError;
 
-pub(super) fn graph(spec: &NetworkSpec) -> Result<Graph, EngineError> {
+impl NetworkSpec {
+    /// Values and layers of the network.
+    ///
+    /// # Errors
+    /// [`EngineError::Spec`] with the part that does not fit.
+    pub fn graph(&self) -> Result<Graph, EngineError> {
+        self.check_parts()?;
+        graph(self)
+    }
+}
+
+fn graph(spec: &NetworkSpec) -> Result<Graph, EngineError> {
     let mut b = Builder { spec, values: vec![], layers: vec![], part: Part::Stem };
     let image = b.value(spec.image, None);
     let conv3 = Transform::Conv(window(3, 1, 1));
@@ -28,7 +39,8 @@ pub(super) fn graph(spec: &NetworkSpec) -> Result<Graph, EngineError> {
     let logits = b.head(outputs[1])?;
     b.part = Part::Auxiliary;
     let auxiliary_logits = auxiliary.map(|x| b.auxiliary(x)).transpose()?;
-    let graph = Graph::new(spec, b.values, b.layers, logits, auxiliary_logits);
+    let blocks = spec.blocks.iter().map(|block| block.name.clone()).collect();
+    let graph = Graph::new((spec.rows, spec.ops.clone()), blocks, b.values, b.layers, logits, auxiliary_logits);
     if graph.cost().is_saturated() {
         return fail("the network is too large to count its multiply-adds".to_owned());
     }

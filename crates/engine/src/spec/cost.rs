@@ -1,5 +1,6 @@
-use super::graph::{Graph, LayerKind, Part, Transform, Unit};
-use super::network::ImageShape;
+use super::graph::{Graph, LayerKind, Part, Unit};
+use super::shape::ImageShape;
+use super::transform::Transform;
 
 /// Size of a network or of a layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]

@@ -1,7 +1,8 @@
 use serde::Serialize;
 
-use super::{ImageShape, NetworkSpec, Op};
-use crate::EngineError;
+use super::op::Op;
+use super::shape::ImageShape;
+use super::transform::Transform;
 
 /// Index of a [`Value`].
 pub type ValueId = usize;
@@ -156,65 +157,6 @@ pub struct Norm {
     pub affine: bool,
 }
 
-/// What a unit does between ReLU and batch normalisation. Convolutions have no bias; `C` are the channels of the input,
-/// `D` those of the output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Transform {
-    /// Nothing.
-    Identity,
-    /// Convolution. Weights: `[D, C, k, k]`.
-    Conv(Window),
-    /// Depthwise convolution with this window, then a 1x1 convolution. Weights: `[C, 1, k, k]`, `[D, C, 1, 1]`.
-    Separable(Window),
-    /// Two 1x1 convolutions of stride 2, the second shifted by one pixel down and right (beyond the border are zeros),
-    /// concatenated. Weights: `[D / 2, C, 1, 1]`, `[D - D / 2, C, 1, 1]`. (Liu et al., DARTS, `operations.py`.)
-    FactorizedReduce,
-    /// Average over the pixels of the window that exist.
-    AvgPool(Window),
-    /// Maximum over the pixels of the window that exist.
-    MaxPool(Window),
-    /// Average over all pixels: `[1, 1, C]`.
-    GlobalAvgPool,
-    /// Linear classifier with bias of one pixel. Weights: `[D, C]`, `[D]`.
-    Linear,
-}
-
-/// A square window that moves over an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Window {
-    /// Side, in taps.
-    pub kernel: usize,
-    /// Distance between outputs, in pixels.
-    pub stride: usize,
-    /// Rows and columns beyond each border that the window may cover. A convolution reads zeros there.
-    pub padding: usize,
-    /// Distance between taps, in pixels.
-    pub dilation: usize,
-    /// Whether there is a last output whose window is not whole (`ceil_mode`).
-    pub partial: bool,
-}
-
-impl Window {
-    /// Outputs along a side of `len` pixels; `None` where the window does not fit.
-    pub fn outputs(&self, len: usize) -> Option<usize> {
-        let (span, room) = (self.dilation * (self.kernel - 1) + 1, len + 2 * self.padding);
-        match room.checked_sub(span) {
-            Some(free) if self.partial => Some(free.div_ceil(self.stride) + 1),
-            Some(free) => Some(free / self.stride + 1),
-            // A single window, none of whose pixels the next one would miss.
-            None if self.partial && room > 0 && span - room < self.stride => Some(1),
-            None => None,
-        }
-    }
-}
-
-impl Transform {
-    pub(super) fn has_weights(&self) -> bool {
-        matches!(self, Self::Conv(_) | Self::Separable(_) | Self::FactorizedReduce | Self::Linear)
-    }
-}
-
 /// A trainable tensor with what it starts from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameter<'a> {
@@ -241,14 +183,10 @@ impl Graph {
     /// The image.
     pub const IMAGE: ValueId = 0;
 
-    /// Lowers a specification whose parts have been checked.
-    pub(super) fn build(spec: &NetworkSpec) -> Result<Self, EngineError> {
-        super::build::graph(spec)
-    }
-
     /// Completes a graph by who reads what.
     pub(super) fn new(
-        spec: &NetworkSpec,
+        (rows, ops): (usize, Vec<Op>),
+        blocks: Vec<String>,
         values: Vec<Value>,
         layers: Vec<Layer>,
         logits: ValueId,
@@ -262,8 +200,7 @@ impl Graph {
                 }
             }
         }
-        let blocks = spec.blocks.iter().map(|b| b.name.clone()).collect();
-        Self { rows: spec.rows, ops: spec.ops.clone(), blocks, values, layers, logits, auxiliary_logits, readers }
+        Self { rows, ops, blocks, values, layers, logits, auxiliary_logits, readers }
     }
 
     /// Layers that read a value, each once, in order.
@@ -276,12 +213,14 @@ impl Graph {
         self.values[value].layer.map(|l| &self.layers[l])
     }
 
-    /// Whether a value has to exist as such. A unit's output that only mixes read does not: they can fold its
+    /// Whether a value has to exist as such. A unit's output that one mix alone reads, once, does not: the mix can fold its
     /// normalisation in.
     pub fn is_stored(&self, value: ValueId) -> bool {
-        let folded = |&l: &LayerId| matches!(self.layers[l].kind, LayerKind::Mix { .. });
         let is_unit = self.maker(value).is_some_and(|l| l.unit().is_some());
-        !is_unit || self.readers(value).is_empty() || !self.readers(value).iter().all(folded)
+        let folds = |layer: &Layer| {
+            matches!(layer.kind, LayerKind::Mix { .. }) && layer.inputs.iter().filter(|&&i| i == value).count() == 1
+        };
+        !is_unit || !matches!(self.readers(value), [one] if folds(&self.layers[*one]))
     }
 
     /// Units with the layer they are.

@@ -13,15 +13,14 @@ mod cost;
 mod graph;
 mod network;
 mod op;
+mod shape;
 mod stages;
+mod transform;
 
 pub use cost::{Cost, CostTable};
-pub use graph::{
-    Graph, Init, Layer, LayerId, LayerKind, Norm, Parameter, Part, Place, Transform, Unit, Value, ValueId, Weight,
-    Window,
-};
-pub use network::{
-    Block, BlockKind, CellBlock, CellOutput, CellSpec, Edge, Head, ImageShape, NetworkSpec, OpNorm, Preprocess,
-};
+pub use graph::{Graph, Init, Layer, LayerId, LayerKind, Norm, Parameter, Part, Place, Unit, Value, ValueId, Weight};
+pub use network::{Block, BlockKind, CellBlock, CellOutput, CellSpec, Edge, Head, NetworkSpec, OpNorm, Preprocess};
 pub use op::Op;
+pub use shape::ImageShape;
 pub use stages::Stages;
+pub use transform::{Transform, Window};

@@ -1,4 +1,5 @@
-use super::{Graph, Op};
+use super::op::Op;
+use super::shape::ImageShape;
 use crate::EngineError;
 
 /// A directed edge of a cell, `from < to`.
@@ -8,34 +9,6 @@ pub struct Edge {
     pub from: usize,
     /// Target node.
     pub to: usize,
-}
-
-/// Size of one image or of what a layer makes of it, stored `[H, W, C]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
-pub struct ImageShape {
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-    /// Channels, 3 for an RGB image.
-    pub channels: usize,
-}
-
-impl ImageShape {
-    /// Values of one image.
-    pub fn len(&self) -> usize {
-        self.height * self.width * self.channels
-    }
-
-    /// Pixels of one image.
-    pub fn pixels(&self) -> usize {
-        self.height * self.width
-    }
-
-    /// True where a side is zero.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 /// A kind of cell: a template that blocks repeat with their own weights. The first nodes are its inputs, every other node
@@ -179,15 +152,6 @@ impl NetworkSpec {
         }
     }
 
-    /// Values and layers of the network.
-    ///
-    /// # Errors
-    /// [`EngineError::Spec`] with the part that does not fit.
-    pub fn graph(&self) -> Result<Graph, EngineError> {
-        self.check_parts()?;
-        Graph::build(self)
-    }
-
     /// Checks that the specification describes a network.
     ///
     /// # Errors
@@ -197,7 +161,7 @@ impl NetworkSpec {
     }
 
     /// Everything but the shapes between the layers.
-    fn check_parts(&self) -> Result<(), EngineError> {
+    pub(super) fn check_parts(&self) -> Result<(), EngineError> {
         for (what, value, max) in [
             ("image height", self.image.height, MAX_SIDE),
             ("image width", self.image.width, MAX_SIDE),

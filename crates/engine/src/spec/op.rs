@@ -1,6 +1,6 @@
 use serde::{Serialize, Serializer};
 
-use super::graph::{Transform, Window};
+use super::transform::{Transform, Window};
 
 /// A candidate operation. With stride 1 it keeps the shape `[H, W, C]` of its input, with stride 2 it halves the sides
 /// (rounded up) and keeps the channels.

@@ -1,6 +1,6 @@
 //! Engine against reference: loss, every gradient, running statistics, codes, for many shapes.
 
-use hpe_darts_engine::{Edge, ImageShape, Kernels, NetworkSpec, Op, OpNorm, Options, Stages};
+use hpe_darts_engine::{Edge, Gradients, ImageShape, Kernels, NetworkSpec, Op, OpNorm, Options, Stages};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -122,5 +122,46 @@ fn a_step_agrees_at_full_image_size() {
             check_step(&case, &mut network, slack(kernels))
                 .unwrap_or_else(|e| panic!("C {channels}, {kernels:?}: {e}"));
         }
+    }
+}
+
+#[test]
+fn a_value_that_one_node_reads_twice_gets_both_gradients() {
+    // Two skips of the stem are all that the cell is.
+    let cell = cases::cell(2, &[(0, 1), (0, 1)], &[Op::Skip, Op::Conv3x3]);
+    let mut case = Case::new("twice", cases::supernet(cell, (6, 6, 3), 8, 1), 4);
+    (case.w[1], case.w[3]) = (0.0, 0.0);
+    for kernels in KERNELS {
+        let mut network = case.network(Options { threads: 1, kernels });
+        check_step(&case, &mut network, slack(kernels)).unwrap_or_else(|e| panic!("{kernels:?}: {e}"));
+        check_codes(&case, &mut network).unwrap();
+    }
+}
+
+#[test]
+fn gradients_of_edges_that_nothing_runs_on_do_not_come_from_an_earlier_pass() {
+    // Nothing runs on the edges into the last node.
+    let case = Case::new("idle", cases::supernet(cases::nas_bench_201(), (8, 8, 3), 6, 2), 4);
+    let run: Vec<bool> = (0..case.w.len()).map(|eo| eo / ALL_OPS.len() < 3).collect();
+    let pass = case.pass().only(&run);
+    let edges = |network: &mut crate::compare::Network| {
+        network.train_step(case.batch(), pass, Gradients::Mixing).unwrap().edge_grad
+    };
+    let options = Options { threads: 2, kernels: Kernels::Auto };
+    let fresh = edges(&mut case.network(options));
+    let mut used = case.network(options);
+    used.train_step(case.batch(), case.pass(), Gradients::Both).unwrap();
+    assert_eq!(edges(&mut used), fresh);
+}
+
+#[test]
+fn a_relu_counts_where_nothing_comes_after_it() {
+    let cell = cases::cell(2, &[(0, 1)], &[Op::Skip, Op::Conv3x3]);
+    for cells in [1, 2] {
+        let mut spec = cases::supernet(cell.clone(), (6, 6, 3), 8, 1);
+        spec.blocks.truncate(cells);
+        let mut case = Case::new("idle relu", spec, 4);
+        case.w = vec![1.0, 0.0];
+        check_codes(&case, &mut case.network(Options { threads: 1, kernels: Kernels::Auto })).unwrap();
     }
 }

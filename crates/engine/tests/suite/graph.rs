@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use hpe_darts_engine::{
-    BlockKind, CellBlock, CellOutput, CpuEngines, EngineError, Graph, ImageShape, Kernels, LayerKind, NetworkSpec, Op,
-    Options, Preprocess, Stages,
+    Block, BlockKind, CellBlock, CellOutput, CpuEngines, EngineError, Graph, Head, ImageShape, Kernels, LayerKind,
+    NetworkSpec, Op, Options, Preprocess, Stages,
 };
 
 use crate::cases;
@@ -105,7 +105,15 @@ fn the_engine_refuses_what_it_has_no_kernels_for() {
         channels: 8,
         preprocess: vec![Preprocess::Conv1x1, Preprocess::None],
     });
-    for (spec, part) in [(auxiliary, "an auxiliary head"), (bare, "an operation on a concatenation")] {
+    let normalised = NetworkSpec { head: Head::NormRelu, ..cases::two_inputs((8, 8, 3), 4) };
+    let mut pooled = cases::two_inputs((8, 8, 3), 4);
+    pooled.blocks.push(Block { name: "reduce".to_owned(), kind: BlockKind::Residual { channels: 16 } });
+    for (spec, part) in [
+        (auxiliary, "an auxiliary head"),
+        (bare, "of a concatenation"),
+        (normalised, "normalisation of a concatenation"),
+        (pooled, "pooling or normalisation of a concatenation"),
+    ] {
         let error = build(&spec, 0, options).unwrap_err();
         assert!(matches!(&error, EngineError::Unsupported(what) if what.contains(part)), "{error}");
         assert_eq!(CpuEngines::supports(&spec), Err(error));

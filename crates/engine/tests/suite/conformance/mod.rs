@@ -12,7 +12,7 @@ mod vectors;
 
 use std::rc::Rc;
 
-use hpe_darts_engine::{CpuEngines, Engine, Engines, Gradients, Kernels, Options, Pass, Sgd, TensorState};
+use hpe_darts_engine::{CpuEngines, Engine, Engines, Gradients, Kernels, NetworkSpec, Options, Pass, Sgd, TensorState};
 
 use crate::cases;
 use crate::compare::{Case, supports};
@@ -50,8 +50,20 @@ fn darts_final() -> Case {
     Case::new("conformance-final", spec, 5)
 }
 
-fn all_cases() -> [Case; 4] {
-    [supernet(), affine(), darts(), darts_final()]
+/// The same without that head.
+fn darts_plain() -> Case {
+    let spec = NetworkSpec { auxiliary: None, ..darts_final().spec };
+    Case::new("conformance-final", spec, 5)
+}
+
+/// Running statistics everywhere but in the normalisation of pools, which has none.
+fn darts_affine() -> Case {
+    let darts = darts();
+    Case { spec: cases::affine(darts.spec.clone()), ..darts }
+}
+
+fn all_cases() -> [Case; 6] {
+    [supernet(), affine(), darts(), darts_affine(), darts_plain(), darts_final()]
 }
 
 /// Every engine with every case that it has kernels for.
@@ -61,11 +73,11 @@ fn all() -> Vec<(Rc<dyn Engines>, Case)> {
 }
 
 #[test]
-fn every_engine_computes_nas_bench_201_and_the_reference_everything() {
+fn every_engine_computes_both_spaces_and_the_reference_everything() {
     for engines in engines() {
-        let [supernet, affine, darts, darts_final] = all_cases().map(|case| supports(&*engines, &case.spec));
+        let [both @ .., auxiliary] = all_cases().map(|case| supports(&*engines, &case.spec));
         let reference = engines.info().engine == ReferenceEngines.info().engine;
-        assert!(supernet && affine && (!reference || darts && darts_final), "{:?}", engines.info());
+        assert!(both == [true; 5] && (!reference || auxiliary), "{:?}", engines.info());
         assert!(!reference || drop_path::supports(&*engines));
     }
 }

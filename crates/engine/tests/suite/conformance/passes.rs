@@ -86,7 +86,8 @@ fn the_gradient_of_an_edge_is_that_of_what_is_added_to_it() {
             let LayerKind::Mix { weights, .. } = &layer.kind else { continue };
             for (&x, place) in layer.inputs.iter().zip(weights) {
                 let unit = graph.maker(x).and_then(|l| l.unit()).filter(|u| place.is_some() && u.place == *place);
-                let (Some(norm), Some(place)) = (unit.and_then(|u| u.norm.as_ref()), place) else { continue };
+                let norm = unit.and_then(|u| u.norm.as_ref()).filter(|norm| norm.affine);
+                let (Some(norm), Some(place)) = (norm, place) else { continue };
                 let shift = gradient.iter().find(|t| t.name == format!("{}.bias", norm.name)).unwrap();
                 let i = place.row * case.spec.ops.len() + place.op;
                 sums[i] += shift.data.iter().map(|&g| f64::from(g)).sum::<f64>();

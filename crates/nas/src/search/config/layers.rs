@@ -148,7 +148,8 @@ impl Request {
         if own.is_empty() {
             own = PRESETS.iter().collect();
         }
-        Ok(own[usize::from(!dataset.is_none_or(DatasetName::is_built_in))])
+        let second = !dataset.is_none_or(DatasetName::is_built_in);
+        Ok(if second { own.get(1).unwrap_or(&own[0]) } else { own[0] })
     }
 
     fn strategy(&self, file: &Table) -> Result<&'static Entry, ConfigError> {

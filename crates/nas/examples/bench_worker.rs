@@ -12,10 +12,11 @@ use std::fs;
 use std::io::{self, BufRead, Write};
 use std::time::Instant;
 
-use hpe_darts_engine::{
+use engine::{
     Batch, CpuEngines, Edge, Engine, Engines, Gradients, ImageShape, Kernels, NetworkSpec, Normalisation, Op, Options,
     Pass, Sgd, Stages, TensorState, Vector,
 };
+use hpe_darts_nas::space::{self, NetworkShape};
 use serde_json::{Value, json};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -155,6 +156,9 @@ fn write(file: &str, tensors: &[TensorState]) -> Result<()> {
 
 /// Reads `Spec` of `bench/pytorch_network.py`.
 fn spec(v: &Value) -> Result<NetworkSpec> {
+    if let Some(name) = v["space"].as_str() {
+        return of_space(name, v);
+    }
     let edges = v["edges"].as_array().ok_or("edges is not a list")?;
     let edges =
         edges.iter().map(|e| Ok(Edge { from: count(&e[0])?, to: count(&e[1])? })).collect::<Result<Vec<_>>>()?;
@@ -178,6 +182,22 @@ fn spec(v: &Value) -> Result<NetworkSpec> {
         affine: v["affine"].as_bool() == Some(true),
     }
     .network())
+}
+
+/// The supernet of a space, or the network of a genotype.
+fn of_space(name: &str, v: &Value) -> Result<NetworkSpec> {
+    let space = space::find(name)?;
+    let image = counts(&v["image"])?;
+    let shape = NetworkShape {
+        image: ImageShape { height: image[0], width: image[1], channels: image[2] },
+        classes: count(&v["classes"])?,
+        channels: count(&v["channels"])?,
+        cells: count(&v["cells_per_stage"])?,
+    };
+    Ok(match v["genotype"].as_str() {
+        None => space.supernet(&shape)?,
+        Some(genotype) => space.network(&space::read(genotype, Some(space))?, &shape)?,
+    })
 }
 
 fn op(name: &Value) -> Result<Op> {
