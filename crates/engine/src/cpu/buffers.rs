@@ -20,10 +20,11 @@ impl Free {
     pub(super) fn take(&mut self, lens: &mut Vec<usize>, len: usize) -> usize {
         let fits = |&i: &usize| lens[self.0[i]] >= len;
         let all = 0..self.0.len();
-        let best = all.clone().filter(fits).min_by_key(|&i| lens[self.0[i]]);
+        // Of those that fit alike the one that was freed last, which is still in the cache.
+        let best = all.clone().rev().filter(fits).min_by_key(|&i| lens[self.0[i]]);
         match best.or_else(|| all.max_by_key(|&i| lens[self.0[i]])) {
             Some(i) => {
-                let buffer = self.0.swap_remove(i);
+                let buffer = self.0.remove(i);
                 lens[buffer] = lens[buffer].max(len);
                 buffer
             }

@@ -310,18 +310,24 @@ impl Plan {
         let terms = made.as_ref().map(|m| Terms(m.plain.0.iter().chain(&m.averaged.0).copied().collect()));
         let mut here = vec![];
         let mut pixel = Buf::zeros(c);
-        let whole = source.ends_block && !source.groups.is_empty();
-        if let Some(made) = made.as_ref().filter(|_| whole) {
-            let [mut z, mut row] = made.scratch(p).map(Buf::zeros);
-            // SAFETY: image 0, which the pass writes again; its sources were written by earlier passes.
-            unsafe { made.write(exec, p, 0, cx.x[id].at(0), &mut here, z.as_mut_ptr(), row.as_mut_ptr()) }
+        let exact = source.ends_block && !source.groups.is_empty();
+        if let Some(made) = made.as_ref().filter(|_| exact) {
+            // What averages need of the rows next to those that are read is there as well.
+            let rows = source.groups.iter().map(Group::pivot_rows);
+            let rows = rows.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or(0..p.height);
+            let rows = rows.start.min(p.height - 1).saturating_sub(1)..(rows.end + 1).min(p.height);
+            let band = Plane { height: rows.len(), ..p };
+            let o = rows.start * p.width * c;
+            let [mut z, mut row] = made.scratch(band).map(Buf::zeros);
+            // SAFETY: rows of image 0, which the pass writes again; its sources were written by earlier passes.
+            unsafe { made.write(exec, band, o, cx.x[id].at(o), &mut here, z.as_mut_ptr(), row.as_mut_ptr()) }
         }
         let mut read = |(y, x): (usize, usize), relu: bool, to: &mut [f32]| {
             let o = (y * p.width + x) * c;
             // SAFETY: a pixel of image 0; its sources were written by earlier passes.
             unsafe {
                 match (&terms, &made, &source.origin) {
-                    (Some(terms), Some(made), _) if !whole => {
+                    (Some(terms), Some(made), _) if !exact => {
                         terms.at(o, &mut here);
                         elem::mix(exec.isa, pixel.as_mut_ptr(), &here, made.shift.as_ptr(), 1, c);
                     }

@@ -1,6 +1,8 @@
 //! What reads a source together: units that share their input and their geometry.
 
 use super::buffer::Ptr;
+use std::ops::Range;
+
 use super::convolve;
 use super::dense::Dense;
 use super::output::{OutputGrad, Reading};
@@ -115,6 +117,24 @@ impl Group {
             Group::Separable(separable) => separable.depthwise.len() + separable.pointwise.panels.len(),
             Group::Reduce(reduce) => reduce.panels.len(),
             Group::Pool(_) => 0,
+        }
+    }
+
+    /// Rows of an image that [`Group::pivot`] reads; some may lie below the image.
+    pub(super) fn pivot_rows(&self) -> Range<usize> {
+        let y = self.to().height / 2;
+        let rows = |stride: usize, padding: usize, reach: usize| {
+            let first = (y * stride).saturating_sub(padding);
+            first..y * stride + reach - padding
+        };
+        match self {
+            Group::Dense(Dense { geometry: g, .. }) => rows(g.stride, g.padding, g.kernel),
+            Group::Separable(separable) => {
+                let Window { kernel, stride, padding, dilation, .. } = separable.window;
+                rows(stride, padding, dilation * (kernel - 1) + 1)
+            }
+            Group::Reduce(_) => rows(2, 0, 2),
+            Group::Pool(pool) => rows(pool.window.stride, 0, 1),
         }
     }
 
