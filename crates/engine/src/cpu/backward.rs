@@ -294,7 +294,7 @@ impl Plan {
                         }
                         for norm in norms.iter().skip(usize::from(here.is_empty())) {
                             norm.write(exec, o, p, dy.as_mut_ptr());
-                            add(exec, g, dy.as_ptr(), &ones, &zeros, p);
+                            elem::rows(exec.isa, dy.as_ptr(), len, 1, len, g, len, true);
                         }
                         if !averages.places.is_empty() {
                             averages.terms.at(o, &mut here);
@@ -317,7 +317,7 @@ impl Plan {
                             }
                             let values = p.width * c;
                             if !relu {
-                                add(exec, g, dr.as_ptr(), &ones, &zeros, p);
+                                elem::rows(exec.isa, dr.as_ptr(), len, 1, len, g, len, true);
                             } else if let Some(padded) = padded[which].as_ref().filter(|_| masked) {
                                 // The ReLU's input is positive where its output is.
                                 if per > 1 || !want.omega {
@@ -398,13 +398,6 @@ impl Plan {
         let Origin::Unit { unit, .. } = self.sources[id].origin else { unreachable!("a normalisation is a unit") };
         OutputGrad { g: cx.g[id], y: self.output(cx, unit), norm: units[unit].grad(), direct: false }
     }
-}
-
-/// `g += v`, an image.
-unsafe fn add(exec: Exec, g: *mut f32, v: *const f32, ones: &[f32], zeros: &[f32], p: Plane) {
-    let terms = [g.cast_const(), v].map(|src| Term { src, scale: ones.as_ptr() });
-    // SAFETY: the caller's: images at the addresses; `g` may be one of the terms.
-    unsafe { elem::mix(exec.isa, g, &terms, zeros.as_ptr(), p.pixels(), p.padded) }
 }
 
 /// Adds `sum(x * src)` of each term to `totals`, for one image.

@@ -5,7 +5,7 @@ use super::buffer::Ptr;
 use super::dense::Dense;
 use super::kernels::elementwise as elem;
 use super::kernels::matmul::{Moments, Output, Taps};
-use super::kernels::panel::BLOCK;
+use super::kernels::panel::{BLOCK, block_addresses};
 use super::kernels::winograd::{self, POINTS, point_step};
 use super::output::{OutputGrad, Reading};
 use super::runtime::{Arena, Exec, add_f64, room};
@@ -259,7 +259,7 @@ impl<'a> Backward<'a> {
                 } else {
                     Taps::square(geometry.kernel, 1, from.height, from.width, spread, columns)
                 };
-                let blocks: Vec<*mut f32> = (0..from.padded / BLOCK).map(|b| dr.wrapping_add(b * BLOCK)).collect();
+                let blocks = block_addresses(dr, from.padded);
                 let out = Output { step: from.padded, accumulate, ..Output::to(&blocks) };
                 exec.conv(&taps, dy, &dense.backward, &dense.back_panels, &out);
             }

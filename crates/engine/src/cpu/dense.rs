@@ -4,7 +4,7 @@
 //! are one matrix product with `edges * channels` columns forward, and one with as many rows in the data gradient.
 
 use super::buffer::Buf;
-use super::kernels::matmul::{Output, Taps};
+use super::kernels::matmul::Taps;
 use super::kernels::panel::{BLOCK, Panels, padded};
 use super::kernels::winograd::{self, POINTS, Tiling};
 use super::params::Params;
@@ -109,10 +109,7 @@ impl Dense {
 
     /// The outputs at one position, from the taps of it: `[kernel^2, stored inputs]`.
     pub(super) fn at_one(&self, exec: Exec, taps: &[f32], out: &mut [f32]) {
-        let blocks: Vec<*mut f32> = out.chunks_mut(BLOCK).map(<[f32]>::as_mut_ptr).collect();
-        let one = Taps::rows(1, 0, taps.len());
-        // SAFETY: the taps of one position; the blocks cover the columns.
-        unsafe { exec.conv(&one, taps.as_ptr(), &self.forward, &self.panels, &Output::to(&blocks)) }
+        exec.conv_at_one(taps, &self.forward, &self.panels, out);
     }
 
     /// Output columns of all members.

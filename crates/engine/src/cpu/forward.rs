@@ -10,7 +10,7 @@ use super::params::Params;
 use super::pass::Cx;
 use super::plan::{Origin, Plan, Reader, Source, SourceId, TermOf};
 use super::plane::{Mode, Plane, Terms};
-use super::runtime::{Arena, Exec, blocks, total};
+use super::runtime::{Arena, Exec, blocks, room, total};
 use super::unit::{UnitId, Units};
 use crate::contract::Codes;
 
@@ -138,8 +138,12 @@ impl Plan {
         if let Origin::Unit { unit, of: Some(_), .. } = self.sources[id].origin {
             self.normalise(cx, id, unit, units, params, mode);
         }
-        let pivots = self.pivots(cx, id, units);
-        let sums = self.images(cx, id, units, &pivots, slots.map(|s| (&jobs[..], s)));
+        let (pivots, sums) = {
+            let made = self.made(cx, id, units);
+            let pivots = self.pivots(cx, id, units, made.as_ref());
+            let sums = self.images(cx, id, units, made.as_ref(), &pivots, slots.map(|s| (&jobs[..], s)));
+            (pivots, sums)
+        };
         if let Some(sink) = codes {
             sink.add(cx.run, self.sources[id].plane, jobs.iter().map(|j| &j.counts));
         }
@@ -198,11 +202,11 @@ impl Plan {
         cx: &Cx<'_>,
         id: SourceId,
         units: &Units,
+        made: Option<&Made<'_>>,
         pivots: &[Vec<f32>],
         codes: Option<(&[CodeJob], Slots)>,
     ) -> Vec<Vec<Vec<f64>>> {
         let source = &self.sources[id];
-        let made = self.made(cx, id, units);
         let affine = self.affine(id, units);
         if made.is_none() && source.groups.is_empty() && codes.is_none_or(|(jobs, _)| jobs.is_empty()) {
             return vec![];
@@ -210,7 +214,7 @@ impl Plan {
         let (p, exec) = (source.plane, cx.run.exec());
         let (c, len) = (p.padded, p.len());
         let averages = codes.is_some_and(|(jobs, _)| jobs.iter().any(|j| j.code == Code::Average));
-        let [z_len, row_len] = match &made {
+        let [z_len, row_len] = match made {
             _ if averages => average_scratch(p),
             Some(made) => made.scratch(p),
             None => [0, 0],
@@ -219,10 +223,10 @@ impl Plan {
         let per = source.images_per_block;
         let together = if let Origin::Concat(_) = source.origin { len } else { 0 };
         let (ones, zeros) = (vec![1f32; c], vec![0f32; c]);
-        let room = [z_len, row_len, together].map(Arena::room).iter().sum::<usize>()
+        let scratch = room(&[z_len, row_len, together])
             + padded.iter().flatten().map(|r| Arena::room(r.len())).sum::<usize>()
             + source.groups.iter().map(|g| Forward::room(g, per)).sum::<usize>();
-        cx.run.each_chunk(room, |images, arena| {
+        cx.run.each_chunk(scratch, |images, arena| {
             let row = arena.zeros(row_len);
             let z = arena.take(z_len);
             let together = arena.take(together);
@@ -243,7 +247,7 @@ impl Plan {
                             Origin::Concat(parts) => self.put_together(cx, parts, i, together),
                             Origin::Image | Origin::Mix { .. } | Origin::Unit { .. } => cx.x[id].at(o),
                         };
-                        if let Some(made) = &made {
+                        if let Some(made) = made {
                             made.write(exec, p, o, x, &mut here, z.as_mut_ptr(), row.as_mut_ptr());
                         }
                         for (slot, job) in codes.iter().flat_map(|(jobs, _)| jobs.iter().enumerate()) {
@@ -302,16 +306,15 @@ impl Plan {
 
     /// For each group a value near the mean of every output channel: the output in the middle of the first image. Within a
     /// block averages are left out of the mix (they hardly move a mean); the output of a block is made as it is.
-    fn pivots(&self, cx: &Cx<'_>, id: SourceId, units: &Units) -> Vec<Vec<f32>> {
+    fn pivots(&self, cx: &Cx<'_>, id: SourceId, units: &Units, made: Option<&Made<'_>>) -> Vec<Vec<f32>> {
         let source = &self.sources[id];
-        let made = self.made(cx, id, units);
         let affine = self.affine(id, units);
         let (p, c, exec) = (source.plane, source.plane.padded, cx.run.exec());
-        let terms = made.as_ref().map(|m| Terms(m.plain.0.iter().chain(&m.averaged.0).copied().collect()));
+        let terms = made.map(|m| Terms(m.plain.0.iter().chain(&m.averaged.0).copied().collect()));
         let mut here = vec![];
         let mut pixel = Buf::zeros(c);
         let exact = source.ends_block && !source.groups.is_empty();
-        if let Some(made) = made.as_ref().filter(|_| exact) {
+        if let Some(made) = made.filter(|_| exact) {
             // What averages need of the rows next to those that are read is there as well.
             let rows = source.groups.iter().map(Group::pivot_rows);
             let rows = rows.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or(0..p.height);
@@ -326,7 +329,7 @@ impl Plan {
             let o = (y * p.width + x) * c;
             // SAFETY: a pixel of image 0; its sources were written by earlier passes.
             unsafe {
-                match (&terms, &made, &source.origin) {
+                match (&terms, made, &source.origin) {
                     (Some(terms), Some(made), _) if !exact => {
                         terms.at(o, &mut here);
                         elem::mix(exec.isa, pixel.as_mut_ptr(), &here, made.shift.as_ptr(), 1, c);

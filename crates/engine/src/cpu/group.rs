@@ -262,8 +262,8 @@ impl<'a> Forward<'a> {
     pub(super) fn sums(self) -> Vec<f64> {
         match self {
             Forward::Dense(group) => group.sums,
-            Forward::Separable(group, _) => group.sums,
-            Forward::Reduce(group) => group.sums,
+            Forward::Separable(group, _) => group.sums(),
+            Forward::Reduce(group) => group.sums(),
             Forward::Pool(group) => group.sums,
         }
     }

@@ -2,8 +2,10 @@
 
 use super::buffer::Ptr;
 use super::kernels::elementwise as elem;
+use super::kernels::matmul::{Moments, Output, Taps};
+use super::kernels::panel::{Panels, block_addresses};
 use super::plane::Plane;
-use super::runtime::Exec;
+use super::runtime::{Arena, Exec, add_f64, room};
 
 /// An image as a group reads it: the first tap of its first output, and the pixels of a row.
 #[derive(Clone, Copy, Debug)]
@@ -43,5 +45,45 @@ impl OutputGrad {
             }
             elem::norm_grad(exec.isa, g, y, self.norm, p.height, p.width, p.padded, to, row, p.padded);
         }
+    }
+}
+
+/// A matrix product whose result is a unit's output, image by image, and its moments.
+pub(super) struct Product<'a> {
+    pub(super) exec: Exec,
+    to: Plane,
+    /// Outputs are written past the caches.
+    stream: bool,
+    /// A value near the mean of every output channel.
+    pivot: &'a [f32],
+    /// As `sums`, of an image.
+    part: &'a mut [f32],
+    /// Moments, `[2][stored channels]`.
+    pub(super) sums: Vec<f64>,
+}
+
+impl<'a> Product<'a> {
+    /// Values that [`Product::new`] takes from an arena.
+    pub(super) fn room(to: Plane) -> usize {
+        room(&[2 * to.padded])
+    }
+
+    pub(super) fn new<'s: 'a>(exec: Exec, to: Plane, stream: bool, pivot: &'a [f32], arena: &mut Arena<'s>) -> Self {
+        let len = 2 * to.padded;
+        Product { exec, to, stream, pivot, part: arena.zeros(len), sums: vec![0.0; len] }
+    }
+
+    /// One image, to `y`.
+    ///
+    /// # Safety
+    /// `src` holds the taps, `y` has room for the output.
+    pub(super) unsafe fn image(&mut self, taps: &Taps, src: *const f32, weights: &[f32], panels: &Panels, y: *mut f32) {
+        let blocks = block_addresses(y, self.to.padded);
+        let moments = Moments { pivot: self.pivot.as_ptr(), sums: self.part.as_mut_ptr() };
+        let out = Output { step: self.to.padded, stream: self.stream, moments: Some(moments), ..Output::to(&blocks) };
+        // SAFETY: the caller's contract.
+        unsafe { self.exec.conv(taps, src, weights, panels, &out) }
+        add_f64(&mut self.sums, self.part);
+        self.part.fill(0.0);
     }
 }

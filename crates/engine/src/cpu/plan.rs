@@ -195,8 +195,9 @@ fn role(unit: &Unit) -> Option<Role> {
             Role::Dense { kernel, stride, padding }
         }
         Transform::AvgPool(Window { kernel: 3, stride: 1, padding: 1, dilation: 1, .. }) if bare => Role::Average,
-        Transform::AvgPool(window) if window.dilation == 1 && !unit.relu => Role::Pool,
-        Transform::MaxPool(window) if PoolGroup::has_maxima(window) && !unit.relu => Role::Pool,
+        Transform::AvgPool(window) if PoolGroup::has_kernel(window) && !unit.relu => Role::Pool,
+        Transform::AvgPool(window) if window.dilation == 1 && bare => Role::Pool,
+        Transform::MaxPool(window) if PoolGroup::has_kernel(window) && !unit.relu => Role::Pool,
         Transform::Separable(window) if window.kernel <= MAX_SIZE && !window.partial => Role::Separable(window),
         Transform::FactorizedReduce => Role::Reduce,
         Transform::Identity if unit.norm.is_some() && !unit.relu => Role::Norm,

@@ -24,16 +24,18 @@ pub(crate) struct PoolGroup {
 }
 
 impl PoolGroup {
-    /// Whether there is a kernel for maxima over this window.
-    pub(crate) fn has_maxima(window: Window) -> bool {
-        matches!(window, Window { kernel: 3, stride: 1 | 2, padding: 1, dilation: 1, .. })
+    /// Whether there are kernels for this window: for maxima, and for averages with their moments.
+    pub(crate) fn has_kernel(window: Window) -> bool {
+        matches!(window, Window { kernel: 3, stride: 1 | 2, padding: 1, dilation: 1, partial: false })
     }
 
     /// What the kernels for windows of 3x3 are told; `None` for other windows.
     fn kernel(&self) -> Option<kernel::Window> {
         let Plane { height, width, padded: channels, .. } = self.from;
         let window = kernel::Window { stride: self.window.stride, height, width, channels };
-        Self::has_maxima(self.window).then_some(window).filter(|w| w.outputs() == (self.to.height, self.to.width))
+        let has_kernel = Self::has_kernel(self.window);
+        debug_assert!(!has_kernel || window.outputs() == (self.to.height, self.to.width));
+        has_kernel.then_some(window)
     }
 }
 
@@ -116,8 +118,8 @@ impl<'a> Forward<'a> {
     /// An image is read, `y` has room for the output.
     pub(super) unsafe fn image(&mut self, reading: Reading, y: *mut f32) {
         let PoolGroup { from, to, window, max, normalised, .. } = *self.of;
-        let (isa, part) = (self.exec.isa, self.part.as_mut_ptr());
-        let moments = normalised.then_some(Moments { pivot: self.pivot.as_ptr(), sums: part });
+        let isa = self.exec.isa;
+        let moments = normalised.then_some(Moments { pivot: self.pivot.as_ptr(), sums: self.part.as_mut_ptr() });
         // SAFETY: the caller's contract; room for the sums.
         unsafe {
             match self.of.kernel() {
@@ -126,9 +128,6 @@ impl<'a> Forward<'a> {
                 None => {
                     let x = std::slice::from_raw_parts(reading.src, from.len());
                     average(x, from, window, to, std::slice::from_raw_parts_mut(y, to.len()));
-                    if normalised {
-                        elem::moments(isa, y, to.pixels(), to.padded, self.pivot.as_ptr(), part);
-                    }
                 }
             }
         }

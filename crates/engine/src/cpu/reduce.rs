@@ -2,12 +2,12 @@
 //! concatenated. As one product: the taps of an output are two pixels, and each half of the outputs has weights for one.
 
 use super::buffer::Buf;
-use super::kernels::matmul::{Moments, Output, Taps};
-use super::kernels::panel::{BLOCK, Panels};
-use super::output::{OutputGrad, Reading};
+use super::kernels::matmul::{Output, Taps};
+use super::kernels::panel::{BLOCK, Panels, block_addresses};
+use super::output::{OutputGrad, Product, Reading};
 use super::params::Params;
 use super::plane::Plane;
-use super::runtime::{Arena, Exec, add_f64, room};
+use super::runtime::{Arena, Exec, room};
 use super::simd::Isa;
 use super::unit::{UnitId, Units};
 
@@ -94,10 +94,7 @@ impl Reduce {
 
     /// The output at one position, from its two pixels.
     pub(super) fn at_one(&self, exec: Exec, taps: &[f32], out: &mut [f32]) {
-        let blocks: Vec<*mut f32> = out.chunks_mut(BLOCK).map(<[f32]>::as_mut_ptr).collect();
-        let one = Taps::rows(1, 0, taps.len());
-        // SAFETY: one position; the blocks cover the columns.
-        unsafe { exec.conv(&one, taps.as_ptr(), &self.forward, &self.panels, &Output::to(&blocks)) }
+        exec.conv_at_one(taps, &self.forward, &self.panels, out);
     }
 }
 
@@ -110,17 +107,13 @@ fn at(panels: &Panels, row: usize, column: usize) -> usize {
 /// The forward pass of one chunk's images.
 pub(super) struct Forward<'a> {
     of: &'a Reduce,
-    exec: Exec,
-    stream: bool,
-    pivot: &'a [f32],
-    part: &'a mut [f32],
-    pub(super) sums: Vec<f64>,
+    product: Product<'a>,
 }
 
 impl<'a> Forward<'a> {
     /// Values that [`Forward::new`] takes from an arena.
     pub(super) fn room(of: &Reduce) -> usize {
-        Arena::room(2 * of.to.padded)
+        Product::room(of.to)
     }
 
     pub(super) fn new<'s: 'a>(
@@ -130,8 +123,7 @@ impl<'a> Forward<'a> {
         pivot: &'a [f32],
         arena: &mut Arena<'s>,
     ) -> Self {
-        let len = 2 * of.to.padded;
-        Forward { of, exec, stream, pivot, part: arena.zeros(len), sums: vec![0.0; len] }
+        Forward { of, product: Product::new(exec, of.to, stream, pivot, arena) }
     }
 
     /// The unit that keeps the output.
@@ -149,14 +141,14 @@ impl<'a> Forward<'a> {
     /// # Safety
     /// What is read is there, `y` has room for the output.
     pub(super) unsafe fn image(&mut self, Reading { src, width }: Reading, y: *mut f32) {
-        let (of, c) = (self.of, self.of.to.padded);
-        let blocks: Vec<*mut f32> = (0..c / BLOCK).map(|b| y.wrapping_add(b * BLOCK)).collect();
-        let moments = Moments { pivot: self.pivot.as_ptr(), sums: self.part.as_mut_ptr() };
-        let out = Output { step: c, stream: self.stream, moments: Some(moments), ..Output::to(&blocks) };
+        let of = self.of;
         // SAFETY: the caller's contract.
-        unsafe { self.exec.conv(&of.taps(width), src, &of.forward, &of.panels, &out) }
-        add_f64(&mut self.sums, self.part);
-        self.part.fill(0.0);
+        unsafe { self.product.image(&of.taps(width), src, &of.forward, &of.panels, y) }
+    }
+
+    /// Moments, `[2][stored channels]`.
+    pub(super) fn sums(self) -> Vec<f64> {
+        self.product.sums
     }
 }
 
@@ -231,11 +223,9 @@ impl<'a> Backward<'a> {
                     _ => dr.wrapping_add(((2 * y + 1) * from.width + 1) * c),
                 };
                 let mut products = |first: usize, count: usize, inside: bool| {
-                    let mut beyond = || beyond.as_mut_ptr();
-                    let at = |tap, b| row(tap).wrapping_add(2 * first * c + b * BLOCK);
-                    let second = |b| if inside { at(1, b) } else { beyond().wrapping_add(b * BLOCK) };
-                    let mut blocks: Vec<*mut f32> = (0..c / BLOCK).map(|b| at(0, b)).collect();
-                    blocks.extend((0..c / BLOCK).map(second));
+                    let at = |tap| row(tap).wrapping_add(2 * first * c);
+                    let mut blocks = block_addresses(at(0), c);
+                    blocks.extend(block_addresses(if inside { at(1) } else { beyond.as_mut_ptr() }, c));
                     let out = Output { step: 2 * c, accumulate: true, ..Output::to(&blocks) };
                     let (taps, dy) = (Taps::rows(count, columns, columns), dy.wrapping_add(first * columns));
                     exec.conv(&taps, dy, &of.backward, &of.back_panels, &out);

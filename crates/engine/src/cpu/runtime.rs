@@ -8,7 +8,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::buffer::Buf;
 use super::kernels::matmul::{self, Output, Taps};
-use super::kernels::panel::Panels;
+use super::kernels::panel::{Panels, block_addresses};
 use super::kernels::reference;
 use super::simd::{Isa, fence};
 use crate::error::EngineError;
@@ -40,6 +40,14 @@ impl Exec {
                 matmul::conv(self.isa, taps, src, weights.as_ptr(), panels, out);
             }
         }
+    }
+
+    /// [`Exec::conv`] of one position from its taps; `out` has a value for every column.
+    pub(crate) fn conv_at_one(self, taps: &[f32], weights: &[f32], panels: &Panels, out: &mut [f32]) {
+        assert!(taps.len() == panels.k && out.len() == panels.columns);
+        let blocks = block_addresses(out.as_mut_ptr(), out.len());
+        // SAFETY: the taps of one position; the blocks cover the columns.
+        unsafe { self.conv(&Taps::rows(1, 0, taps.len()), taps.as_ptr(), weights, panels, &Output::to(&blocks)) }
     }
 
     /// See [`matmul::weight_grad`]; `dy_step`: distances between rows and between columns of `dy`.

@@ -3,13 +3,13 @@
 use super::buffer::Buf;
 use super::dense::{Dense, Geometry};
 use super::kernels::depthwise::{self, Filter};
-use super::kernels::matmul::{Moments, Output, Taps};
-use super::kernels::panel::BLOCK;
+use super::kernels::matmul::{Output, Taps};
+use super::kernels::panel::block_addresses;
 use super::kernels::pitch::Pitch;
-use super::output::{OutputGrad, Reading};
+use super::output::{OutputGrad, Product, Reading};
 use super::params::Params;
 use super::plane::Plane;
-use super::runtime::{Arena, Exec, add_f64, room};
+use super::runtime::{Arena, Exec, room};
 use super::simd::Isa;
 use super::unit::{UnitId, Units};
 use crate::spec::Window;
@@ -120,22 +120,14 @@ impl Separable {
 /// The forward pass of one chunk's images.
 pub(super) struct Forward<'a> {
     of: &'a Separable,
-    exec: Exec,
-    stream: bool,
-    pivot: &'a [f32],
     d: &'a mut [f32],
-    part: &'a mut [f32],
-    pub(super) sums: Vec<f64>,
+    product: Product<'a>,
 }
 
 impl<'a> Forward<'a> {
-    fn sizes(of: &Separable) -> [usize; 2] {
-        [of.between().len(), 2 * of.pointwise.columns()]
-    }
-
     /// Values that [`Forward::new`] takes from an arena.
     pub(super) fn room(of: &Separable) -> usize {
-        room(&Self::sizes(of))
+        room(&[of.between().len()]) + Product::room(of.pointwise.geometry.to)
     }
 
     pub(super) fn new<'s: 'a>(
@@ -145,9 +137,8 @@ impl<'a> Forward<'a> {
         pivot: &'a [f32],
         arena: &mut Arena<'s>,
     ) -> Self {
-        let sizes = Self::sizes(of);
-        let (d, part) = (arena.take(sizes[0]), arena.zeros(sizes[1]));
-        Forward { of, exec, stream, pivot, d, part, sums: vec![0.0; sizes[1]] }
+        let d = arena.take(of.between().len());
+        Forward { of, d, product: Product::new(exec, of.pointwise.geometry.to, stream, pivot, arena) }
     }
 
     /// Values of an image of the output.
@@ -160,19 +151,18 @@ impl<'a> Forward<'a> {
     /// # Safety
     /// What is read is there, `y` has room for the output.
     pub(super) unsafe fn image(&mut self, Reading { src, width }: Reading, y: *mut f32) {
-        let (dense, to) = (&self.of.pointwise, self.of.pointwise.geometry.to);
-        let blocks: Vec<*mut f32> = (0..to.padded / BLOCK).map(|b| y.wrapping_add(b * BLOCK)).collect();
-        let moments = Moments { pivot: self.pivot.as_ptr(), sums: self.part.as_mut_ptr() };
-        let out = Output { step: to.padded, stream: self.stream, moments: Some(moments), ..Output::to(&blocks) };
-        let (between, c) = (self.of.between(), self.of.from.padded);
-        // SAFETY: the caller's contract; lengths are those of `sizes`.
+        let (dense, between, c) = (&self.of.pointwise, self.of.between(), self.of.from.padded);
+        let taps = Taps::rows(between.pixels(), c, c);
+        // SAFETY: the caller's contract; `d` has room for what lies between.
         unsafe {
-            self.of.convolve(self.exec, src, width, self.d.as_mut_ptr());
-            let taps = Taps::rows(between.pixels(), c, c);
-            self.exec.conv(&taps, self.d.as_ptr(), &dense.forward, &dense.panels, &out);
+            self.of.convolve(self.product.exec, src, width, self.d.as_mut_ptr());
+            self.product.image(&taps, self.d.as_ptr(), &dense.forward, &dense.panels, y);
         }
-        add_f64(&mut self.sums, self.part);
-        self.part.fill(0.0);
+    }
+
+    /// Moments, `[2][stored channels]`.
+    pub(super) fn sums(self) -> Vec<f64> {
+        self.product.sums
     }
 }
 
@@ -253,7 +243,7 @@ impl<'a> Backward<'a> {
             }
             for y in 0..between.height {
                 let dd = self.dd[first + y * framed * c..].as_mut_ptr();
-                let blocks: Vec<*mut f32> = (0..c / BLOCK).map(|b| dd.wrapping_add(b * BLOCK)).collect();
+                let blocks = block_addresses(dd, c);
                 let (taps, dy) = (Taps::rows(to.width, columns, columns), self.dy[y * row.0..].as_ptr());
                 let out = Output { step: c, ..Output::to(&blocks) };
                 exec.conv(&taps, dy, &dense.backward, &dense.back_panels, &out);

@@ -140,32 +140,6 @@ dispatch! {
     rows(src: *const f32, src_row: usize, count: usize, len: usize, dst: *mut f32, dst_row: usize, add: bool) = rows_generic
 }
 
-#[inline(always)]
-unsafe fn moments_generic<S: Simd>(src: *const f32, pixels: usize, channels: usize, pivot: *const f32, sums: *mut f32) {
-    // SAFETY: the contract of `moments`.
-    unsafe {
-        let mut c = 0;
-        while c < channels {
-            let pivot = S::load(pivot.add(c));
-            let (mut s1, mut s2) = ([S::splat(0.0); 2], [S::splat(0.0); 2]);
-            for px in 0..pixels {
-                let d = S::sub(S::load(src.add(px * channels + c)), pivot);
-                s1[px % 2] = S::add(s1[px % 2], d);
-                s2[px % 2] = S::fma(d, d, s2[px % 2]);
-            }
-            let q = sums.add(channels + c);
-            S::store(sums.add(c), S::add(S::load(sums.add(c)), S::add(s1[0], s1[1])));
-            S::store(q, S::add(S::load(q), S::add(s2[0], s2[1])));
-            c += S::LANES;
-        }
-    }
-}
-
-dispatch! {
-    /// Adds `sum(src - pivot)` and `sum((src - pivot)^2)` over the pixels of one image to `sums: [2][channels]`.
-    moments(src: *const f32, pixels: usize, channels: usize, pivot: *const f32, sums: *mut f32) = moments_generic
-}
-
 /// Where and how [`box_sum`] weighs: `1 / count` of the 3x3 window, before or after the sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pool {

@@ -13,6 +13,11 @@ pub(crate) fn padded(n: usize) -> usize {
     n.next_multiple_of(BLOCK)
 }
 
+/// Addresses of the blocks of `channels` values, a multiple of [`BLOCK`], from `start` on.
+pub(crate) fn block_addresses(start: *mut f32, channels: usize) -> Vec<*mut f32> {
+    (0..channels / BLOCK).map(|b| start.wrapping_add(b * BLOCK)).collect()
+}
+
 /// Where the panels of a `[k, columns]` matrix lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Panels {
