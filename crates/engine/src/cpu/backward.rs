@@ -1,7 +1,10 @@
 //! The backward pass of a source: gather its gradient from what reads it, with the gradients of the weights of that, and
 //! take the sums that what it is made of needs.
 
+use std::ops::Range;
+
 use super::buffer::{Buf, Ptr};
+use super::convolve::Transformed;
 use super::forward::{average_scratch, reading};
 use super::group::{Backward, Group};
 use super::kernels::elementwise::{self as elem, Pool, Term};
@@ -9,9 +12,10 @@ use super::output::OutputGrad;
 use super::padded::Padded;
 use super::params::Params;
 use super::pass::Cx;
+use super::pieces::{Grain, Partials, Sums, add_f64, blocks};
 use super::plan::{Origin, Plan, Reader, SourceId, Term as MixTerm, TermOf};
 use super::plane::{Plane, Terms};
-use super::runtime::{Arena, Exec, add_f64, blocks, room, total};
+use super::runtime::{Arena, Exec, room};
 use super::unit::{UnitId, Units};
 
 /// Which gradients a backward pass computes.
@@ -196,8 +200,8 @@ impl Plan {
         let norms: Vec<OutputGrad> = source.norms.iter().map(|&n| self.norm_grad(cx, n, units)).collect();
         // Without weight gradients and one of its own, the convolutions have nothing to do.
         let groups: &[_] = if want.omega || own { &source.groups } else { &[] };
-        let dw_lens: Vec<usize> = groups.iter().map(|g| if want.omega { g.grad_len() } else { 0 }).collect();
-        let dw_len = dw_lens.iter().sum();
+        let (dws, sums) = weight_sums(groups, want.omega);
+        let one_len = dws.iter().filter(|dw| dw.end <= sums.images).map(ExactSizeIterator::len).max().unwrap_or(0);
         let padded = [true, false].map(|relu| Padded::of(source, relu, affine).filter(|_| !groups.is_empty()));
         let masked = affine.is_some() && own;
         let [z_len, row_len] = if averages.places.is_empty() { [0, 0] } else { average_scratch(p) };
@@ -210,11 +214,18 @@ impl Plan {
         let reads = |group: &Group| usize::from(!group.border().is_some_and(|(relu, _)| relu));
         let dr_lens = [0, 1].map(|which| if groups.iter().any(|g| reads(g) == which) { per * len } else { 0 });
         let dy_len = if norms.is_empty() { 0 } else { len };
-        let sizes = [z_len, row_len, part_len, mask_len, dy_len, dr_lens[0], dr_lens[1], together_len, together_len];
+        let mut partials = cx.run.partials();
+        let transformed = transformed(cx, groups, per, want.omega, &mut partials);
+        let sizes =
+            [z_len, row_len, part_len, mask_len, dy_len, dr_lens[0], dr_lens[1], together_len, together_len, one_len];
         let scratch = room(&sizes)
             + padded.iter().flatten().map(|r| Arena::room(r.len())).sum::<usize>()
-            + groups.iter().map(|g| Backward::room(g, want.omega, per)).sum::<usize>();
-        let sums = cx.run.each_chunk_sum(scratch, dw_len, |images, arena, mut dw| {
+            + groups
+                .iter()
+                .zip(&transformed)
+                .map(|(g, apart)| Backward::room(g, want.omega, per, apart.is_some()))
+                .sum::<usize>();
+        let totals = cx.run.sum_with(&mut partials, scratch, sums, |images, arena, dw| {
             let z = arena.take(z_len);
             let row = arena.zeros(row_len);
             let part = arena.take(part_len);
@@ -223,12 +234,14 @@ impl Plan {
             // A concatenation and its gradient.
             let (together, apart) = (arena.take(together_len), arena.take(together_len));
             let dr = dr_lens.map(|len| arena.take(len));
+            // The weight gradients of an image that is not the first.
+            let one = arena.take(one_len);
+            let first = images.start;
             let mut r = padded.map(|padded| arena.zeros(padded.map_or(0, |r| r.len())));
             let mut workers = vec![];
-            for ((group, outputs), &len) in groups.iter().zip(&outputs).zip(&dw_lens) {
-                let (own_dw, rest) = dw.split_at_mut(len);
-                dw = rest;
-                workers.push(Backward::new(group, exec, outputs, (want.omega, own), per, arena, own_dw));
+            for ((group, outputs), apart) in groups.iter().zip(&outputs).zip(&transformed) {
+                let place = apart.map(|t| t.place(first));
+                workers.push(Backward::new(group, exec, outputs, (want.omega, own), per, arena, place));
             }
             let mut totals = vec![0f64; own_sums + dots[0] + dots[1]];
             let mut here = vec![];
@@ -250,18 +263,28 @@ impl Plan {
                             unsafe { padded.fill(exec, x, affine, r) }
                         }
                     }
-                    for (group, worker) in groups.iter().zip(&mut workers) {
+                    for ((group, worker), own) in groups.iter().zip(&mut workers).zip(&dws) {
                         let which = reads(group);
                         let from = reading(group, &padded, [r[0], r[1]], x, p.width);
-                        let to = dr[which][q * len..].as_mut_ptr();
+                        let to = (dr[which][q * len..].as_mut_ptr(), written[which]);
+                        // Those of Winograd come when the chunk ends.
+                        let own = if own.end <= sums.images { own.clone() } else { 0..0 };
+                        let more = i > first && !own.is_empty();
                         // SAFETY: as above.
-                        written[which] |= unsafe { worker.image(q, i, from, to, written[which]) };
+                        unsafe {
+                            let own_dw = if more { &mut one[..own.len()] } else { &mut dw[own.clone()] };
+                            written[which] |= worker.image(q, i, from, to, own_dw);
+                            if more {
+                                let (len, dw) = (own.len(), dw[own].as_mut_ptr());
+                                elem::rows(exec.isa, one.as_ptr(), len, 1, len, dw, len, true);
+                            }
+                        }
                     }
                 }
                 workers.iter_mut().for_each(|worker| worker.block(block.len()));
                 for (q, i) in block.enumerate() {
                     let o = i * len;
-                    // SAFETY: images of a chunk belong to this thread: it alone writes their part of the source's
+                    // SAFETY: images of a piece belong to this thread: it alone writes their part of the source's
                     // gradient; the rest as above. Lengths are those of the plan.
                     unsafe {
                         // A concatenation still stands as it was put together: its blocks are of one image.
@@ -359,19 +382,25 @@ impl Plan {
                     }
                 }
             }
-            workers.into_iter().for_each(Backward::finish);
+            for ((worker, apart), own) in workers.into_iter().zip(&transformed).zip(&dws) {
+                if apart.is_none() && own.end > sums.images {
+                    worker.finish(&mut dw[own.clone()]);
+                }
+            }
             totals
         });
-        if dw_len > 0 {
-            cx.run.sum_partials(dw_len, |mut dw| {
-                for (group, len) in groups.iter().zip(dw_lens) {
-                    let (own, rest) = dw.split_at(len);
-                    group.unpack_grad(own, units, params);
-                    dw = rest;
-                }
-            });
+        for ((group, apart), own) in groups.iter().zip(&transformed).zip(&dws) {
+            if let (Some(dense), Some(apart)) = (group.winograd(), apart) {
+                apart.weight_grads(dense, &mut partials.chunks, own.clone());
+            }
         }
-        total(&sums)
+        if want.omega {
+            let dw = partials.total(&cx.run, sums);
+            for (group, own) in groups.iter().zip(dws) {
+                group.unpack_grad(&dw[own], units, params);
+            }
+        }
+        totals
     }
 
     /// The output of a unit before its normalisation: of one that is nothing else, what it reads.
@@ -398,6 +427,46 @@ impl Plan {
         let Origin::Unit { unit, .. } = self.sources[id].origin else { unreachable!("a normalisation is a unit") };
         OutputGrad { g: cx.g[id], y: self.output(cx, unit), norm: units[unit].grad(), direct: false }
     }
+}
+
+/// Where each group's packed weight gradients stand in the sums of a pass, and the lengths of these: Winograd's come last,
+/// because images have none of their own.
+fn weight_sums(groups: &[Group], omega: bool) -> (Vec<Range<usize>>, Sums) {
+    let len = |group: &Group| if omega { group.grad_len() } else { 0 };
+    let of = |winograd: bool| groups.iter().filter(|g| g.winograd().is_some() == winograd).map(len).sum::<usize>();
+    let sums = Sums { images: of(false), chunks: of(true) };
+    let mut next = [0, sums.images];
+    let ranges = groups.iter().map(|group| {
+        let next = &mut next[usize::from(group.winograd().is_some())];
+        let start = *next;
+        *next += len(group);
+        start..*next
+    });
+    (ranges.collect(), sums)
+}
+
+/// Where threads take images one by one: room for the tensors that Winograd's weight gradients are made of.
+fn transformed<'a>(
+    cx: &Cx<'a>,
+    groups: &[Group],
+    per: usize,
+    omega: bool,
+    partials: &mut Partials,
+) -> Vec<Option<Transformed<'a>>> {
+    if !omega || cx.run.grain() == Grain::Chunk {
+        return vec![None; groups.len()];
+    }
+    let mut lens = vec![];
+    for group in groups {
+        lens.push(group.winograd().map_or(0, |dense| Transformed::new(dense, cx.run, per, Ptr::NONE).room(dense)));
+    }
+    partials.batch.ensure(lens.iter().sum());
+    let mut rest = &mut partials.batch[..];
+    let of = groups.iter().zip(lens).map(|(group, len)| {
+        let own = rest.split_off_mut(..len)?;
+        Some(Transformed::new(group.winograd()?, cx.run, per, Ptr(own.as_mut_ptr())))
+    });
+    of.collect()
 }
 
 /// Adds `sum(x * src)` of each term to `totals`, for one image.

@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use super::kernels::elementwise as elem;
+use super::pieces::Run;
 use super::plane::Plane;
-use super::runtime::Run;
 use crate::contract::{CodeDistances, Codes, Distances};
 
 /// Collects distances while a forward pass goes through the network.

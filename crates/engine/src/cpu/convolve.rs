@@ -1,14 +1,19 @@
 //! A group of convolutions over the images, forward and backward. The 3x3 go by Winograd or directly, as their geometry says;
 //! the passes over images need not know.
 
-use super::buffer::Ptr;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::buffer::{Buf, Ptr};
 use super::dense::Dense;
 use super::kernels::elementwise as elem;
 use super::kernels::matmul::{Moments, Output, Taps};
 use super::kernels::panel::{BLOCK, block_addresses};
 use super::kernels::winograd::{self, POINTS, point_step};
 use super::output::{OutputGrad, Reading};
-use super::runtime::{Arena, Exec, add_f64, room};
+use super::pieces::{Run, add_f64};
+use super::runtime::{Arena, Exec, room};
 
 /// `len` where `yes`, else nothing.
 fn when(yes: bool, len: usize) -> usize {
@@ -21,7 +26,7 @@ fn point_steps(dense: &Dense, images: usize) -> (usize, usize) {
     (point_step(tiles, dense.geometry.from.padded), point_step(tiles, dense.columns()))
 }
 
-/// The forward pass of one chunk's images through a group of convolutions.
+/// The forward pass of a piece's images through a group of convolutions.
 pub(super) struct Forward<'a> {
     dense: &'a Dense,
     exec: Exec,
@@ -33,7 +38,7 @@ pub(super) struct Forward<'a> {
     v: &'a mut [f32],
     m: &'a mut [f32],
     steps: (usize, usize),
-    /// As `sums`, of a block.
+    /// As `sums`, of an image.
     part: &'a mut [f32],
     /// Moments, `[2][columns]`.
     pub(super) sums: Vec<f64>,
@@ -98,6 +103,7 @@ impl<'a> Forward<'a> {
         let out = Output { step: to.padded, stream: self.stream, moments: Some(moments), ..Output::to(&self.outputs) };
         // SAFETY: as above.
         unsafe { self.exec.conv(&geometry.taps(width), src, &dense.forward, &dense.panels, &out) }
+        self.add_part();
     }
 
     /// Ends a block of `count` images, the first of which is the batch's image `i`.
@@ -121,15 +127,100 @@ impl<'a> Forward<'a> {
                         let m = self.m[k * c..].as_ptr();
                         winograd::output(isa, m, columns, &tiling, c, to, self.stream, first, mstep, moments, columns);
                     }
+                    self.add_part();
                 }
             }
         }
+    }
+
+    /// Ends an image.
+    fn add_part(&mut self) {
         add_f64(&mut self.sums, self.part);
         self.part.fill(0.0);
     }
 }
 
-/// The backward pass of one chunk's images through a group of convolutions.
+/// Transformed inputs and gradients of a whole batch. Where threads take images one by one, the weight gradients wait until all
+/// images of a block are there: products of the few tiles of one would be another sum.
+#[derive(Clone, Copy)]
+pub(super) struct Transformed<'a> {
+    run: Run<'a>,
+    /// Images of a block at most, blocks of a chunk.
+    per: usize,
+    blocks: usize,
+    steps: (usize, usize),
+    /// `[chunks][blocks]` of inputs and gradients, then `[chunks]` of products.
+    start: Ptr,
+}
+
+/// Where an image lies in its block.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    v: Ptr,
+    z: Ptr,
+    q: usize,
+}
+
+impl<'a> Transformed<'a> {
+    /// Of blocks of `per` images, in [`Transformed::room`] at `start`.
+    pub(super) fn new(dense: &Dense, run: Run<'a>, per: usize, start: Ptr) -> Self {
+        let blocks = (0..run.chunks()).map(|c| run.chunk(c).len().div_ceil(per)).max().unwrap_or(0);
+        Transformed { run, per, blocks, steps: point_steps(dense, per), start }
+    }
+
+    fn block_len(&self) -> usize {
+        POINTS * (self.steps.0 + self.steps.1)
+    }
+
+    /// Values of a batch.
+    pub(super) fn room(&self, dense: &Dense) -> usize {
+        self.run.chunks() * (self.blocks * self.block_len() + POINTS * dense.point_panels.len())
+    }
+
+    /// Inputs and gradients of a block.
+    fn block(&self, chunk: usize, block: usize) -> (Ptr, Ptr) {
+        let v = self.start.0.wrapping_add((chunk * self.blocks + block) * self.block_len());
+        (Ptr(v), Ptr(v.wrapping_add(POINTS * self.steps.0)))
+    }
+
+    /// Of the batch's image `i`.
+    pub(super) fn place(&self, i: usize) -> Place {
+        let chunk = self.run.chunk_of(i);
+        let within = i - self.run.chunk(chunk).start;
+        let (v, z) = self.block(chunk, within / self.per);
+        Place { v, z, q: within % self.per }
+    }
+
+    /// The weight gradients of every chunk, to `at` of its sums.
+    pub(super) fn weight_grads(&self, dense: &Dense, chunks: &mut [Buf], at: Range<usize>) {
+        let (isa, tiles, panels) = (self.run.exec().isa, dense.geometry.tiling().tiles(), &dense.point_panels);
+        let products = |chunk: usize| {
+            let first = self.run.chunks() * self.blocks * self.block_len() + chunk * POINTS * panels.len();
+            self.start.0.wrapping_add(first)
+        };
+        let jobs: Vec<_> = (0..self.run.chunks()).flat_map(|c| (0..POINTS).map(move |p| (c, p))).collect();
+        jobs.into_par_iter().for_each(|(chunk, point)| {
+            let images = self.run.chunk(chunk).len();
+            for block in 0..images.div_ceil(self.per) {
+                let count = self.per.min(images - block * self.per);
+                let (v, z) = self.block(chunk, block);
+                let (vstep, zstep) = self.steps;
+                let (du, points) = (products(chunk), point..point + 1);
+                // SAFETY: every image of the block was transformed; a point of a chunk is this job's alone.
+                unsafe {
+                    winograd::multiply_grad(isa, v.0, vstep, z.0, zstep, panels, du, count * tiles, block > 0, points)
+                }
+            }
+        });
+        chunks[..self.run.chunks()].par_iter_mut().enumerate().for_each(|(chunk, sums)| {
+            let dw = sums[at.clone()].as_mut_ptr();
+            // SAFETY: lengths as the panels say.
+            unsafe { winograd::weights_adjoint(isa, products(chunk), panels, dw, &dense.panels) }
+        });
+    }
+}
+
+/// The backward pass of a piece's images through a group of convolutions.
 pub(super) struct Backward<'a> {
     dense: &'a Dense,
     exec: Exec,
@@ -147,30 +238,29 @@ pub(super) struct Backward<'a> {
     dv: &'a mut [f32],
     du: &'a mut [f32],
     steps: (usize, usize),
-    /// The chunk's weight gradients, packed.
-    dw: &'a mut [f32],
-    /// Images and blocks that have added to the weight gradients.
-    images: usize,
+    /// Where what is transformed goes, if not to `v` and `z`.
+    place: Option<Place>,
+    /// Blocks that have added to the weight gradients.
     blocks: usize,
 }
 
 impl<'a> Backward<'a> {
-    fn sizes(dense: &Dense, omega: bool, images: usize) -> [usize; 5] {
+    fn sizes(dense: &Dense, omega: bool, images: usize, apart: bool) -> [usize; 5] {
         let (winograd, columns) = (dense.geometry.winograd, dense.columns());
         let (vstep, zstep) = point_steps(dense, images);
         let (height, width, _) = dense.geometry.spread();
         [
             when(!winograd, height * width * columns),
+            when(winograd && !apart, POINTS * vstep),
+            when(winograd && !apart, POINTS * zstep),
             when(winograd, POINTS * vstep),
-            when(winograd, POINTS * zstep),
-            when(winograd, POINTS * vstep),
-            when(winograd && omega, POINTS * dense.point_panels.len()),
+            when(winograd && omega && !apart, POINTS * dense.point_panels.len()),
         ]
     }
 
-    /// Values that [`Backward::new`] takes from an arena.
-    pub(super) fn room(dense: &Dense, omega: bool, images: usize) -> usize {
-        room(&Self::sizes(dense, omega, images))
+    /// Values that [`Backward::new`] takes from an arena; `apart`: with a [`Place`].
+    pub(super) fn room(dense: &Dense, omega: bool, images: usize, apart: bool) -> usize {
+        room(&Self::sizes(dense, omega, images, apart))
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -181,9 +271,9 @@ impl<'a> Backward<'a> {
         (omega, own): (bool, bool),
         images: usize,
         arena: &mut Arena<'s>,
-        dw: &'a mut [f32],
+        place: Option<Place>,
     ) -> Self {
-        let sizes = Self::sizes(dense, omega, images);
+        let sizes = Self::sizes(dense, omega, images, place.is_some());
         // Gaps and borders stay zero; without them every value is written.
         let compact = dense.geometry.is_compact();
         Backward {
@@ -198,14 +288,23 @@ impl<'a> Backward<'a> {
             dv: arena.take(sizes[3]),
             du: arena.take(sizes[4]),
             steps: point_steps(dense, images),
-            dw,
-            images: 0,
+            place,
             blocks: 0,
         }
     }
 
+    /// Transformed inputs and gradients, and the tile of them that is image `q`'s first.
+    fn transformed(&mut self, q: usize) -> (*mut f32, *mut f32, usize) {
+        let tiles = self.dense.geometry.tiling().tiles();
+        match self.place {
+            Some(Place { v, z, q: first }) => (v.0, z.0, (first + q) * tiles),
+            None => (self.v.as_mut_ptr(), self.z.as_mut_ptr(), q * tiles),
+        }
+    }
+
     /// Reads image `q` of a block, the batch's image `i`, and what [`OutputGrad`] says. The gradient of what is read is
-    /// written, or added where `accumulate`, to `dr`, but for Winograd's. True where it was.
+    /// written, or added where `accumulate`, to `dr`, and the image's packed weight gradients to `dw`, but for Winograd's. True
+    /// where there was one to write to `dr`.
     ///
     /// # Safety
     /// Where weight gradients are wanted what is read is there; `dr` has room for an image; nobody writes the outputs and
@@ -215,24 +314,22 @@ impl<'a> Backward<'a> {
         q: usize,
         i: usize,
         Reading { src, width }: Reading,
-        dr: *mut f32,
-        accumulate: bool,
+        (dr, accumulate): (*mut f32, bool),
+        dw: &mut [f32],
     ) -> bool {
         let (dense, geometry, exec) = (self.dense, self.dense.geometry, self.exec);
         let (from, to, columns) = (geometry.from, geometry.to, dense.columns());
         let o = i * to.len();
-        let add = self.images > 0;
-        self.images += 1;
         // SAFETY: the caller's contract; lengths are those of `sizes`.
         unsafe {
             if geometry.winograd {
                 let (tiling, (vstep, zstep)) = (geometry.tiling(), self.steps);
-                let first = q * tiling.tiles();
+                let (v, z, first) = self.transformed(q);
                 if self.omega {
-                    winograd::input(exec.isa, src, &tiling, from.padded, self.v.as_mut_ptr(), first, vstep);
+                    winograd::input(exec.isa, src, &tiling, from.padded, v, first, vstep);
                 }
                 for (k, out) in self.outputs.iter().enumerate() {
-                    let (g, y, z) = (out.g.at(o), out.y.at(o), self.z[k * to.padded..].as_mut_ptr());
+                    let (g, y, z) = (out.g.at(o), out.y.at(o), z.add(k * to.padded));
                     winograd::output_adjoint(exec.isa, g, y, out.norm, &tiling, to.padded, z, columns, first, zstep);
                 }
                 return false;
@@ -250,8 +347,8 @@ impl<'a> Backward<'a> {
             }
             let dy = if direct { self.outputs[0].g.at(o).cast_const() } else { self.dy.as_ptr() };
             if self.omega {
-                let (taps, dw) = (geometry.taps(width), self.dw.as_mut_ptr());
-                exec.weight_grad(&taps, src, dy.wrapping_add(first), (row, column), &dense.panels, dw, add);
+                let (taps, dy) = (geometry.taps(width), dy.wrapping_add(first));
+                exec.weight_grad(&taps, src, dy, (row, column), &dense.panels, dw);
             }
             if self.own {
                 let taps = if geometry.is_compact() {
@@ -274,15 +371,15 @@ impl<'a> Backward<'a> {
             return;
         }
         let (tiles, (vstep, zstep)) = (count * dense.geometry.tiling().tiles(), self.steps);
-        let (v, z) = (self.v.as_ptr(), self.z.as_ptr());
+        let (v, z, first) = self.transformed(0);
         // SAFETY: lengths are those of `sizes`; `image` filled the block.
         unsafe {
-            if self.omega {
+            if self.omega && self.place.is_none() {
                 let (panels, du) = (&dense.point_panels, self.du.as_mut_ptr());
-                winograd::multiply_grad(isa, v, vstep, z, zstep, panels, du, tiles, self.blocks > 0);
+                winograd::multiply_grad(isa, v, vstep, z, zstep, panels, du, tiles, self.blocks > 0, 0..POINTS);
             }
             if self.own {
-                let (u, dv) = (dense.point_backward.as_ptr(), self.dv.as_mut_ptr());
+                let (u, dv, z) = (dense.point_backward.as_ptr(), self.dv.as_mut_ptr(), z.add(first * dense.columns()));
                 winograd::multiply(isa, z, zstep, u, &dense.point_back_panels, dv, vstep, tiles);
             }
         }
@@ -305,13 +402,13 @@ impl<'a> Backward<'a> {
         }
     }
 
-    /// Ends the chunk: its weight gradients are complete.
-    pub(super) fn finish(self) {
+    /// Ends a chunk: Winograd's packed weight gradients, to `dw`.
+    pub(super) fn finish(self, dw: &mut [f32]) {
         let dense = self.dense;
         if self.omega && dense.geometry.winograd {
-            let (du, dw) = (self.du.as_ptr(), self.dw.as_mut_ptr());
+            let du = self.du.as_ptr();
             // SAFETY: lengths as the panels say.
-            unsafe { winograd::weights_adjoint(self.exec.isa, du, &dense.point_panels, dw, &dense.panels) }
+            unsafe { winograd::weights_adjoint(self.exec.isa, du, &dense.point_panels, dw.as_mut_ptr(), &dense.panels) }
         }
     }
 }

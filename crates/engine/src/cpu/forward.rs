@@ -8,9 +8,10 @@ use super::output::Reading;
 use super::padded::{Affine, Padded};
 use super::params::Params;
 use super::pass::Cx;
+use super::pieces::blocks;
 use super::plan::{Origin, Plan, Reader, Source, SourceId, TermOf};
 use super::plane::{Mode, Plane, Terms};
-use super::runtime::{Arena, Exec, blocks, room, total};
+use super::runtime::{Arena, Exec, room};
 use super::unit::{UnitId, Units};
 use crate::contract::Codes;
 
@@ -148,11 +149,12 @@ impl Plan {
             sink.add(cx.run, self.sources[id].plane, jobs.iter().map(|j| &j.counts));
         }
         let count = |c: usize| (cx.run.n * c) as f64;
+        let mut rest = &sums[..];
         for (g, group) in self.sources[id].groups.iter().enumerate() {
             let (to, c) = (group.to(), group.to().padded);
             // Members of one output share its moments.
             let columns = group.outputs().len() * c;
-            let sums = total(sums.iter().map(|chunk| &chunk[g]));
+            let sums = rest.split_off(..2 * columns).expect("moments of each group");
             for (k, &unit) in group.members().iter().enumerate() {
                 let Some(norm) = &mut units[unit].norm else { continue };
                 let at = k.min(group.outputs().len() - 1) * c;
@@ -177,26 +179,27 @@ impl Plan {
         let middle = (p.height / 2 * p.width + p.width / 2) * c;
         // SAFETY: a pixel of image 0, written by an earlier pass.
         let pivot = unsafe { std::slice::from_raw_parts(x.at(middle), c) }.to_vec();
-        let sums = cx.run.each_chunk(0, |chunk, _| {
+        let sums = cx.run.sum(0, |images, _| {
             let mut sums = vec![0f64; 2 * c];
-            for i in chunk {
+            for i in images {
                 // SAFETY: image i, only read.
                 let image = unsafe { std::slice::from_raw_parts(x.at(i * p.len()), p.len()) };
+                let mut own = vec![0f64; 2 * c];
                 for pixel in image.chunks_exact(c) {
                     for k in 0..c {
                         let d = f64::from(pixel[k] - pivot[k]);
-                        sums[k] += d;
-                        sums[c + k] += d * d;
+                        own[k] += d;
+                        own[c + k] += d * d;
                     }
                 }
+                sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
             }
             sums
         });
-        let sums = total(&sums);
         norm.set_batch(params, &sums, &sums[c..], &pivot, (cx.run.n * p.pixels()) as f64, mode == Mode::Train);
     }
 
-    /// The pass over the images; of each chunk the moments of each group of convolutions.
+    /// The pass over the images; the moments of each group of convolutions, one after the other.
     fn images(
         &self,
         cx: &Cx<'_>,
@@ -205,7 +208,7 @@ impl Plan {
         made: Option<&Made<'_>>,
         pivots: &[Vec<f32>],
         codes: Option<(&[CodeJob], Slots)>,
-    ) -> Vec<Vec<Vec<f64>>> {
+    ) -> Vec<f64> {
         let source = &self.sources[id];
         let affine = self.affine(id, units);
         if made.is_none() && source.groups.is_empty() && codes.is_none_or(|(jobs, _)| jobs.is_empty()) {
@@ -226,7 +229,7 @@ impl Plan {
         let scratch = room(&[z_len, row_len, together])
             + padded.iter().flatten().map(|r| Arena::room(r.len())).sum::<usize>()
             + source.groups.iter().map(|g| Forward::room(g, per)).sum::<usize>();
-        cx.run.each_chunk(scratch, |images, arena| {
+        cx.run.sum(scratch, |images, arena| {
             let row = arena.zeros(row_len);
             let z = arena.take(z_len);
             let together = arena.take(together);
@@ -240,7 +243,7 @@ impl Plan {
             for block in blocks(images, per) {
                 for (q, i) in block.clone().enumerate() {
                     let o = i * len;
-                    // SAFETY: images of a chunk belong to this thread: it alone writes their part of the source and of
+                    // SAFETY: images of a piece belong to this thread: it alone writes their part of the source and of
                     // the outputs; the terms' sources were written by earlier passes. Lengths are those of the plan.
                     unsafe {
                         let x = match &source.origin {
@@ -282,7 +285,7 @@ impl Plan {
                     unsafe { group.block(block.len(), block.start, &cx.y) }
                 }
             }
-            groups.into_iter().map(Forward::sums).collect()
+            groups.into_iter().flat_map(Forward::sums).collect()
         })
     }
 

@@ -3,7 +3,7 @@
 use super::buffer::Ptr;
 use std::ops::Range;
 
-use super::convolve;
+use super::convolve::{self, Place};
 use super::dense::Dense;
 use super::output::{OutputGrad, Reading};
 use super::params::Params;
@@ -110,6 +110,14 @@ impl Group {
         }
     }
 
+    /// Its convolutions, where they go by Winograd.
+    pub(crate) fn winograd(&self) -> Option<&Dense> {
+        match self {
+            Group::Dense(dense) => Some(dense).filter(|d| d.geometry.winograd),
+            Group::Separable(_) | Group::Reduce(_) | Group::Pool(_) => None,
+        }
+    }
+
     /// Length of its packed weight gradients.
     pub(crate) fn grad_len(&self) -> usize {
         match self {
@@ -193,7 +201,7 @@ impl Group {
     }
 }
 
-/// A group in the forward pass of one chunk's images.
+/// A group in the forward pass of a piece's images.
 pub(super) enum Forward<'a> {
     Dense(convolve::Forward<'a>),
     Separable(separable::Forward<'a>, UnitId),
@@ -269,7 +277,7 @@ impl<'a> Forward<'a> {
     }
 }
 
-/// A group in the backward pass of one chunk's images.
+/// A group in the backward pass of a piece's images.
 pub(super) enum Backward<'a> {
     Dense(convolve::Backward<'a>),
     Separable(separable::Backward<'a>),
@@ -278,18 +286,18 @@ pub(super) enum Backward<'a> {
 }
 
 impl<'a> Backward<'a> {
-    /// Values that [`Backward::new`] takes from an arena; `images`: the most of a block.
-    pub(super) fn room(group: &Group, omega: bool, images: usize) -> usize {
+    /// Values that [`Backward::new`] takes from an arena; `images`: the most of a block; `apart`: with a [`Place`].
+    pub(super) fn room(group: &Group, omega: bool, images: usize, apart: bool) -> usize {
         match group {
-            Group::Dense(of) => convolve::Backward::room(of, omega, images),
+            Group::Dense(of) => convolve::Backward::room(of, omega, images, apart),
             Group::Separable(of) => separable::Backward::room(of),
             Group::Reduce(of) => reduce::Backward::room(of),
             Group::Pool(of) => pool::Backward::room(of),
         }
     }
 
-    /// `outputs`: of each member. `wanted`: the gradients of the weights, and that of the source. `dw`: the chunk's packed
-    /// weight gradients.
+    /// `outputs`: of each member. `wanted`: the gradients of the weights, and that of the source. `place`: where Winograd's
+    /// tensors of the image go, if its weight gradients are [`convolve::Transformed::weight_grads`].
     #[allow(clippy::too_many_arguments)]
     pub(super) fn new<'s: 'a>(
         group: &'a Group,
@@ -298,20 +306,21 @@ impl<'a> Backward<'a> {
         wanted: (bool, bool),
         images: usize,
         arena: &mut Arena<'s>,
-        dw: &'a mut [f32],
+        place: Option<Place>,
     ) -> Self {
         match group {
-            Group::Dense(of) => Backward::Dense(convolve::Backward::new(of, exec, outputs, wanted, images, arena, dw)),
-            Group::Separable(of) => {
-                Backward::Separable(separable::Backward::new(of, exec, outputs[0], wanted, arena, dw))
+            Group::Dense(of) => {
+                Backward::Dense(convolve::Backward::new(of, exec, outputs, wanted, images, arena, place))
             }
-            Group::Reduce(of) => Backward::Reduce(reduce::Backward::new(of, exec, outputs[0], wanted, arena, dw)),
+            Group::Separable(of) => Backward::Separable(separable::Backward::new(of, exec, outputs[0], wanted, arena)),
+            Group::Reduce(of) => Backward::Reduce(reduce::Backward::new(of, exec, outputs[0], wanted, arena)),
             Group::Pool(of) => Backward::Pool(pool::Backward::new(of, exec, outputs, wanted.1, arena)),
         }
     }
 
     /// Reads image `q` of a block, the batch's image `i`. The gradient of what is read is written, or added where
-    /// `accumulate`, to `dr`, but for Winograd's. True where it was.
+    /// `accumulate`, to `dr`, and the image's packed weight gradients to `dw`, but for Winograd's. True where there was one to
+    /// write to `dr`.
     ///
     /// # Safety
     /// Where weight gradients are wanted what is read is there; `dr` has room for an image; nobody writes the outputs and
@@ -321,16 +330,16 @@ impl<'a> Backward<'a> {
         q: usize,
         i: usize,
         reading: Reading,
-        dr: *mut f32,
-        accumulate: bool,
+        dr: (*mut f32, bool),
+        dw: &mut [f32],
     ) -> bool {
         // SAFETY: the caller's contract.
         unsafe {
             match self {
-                Backward::Dense(group) => group.image(q, i, reading, dr, accumulate),
-                Backward::Separable(group) => group.image(i, reading, dr, accumulate),
-                Backward::Reduce(group) => group.image(i, reading, dr, accumulate),
-                Backward::Pool(group) => group.image(i, reading, dr, accumulate),
+                Backward::Dense(group) => group.image(q, i, reading, dr, dw),
+                Backward::Separable(group) => group.image(i, reading, dr, dw),
+                Backward::Reduce(group) => group.image(i, reading, dr, dw),
+                Backward::Pool(group) => group.image(i, reading, dr),
             }
         }
     }
@@ -353,10 +362,10 @@ impl<'a> Backward<'a> {
         }
     }
 
-    /// Ends the chunk: its weight gradients are complete.
-    pub(super) fn finish(self) {
+    /// Ends a chunk: Winograd's packed weight gradients, to `dw`.
+    pub(super) fn finish(self, dw: &mut [f32]) {
         if let Backward::Dense(group) = self {
-            group.finish();
+            group.finish(dw);
         }
     }
 }

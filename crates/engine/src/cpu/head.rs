@@ -35,10 +35,10 @@ impl Head {
         let positions: Vec<usize> = (0..p.channels).map(|k| p.position(k)).collect();
         let parts: &[SourceId] = if let Origin::Concat(parts) = &plan.sources[id].origin { parts } else { &[] };
         let lens = [relu, !parts.is_empty()].map(|needed| if needed { p.len() } else { 0 });
-        let features = cx.run.each_chunk(room(&lens), |chunk, arena| {
+        let features = cx.run.map(room(&lens), |images, arena| {
             let [z, together] = lens.map(|len| arena.take(len));
-            let mut features = Vec::with_capacity(chunk.len() * p.channels);
-            for i in chunk {
+            let mut features = Vec::with_capacity(images.len() * p.channels);
+            for i in images {
                 // SAFETY: image i, only read.
                 let image = unsafe {
                     let x = if parts.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
 
@@ -16,9 +16,10 @@ use super::norm::Norm;
 use super::optim;
 use super::params::Params;
 use super::pass::Cx;
+use super::pieces::{Partials, Run};
 use super::plan::{self, Origin, Plan, Relus};
 use super::plane::Mode;
-use super::runtime::{Partials, Run, Runtime};
+use super::runtime::Runtime;
 use super::unit::Units;
 use crate::contract::{
     Batch, CodeDistances, Codes, Engine, Evaluation, Gradients, Normalisation, Pass, Sgd, StepOutput, TensorState,
@@ -30,7 +31,7 @@ use crate::{EngineError, NetworkSpec};
 pub(crate) struct Network {
     spec: NetworkSpec,
     runtime: Arc<Runtime>,
-    partials: Partials,
+    partials: Mutex<Partials>,
     params: Params,
     units: Units,
     relus: Relus,
@@ -63,7 +64,7 @@ impl Network {
         Ok(Network {
             spec: spec.clone(),
             runtime,
-            partials: Partials::default(),
+            partials: Mutex::default(),
             params,
             units,
             relus,

@@ -4,8 +4,9 @@ use super::buffer::Ptr;
 use super::kernels::elementwise as elem;
 use super::kernels::matmul::{Moments, Output, Taps};
 use super::kernels::panel::{Panels, block_addresses};
+use super::pieces::add_f64;
 use super::plane::Plane;
-use super::runtime::{Arena, Exec, add_f64, room};
+use super::runtime::{Arena, Exec, room};
 
 /// An image as a group reads it: the first tap of its first output, and the pixels of a row.
 #[derive(Clone, Copy, Debug)]

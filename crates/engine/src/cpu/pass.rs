@@ -1,7 +1,7 @@
 //! A pass over a batch.
 
 use super::buffer::Ptr;
-use super::runtime::Run;
+use super::pieces::Run;
 
 /// What the passes over a batch share.
 pub(super) struct Cx<'a> {

@@ -5,8 +5,9 @@ use super::kernels::matmul::Moments;
 use super::kernels::pitch::Pitch;
 use super::kernels::pool as kernel;
 use super::output::{OutputGrad, Reading};
+use super::pieces::add_f64;
 use super::plane::Plane;
-use super::runtime::{Arena, Exec, add_f64, room};
+use super::runtime::{Arena, Exec, room};
 use super::unit::UnitId;
 use crate::spec::Window;
 
@@ -82,7 +83,7 @@ fn add_adjoint(dy: &[f32], from: Plane, window: Window, to: Plane, gx: &mut [f32
     });
 }
 
-/// The forward pass of one chunk's images.
+/// The forward pass of a piece's images.
 pub(super) struct Forward<'a> {
     of: &'a PoolGroup,
     exec: Exec,
@@ -136,7 +137,7 @@ impl<'a> Forward<'a> {
     }
 }
 
-/// The backward pass of one chunk's images.
+/// The backward pass of a piece's images.
 pub(super) struct Backward<'a> {
     of: &'a PoolGroup,
     exec: Exec,
@@ -169,7 +170,7 @@ impl<'a> Backward<'a> {
     ///
     /// # Safety
     /// An image is read; `dr` has room for one.
-    pub(super) unsafe fn image(&mut self, i: usize, reading: Reading, dr: *mut f32, accumulate: bool) -> bool {
+    pub(super) unsafe fn image(&mut self, i: usize, reading: Reading, (dr, accumulate): (*mut f32, bool)) -> bool {
         let PoolGroup { from, to, window, max, .. } = *self.of;
         if !self.own {
             return false;

@@ -104,7 +104,7 @@ fn at(panels: &Panels, row: usize, column: usize) -> usize {
     start + row * step + column % BLOCK
 }
 
-/// The forward pass of one chunk's images.
+/// The forward pass of a piece's images.
 pub(super) struct Forward<'a> {
     of: &'a Reduce,
     product: Product<'a>,
@@ -152,7 +152,7 @@ impl<'a> Forward<'a> {
     }
 }
 
-/// The backward pass of one chunk's images.
+/// The backward pass of a piece's images.
 pub(super) struct Backward<'a> {
     of: &'a Reduce,
     exec: Exec,
@@ -160,8 +160,6 @@ pub(super) struct Backward<'a> {
     omega: bool,
     own: bool,
     dy: &'a mut [f32],
-    dw: &'a mut [f32],
-    images: usize,
 }
 
 impl<'a> Backward<'a> {
@@ -176,13 +174,12 @@ impl<'a> Backward<'a> {
         output: OutputGrad,
         (omega, own): (bool, bool),
         arena: &mut Arena<'s>,
-        dw: &'a mut [f32],
     ) -> Self {
-        Backward { of, exec, output, omega, own, dy: arena.take(of.to.len()), dw, images: 0 }
+        Backward { of, exec, output, omega, own, dy: arena.take(of.to.len()) }
     }
 
-    /// The batch's image `i`. The gradient of what is read is written, or added where `accumulate`, to `dr`, an image. True
-    /// where it was.
+    /// The batch's image `i`. The gradient of what is read is written, or added where `accumulate`, to `dr`, an image, that of
+    /// the packed weights written to `dw`. True where there was one to write to `dr`.
     ///
     /// # Safety
     /// Where weight gradients are wanted what is read is there; `dr` has room for an image.
@@ -190,20 +187,18 @@ impl<'a> Backward<'a> {
         &mut self,
         i: usize,
         Reading { src, width }: Reading,
-        dr: *mut f32,
-        accumulate: bool,
+        (dr, accumulate): (*mut f32, bool),
+        dw: &mut [f32],
     ) -> bool {
         let (of, exec) = (self.of, self.exec);
         let (from, to) = (of.from, of.to);
         let (c, columns) = (from.padded, to.padded);
-        let add = self.images > 0;
-        self.images += 1;
         // SAFETY: the caller's contract.
         unsafe {
             self.output.write(exec, i * to.len(), to, self.dy.as_mut_ptr());
             if self.omega {
                 let (dy, row) = (self.dy.as_ptr(), (to.width * columns, columns));
-                exec.weight_grad(&of.taps(width), src, dy, row, &of.panels, self.dw.as_mut_ptr(), add);
+                exec.weight_grad(&of.taps(width), src, dy, row, &of.panels, dw);
             }
             if !self.own {
                 return false;

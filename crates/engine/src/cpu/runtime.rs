@@ -1,21 +1,15 @@
-//! One pass over a batch: how it is cut into chunks, which kernels run, where scratch memory comes from.
+//! What all networks of a process share: threads, kernels, scratch memory.
 
-use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::buffer::Buf;
 use super::kernels::matmul::{self, Output, Taps};
 use super::kernels::panel::{Panels, block_addresses};
 use super::kernels::reference;
-use super::simd::{Isa, fence};
+use super::simd::Isa;
 use crate::error::EngineError;
-
-/// Chunks that a batch is cut into, whatever the number of threads: sums are taken per chunk and added in order, so
-/// results do not depend on it.
-const CHUNKS: usize = 8;
 
 /// Which implementation of the kernels runs.
 #[derive(Clone, Copy, Debug)]
@@ -62,16 +56,16 @@ impl Exec {
         dy: *const f32,
         dy_step: (usize, usize),
         panels: &Panels,
-        dw: *mut f32,
-        accumulate: bool,
+        dw: &mut [f32],
     ) {
-        debug_assert_eq!(taps.len(), panels.k);
+        debug_assert!(taps.len() == panels.k && dw.len() >= panels.len());
+        let dw = dw.as_mut_ptr();
         // SAFETY: the caller's contract; `isa` was detected.
         unsafe {
             if self.reference {
-                reference::weight_grad(taps, src, dy, dy_step.0, dy_step.1, panels, dw, accumulate);
+                reference::weight_grad(taps, src, dy, dy_step.0, dy_step.1, panels, dw, false);
             } else {
-                matmul::weight_grad(self.isa, taps, src, dy, dy_step.0, dy_step.1, panels, dw, accumulate);
+                matmul::weight_grad(self.isa, taps, src, dy, dy_step.0, dy_step.1, panels, dw, false);
             }
         }
     }
@@ -126,93 +120,22 @@ impl Runtime {
         self.scratch.len()
     }
 
+    /// Runs `f` with `len` values of the thread's scratch memory. It must not wait for other threads: they could need it.
+    pub(super) fn with_scratch<T>(&self, len: usize, f: impl FnOnce(&mut Arena<'_>) -> T) -> T {
+        let mut buf = lock(&self.scratch[rayon::current_thread_index().unwrap_or(0)]);
+        buf.ensure(len);
+        f(&mut Arena { rest: &mut buf })
+    }
+
     /// Runs `f` on the pool.
     pub(crate) fn install<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
         self.pool.install(f)
     }
 }
 
-/// The results of a pass's chunks: a network's own, because a pass is followed by the sum over them.
-#[derive(Debug, Default)]
-pub(crate) struct Partials([Mutex<Buf>; CHUNKS]);
-
-/// A pass over a batch of `n` images.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Run<'a> {
-    pub(crate) runtime: &'a Runtime,
-    pub(crate) partials: &'a Partials,
-    pub(crate) n: usize,
-}
-
-// A poisoned lock only says that another chunk panicked; the buffers hold nothing between uses.
-fn lock(buf: &Mutex<Buf>) -> MutexGuard<'_, Buf> {
-    buf.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Run<'_> {
-    pub(crate) fn exec(&self) -> Exec {
-        self.runtime.exec
-    }
-
-    fn chunks(&self) -> usize {
-        CHUNKS.min(self.n)
-    }
-
-    /// Runs `f` on every chunk of images and returns the results in order. `scratch`: values that `f` takes from its
-    /// arena (each piece rounded up to whole cache lines).
-    pub(crate) fn each_chunk<T: Send>(
-        &self,
-        scratch: usize,
-        f: impl Fn(Range<usize>, &mut Arena<'_>) -> T + Sync,
-    ) -> Vec<T> {
-        self.each_chunk_sum(scratch, 0, |images, arena, _| f(images, arena))
-    }
-
-    /// As [`Run::each_chunk`]; `f` also writes `partial` values of its chunk's own, summed later by [`Run::sum_partials`].
-    pub(crate) fn each_chunk_sum<T: Send>(
-        &self,
-        scratch: usize,
-        partial: usize,
-        f: impl Fn(Range<usize>, &mut Arena<'_>, &mut [f32]) -> T + Sync,
-    ) -> Vec<T> {
-        let chunks = self.chunks();
-        (0..chunks)
-            .into_par_iter()
-            .with_max_len(1)
-            .map(|c| {
-                let images = c * self.n / chunks..(c + 1) * self.n / chunks;
-                let mut buf = lock(&self.runtime.scratch[rayon::current_thread_index().unwrap_or(0)]);
-                buf.ensure(scratch);
-                let mut sums = lock(&self.partials.0[c]);
-                if partial > 0 {
-                    sums.ensure(partial);
-                }
-                let result = f(images, &mut Arena { rest: &mut buf }, if partial > 0 { &mut sums } else { &mut [] });
-                fence();
-                result
-            })
-            .collect()
-    }
-
-    /// Sum over the chunks, in their order, of what the last [`Run::each_chunk_sum`] left; `len` as given there.
-    pub(crate) fn sum_partials<T>(&self, len: usize, f: impl FnOnce(&[f32]) -> T) -> T {
-        let mut guards: Vec<_> = self.partials.0[..self.chunks()].iter().map(lock).collect();
-        let (first, rest) = guards.split_first_mut().expect("a batch has at least one chunk");
-        let rest: Vec<&[f32]> = rest.iter().map(|b| &b[..len]).collect();
-        first[..len].par_chunks_mut(1 << 14).enumerate().for_each(|(i, sum)| {
-            for part in &rest {
-                for (s, p) in sum.iter_mut().zip(&part[i << 14..]) {
-                    *s += p;
-                }
-            }
-        });
-        f(&first[..len])
-    }
-}
-
-/// A chunk's images in blocks of at most `per`.
-pub(crate) fn blocks(images: Range<usize>, per: usize) -> impl Iterator<Item = Range<usize>> {
-    images.clone().step_by(per).map(move |first| first..images.end.min(first + per))
+// A poisoned lock only says that another piece panicked; what is kept holds nothing between uses.
+pub(super) fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Hands out pieces of a thread's scratch buffer.
@@ -244,23 +167,4 @@ impl<'a> Arena<'a> {
 /// Room in an arena for pieces of these sizes.
 pub(crate) fn room(sizes: &[usize]) -> usize {
     sizes.iter().map(|&s| Arena::room(s)).sum()
-}
-
-/// Adds `part` to `sums` in f64.
-pub(crate) fn add_f64(sums: &mut [f64], part: &[f32]) {
-    for (s, &p) in sums.iter_mut().zip(part) {
-        *s += f64::from(p);
-    }
-}
-
-/// Sum of the chunks' vectors, in order.
-pub(crate) fn total<'a>(parts: impl IntoIterator<Item = &'a Vec<f64>>) -> Vec<f64> {
-    let mut parts = parts.into_iter();
-    let mut sum = parts.next().cloned().unwrap_or_default();
-    for p in parts {
-        for (s, p) in sum.iter_mut().zip(p) {
-            *s += p;
-        }
-    }
-    sum
 }

@@ -117,7 +117,7 @@ impl Separable {
     }
 }
 
-/// The forward pass of one chunk's images.
+/// The forward pass of a piece's images.
 pub(super) struct Forward<'a> {
     of: &'a Separable,
     d: &'a mut [f32],
@@ -166,7 +166,7 @@ impl<'a> Forward<'a> {
     }
 }
 
-/// The backward pass of one chunk's images.
+/// The backward pass of a piece's images.
 pub(super) struct Backward<'a> {
     of: &'a Separable,
     exec: Exec,
@@ -178,9 +178,6 @@ pub(super) struct Backward<'a> {
     d: &'a mut [f32],
     dy: &'a mut [f32],
     dd: &'a mut [f32],
-    /// The chunk's weight gradients: depthwise, then packed pointwise.
-    dw: &'a mut [f32],
-    images: usize,
 }
 
 impl<'a> Backward<'a> {
@@ -201,15 +198,14 @@ impl<'a> Backward<'a> {
         output: OutputGrad,
         (omega, own): (bool, bool),
         arena: &mut Arena<'s>,
-        dw: &'a mut [f32],
     ) -> Self {
         let sizes = Self::sizes(of);
         let (d, dy, dd) = (arena.take(sizes[0]), arena.take(sizes[1]), arena.zeros(sizes[2]));
-        Backward { of, exec, output, omega, own, d, dy, dd, dw, images: 0 }
+        Backward { of, exec, output, omega, own, d, dy, dd }
     }
 
-    /// The batch's image `i`. The gradient of what is read is written, or added where `accumulate`, to `dr`, an image. True
-    /// where it was.
+    /// The batch's image `i`. The gradient of what is read is written, or added where `accumulate`, to `dr`, an image, those of
+    /// the depthwise and of the packed pointwise weights written to `dw`. True where there was one to write to `dr`.
     ///
     /// # Safety
     /// Where weight gradients are wanted what is read is there; `dr` has room for an image.
@@ -217,17 +213,15 @@ impl<'a> Backward<'a> {
         &mut self,
         i: usize,
         Reading { src, width }: Reading,
-        dr: *mut f32,
-        accumulate: bool,
+        (dr, accumulate): (*mut f32, bool),
+        dw: &mut [f32],
     ) -> bool {
         let (of, exec, dense) = (self.of, self.exec, &self.of.pointwise);
         let (from, between, to) = (of.from, of.between(), dense.geometry.to);
         let (c, columns, margin) = (from.padded, to.padded, of.margin());
         let framed = between.width + 2 * margin;
         let first = (margin * framed + margin) * c;
-        let (depthwise_dw, pointwise_dw) = self.dw.split_at_mut(if self.omega { of.depthwise.len() } else { 0 });
-        let add = self.images > 0;
-        self.images += 1;
+        let (depthwise_dw, pointwise_dw) = dw.split_at_mut(if self.omega { of.depthwise.len() } else { 0 });
         // SAFETY: the caller's contract; lengths are those of `sizes`.
         unsafe {
             self.output.write(exec, i * to.len(), to, self.dy.as_mut_ptr());
@@ -235,11 +229,8 @@ impl<'a> Backward<'a> {
             if self.omega {
                 of.convolve(exec, src, width, self.d.as_mut_ptr());
                 let taps = dense.geometry.taps(between.width);
-                let (d, dy, dw) = (self.d.as_ptr(), self.dy.as_ptr(), pointwise_dw.as_mut_ptr());
-                exec.weight_grad(&taps, d, dy, row, &dense.panels, dw, add);
-                if !add {
-                    depthwise_dw.fill(0.0);
-                }
+                exec.weight_grad(&taps, self.d.as_ptr(), self.dy.as_ptr(), row, &dense.panels, pointwise_dw);
+                depthwise_dw.fill(0.0);
             }
             for y in 0..between.height {
                 let dd = self.dd[first + y * framed * c..].as_mut_ptr();

@@ -44,7 +44,13 @@ fn supernet_case() -> Case {
 #[test]
 fn results_do_not_depend_on_threads() {
     let wide = cases::supernet(cases::nas_bench_201(), (16, 16, 3), 16, 2);
-    let cases = [supernet_case(), Case::new("threads", affine(wide), 11)];
+    // Chunks of one image to three, with blocks of several images where they are small.
+    let cases = [
+        supernet_case(),
+        Case::new("threads", affine(wide), 11),
+        Case::new("two inputs", cases::two_inputs((9, 8, 3), 4), 19),
+        Case::new("small images", cases::supernet(cases::nas_bench_201(), (8, 8, 3), 8, 1), 29),
+    ];
     for case in &cases {
         for kernels in [Kernels::Auto, Kernels::Direct, Kernels::Winograd, Kernels::Reference] {
             let run = |threads| {
@@ -57,8 +63,10 @@ fn results_do_not_depend_on_threads() {
                 (trace, evaluated, codes)
             };
             let one = run(1);
-            assert!(one == run(2), "{}: 2 threads, {kernels:?}", case.key);
-            assert!(one == run(3), "{}: 3 threads, {kernels:?}", case.key);
+            let all = [2, 16, 3, 6, 64];
+            for &threads in if kernels == Kernels::Auto { &all[..] } else { &all[..2] } {
+                assert!(one == run(threads), "{}: {threads} threads, {kernels:?}", case.key);
+            }
         }
     }
 }

@@ -4,6 +4,8 @@
 //! Networks", arXiv:1509.09308). A transformed tensor is `[36 points][tiles][channels]`; a point is `point_step` values,
 //! padded so that points do not fall into the same cache sets.
 
+use std::ops::Range;
+
 use super::elementwise::NormGrad;
 use super::matmul::{Moments, Output, Taps, conv_generic, weight_grad_generic};
 use super::panel::{BLOCK, Panels};
@@ -458,9 +460,10 @@ unsafe fn multiply_grad_generic<S: Simd>(
     du: *mut f32,
     tiles: usize,
     accumulate: bool,
+    points: Range<usize>,
 ) {
     let taps = Taps::rows(tiles, panels.k, panels.k);
-    for p in 0..POINTS {
+    for p in points {
         // SAFETY: the contract of `multiply_grad`.
         unsafe {
             weight_grad_generic::<S>(
@@ -478,6 +481,6 @@ unsafe fn multiply_grad_generic<S: Simd>(
 }
 
 dispatch! {
-    /// `dU[p] (+)= V[p]^T * Z[p]` for the 36 points.
-    multiply_grad(v: *const f32, vstep: usize, z: *const f32, zstep: usize, panels: &Panels, du: *mut f32, tiles: usize, accumulate: bool) = multiply_grad_generic
+    /// `dU[p] (+)= V[p]^T * Z[p]` for some of the 36 points.
+    multiply_grad(v: *const f32, vstep: usize, z: *const f32, zstep: usize, panels: &Panels, du: *mut f32, tiles: usize, accumulate: bool, points: Range<usize>) = multiply_grad_generic
 }
