@@ -114,7 +114,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     let observer = Box::new(SweepBar { out: cx.out.clone(), bar: ProgressBar::hidden(), total: 0 });
     let engines = |_: &nas::search::Plan| cpu_engines(threads);
     let mut study = Study::open(&args.run, args.epoch, home.as_deref(), &mut loading, engines, observer, stop)?;
-    let space = study.plan().space;
+    let space = study.plan().candidates.space();
     let valid = study.plan().valid.len();
     if args.images.is_some_and(|n| n > valid) {
         bail!("--images {} is more than the {valid} images of D_val", args.images.unwrap_or(0));

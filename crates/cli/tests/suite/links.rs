@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Folders whose paths are checked where they are named without a link, in code as in text.
-const FOLDERS: [&str; 4] = ["docs/", "results/", "bench/", "crates/"];
+const FOLDERS: [&str; 5] = ["docs/", "results/", "bench/", "configs/", "crates/"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the crate lies two folders deep").to_path_buf()

@@ -266,8 +266,14 @@ fn settings_that_make_no_search_are_refused_with_their_values() {
     refused(
         &set("strategy.hpe-darts.pop=[3,2,2]"),
         "pop = [3, 2, 2] removes 7 operations of each edge, expected |O| - 1 = 4 (Eq. 6)",
-        "space `nas-bench-201` has 5 operations",
+        "an edge of `nas-bench-201` has 5 operations here",
     );
+    refused(
+        &set("space.ops=['skip_connect', 'sep_conv_3x3']"),
+        "`nas-bench-201` has no operation `sep_conv_3x3`, only none, skip_connect, nor_conv_1x1",
+        "",
+    );
+    refused(&set("space.ops=['none', 'skip_connect']"), "space.ops: no operation with weights", "");
     refused(
         &set("strategy.hpe-darts.warmup_epochs=1000"),
         "the schedule has 1010 epochs (warm-up 1000, stage 1 5, stage 2 5), more than training.max_epochs = 500 allows",

@@ -34,6 +34,9 @@ pub struct RunStart {
     pub edges: Vec<String>,
     /// Operations in the order of the columns of alpha.
     pub ops: Vec<String>,
+    /// Operations of each edge where a search does not have all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offered: Option<Vec<Vec<String>>>,
     /// Phases and epochs.
     pub phases: Vec<Phase>,
     /// Steps of an epoch of the first phase.

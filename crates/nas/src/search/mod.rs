@@ -4,6 +4,7 @@
 //! a [`Search`] runs it: a [`SearchTask`] calls the strategy, a [`OneShot`], which sees the supernet and the data through its
 //! [`Context`]. A [`Study`] measures the supernet of a run without changing it.
 
+mod candidates;
 mod config;
 mod context;
 mod error;
@@ -26,15 +27,16 @@ mod fake_engine;
 #[cfg(test)]
 mod tests;
 
+pub use candidates::{Candidates, OpSets};
 pub use config::{
-    Config, ConfigError, DataConfig, PRESETS, Preset, Request, RunConfig, SupernetConfig, TrainingConfig,
+    Config, ConfigError, DataConfig, PRESETS, Preset, Request, RunConfig, SpaceConfig, SupernetConfig, TrainingConfig,
 };
 pub use context::Context;
 pub use error::SearchError;
 pub use launch::{GENOTYPE, Outcome, Resumed, Search, finished, is_past};
 pub use learning_rate::Cosine;
 pub use one_shot::{OneShot, PhaseSettings};
-pub use places::{alpha_shape, column, genotype};
+pub use places::{column, genotype};
 pub(crate) use plan::fit;
 pub use plan::{Plan, cpu_engines};
 pub use strategies::{Entry, STRATEGIES, StrategyConfig};

@@ -4,11 +4,6 @@ use crate::{
     supernet::OpAt,
 };
 
-/// Edges `E` (of all cell kinds together) and operations `O` of a space.
-pub fn alpha_shape(space: &dyn SearchSpace) -> (usize, usize) {
-    (space.kinds().iter().map(|k| k.edges.len()).sum(), space.ops().len())
-}
-
 /// Column of an operation in `alpha: [E, O]`.
 pub fn column(space: &dyn SearchSpace, op: OpName) -> Option<usize> {
     space.ops().iter().position(|&o| o == op)

@@ -3,6 +3,7 @@ use std::{path::Path, sync::Arc};
 use engine::{NetworkSpec, Sgd};
 
 use super::{
+    candidates::Candidates,
     config::{Config, TrainingConfig},
     error::SearchError,
     learning_rate::Cosine,
@@ -23,8 +24,8 @@ use crate::{
 pub struct Plan {
     /// The resolved configuration.
     pub config: Config,
-    /// The search space.
-    pub space: &'static dyn SearchSpace,
+    /// Space and operations.
+    pub candidates: Candidates,
     /// Phases and epochs.
     pub schedule: Schedule,
     /// Steps of an epoch of the first phase.
@@ -50,8 +51,8 @@ impl Plan {
         home: Option<&Path>,
         notify: &mut dyn FnMut(LoadEvent),
     ) -> Result<Self, SearchError> {
-        let space = fit(&mut config)?;
-        let strategy = Self::strategy_of(&config, space);
+        let candidates = fit(&mut config)?;
+        let strategy = Self::strategy_of(&config, &candidates);
         let schedule = strategy.schedule();
         let (epochs, max) = (schedule.epochs(), config.training.max_epochs);
         if epochs > max {
@@ -65,11 +66,11 @@ impl Plan {
         let split = Split::choose(&config.data.split, config.dataset.as_str(), samples, config.seed)?;
         let train = Source::new(Arc::clone(&dataset), PartName::Train, split.train)?;
         let valid = Source::new(Arc::clone(&dataset), PartName::Train, split.valid)?;
-        let network = space.supernet(&shape(&dataset, &config))?;
+        let network = candidates.supernet(&shape(&dataset, &config))?;
         network.check()?;
         let TrainingConfig { learning_rate, learning_rate_min, batch_size, .. } = config.training;
         let mut plan = Self {
-            space,
+            candidates,
             learning_rate: Cosine { max: learning_rate, min: learning_rate_min, epochs },
             schedule,
             steps_per_epoch: 0,
@@ -104,12 +105,12 @@ impl Plan {
 
     /// The strategy, with initial alpha.
     pub(super) fn strategy(&self) -> Box<dyn OneShot> {
-        Self::strategy_of(&self.config, self.space)
+        Self::strategy_of(&self.config, &self.candidates)
     }
 
     /// The same without the rest of a plan, from a checked configuration.
-    fn strategy_of(config: &Config, space: &dyn SearchSpace) -> Box<dyn OneShot> {
-        config.strategy.build(space, &mut random::generator(config.seed, Purpose::Alpha, 0, 0))
+    fn strategy_of(config: &Config, candidates: &Candidates) -> Box<dyn OneShot> {
+        config.strategy.build(candidates, &mut random::generator(config.seed, Purpose::Alpha, 0, 0))
     }
 
     /// Makes CPU engines with the configuration's threads.
@@ -142,7 +143,7 @@ impl Plan {
         let runs = |&p: &usize| schedule.phases[p].epochs > 0;
         let size = (0..=phase).rev().filter(runs).find_map(|p| strategy.phase(p).supernet);
         let Some(Size { channels, cells }) = size else { return Ok(self.network.clone()) };
-        Ok(self.space.supernet(&NetworkShape { channels, cells, ..shape(self.train.dataset(), &self.config) })?)
+        Ok(self.candidates.supernet(&NetworkShape { channels, cells, ..shape(self.train.dataset(), &self.config) })?)
     }
 
     /// The optimiser of omega.
@@ -162,13 +163,14 @@ pub fn cpu_engines(threads: Option<usize>) -> MakeEngine {
     Box::new(move |network, seed| engines::cpu(threads.unwrap_or(1))?.build(network, seed))
 }
 
-/// Checks the strategy's settings against the space and writes out what the space decides of them.
-pub(crate) fn fit(config: &mut Config) -> Result<&'static dyn SearchSpace, SearchError> {
-    let space = space::find(&config.space)?;
+/// Checks the strategy's settings against space and operations and writes out what these decide of them.
+pub(crate) fn fit(config: &mut Config) -> Result<Candidates, SearchError> {
+    let space = space::find(&config.space.name)?;
     supported(space)?;
+    let candidates = Candidates::new(space, config.space.ops.as_ref())?;
     let strategy = config.strategy.name();
-    config.strategy.check(space).map_err(|source| SearchError::Strategy { strategy, source })?;
-    Ok(space)
+    config.strategy.check(&candidates).map_err(|source| SearchError::Strategy { strategy, source })?;
+    Ok(candidates)
 }
 
 /// Checks that the engine has kernels for the space's supernet.

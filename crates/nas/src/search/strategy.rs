@@ -3,8 +3,7 @@ use std::fmt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{one_shot::OneShot, unsuitable::Unsuitable};
-use crate::space::SearchSpace;
+use super::{candidates::Candidates, one_shot::OneShot, unsuitable::Unsuitable};
 
 /// A strategy together with its name and its configuration.
 pub trait Strategy: OneShot + Sized + 'static {
@@ -20,11 +19,11 @@ pub trait Strategy: OneShot + Sized + 'static {
     /// Settings `key=value` of its table that make a search of a few epochs, for the tests that every strategy has to pass.
     const SHORT: &'static [&'static str];
 
-    /// Writes out what the defaults leave to the space, and checks the rest.
+    /// Writes out what the defaults leave to space and operations, and checks the rest.
     ///
     /// # Errors
     /// What does not fit, with the values.
-    fn check(config: &mut Self::Config, space: &dyn SearchSpace) -> Result<(), Unsuitable>;
+    fn check(config: &mut Self::Config, candidates: &Candidates) -> Result<(), Unsuitable>;
 
     /// Epochs of a warm-up at the start, and the configuration with everything at its default that has no part in it: two
     /// searches for which both are equal do the same until its end. `None` without a warm-up.
@@ -33,5 +32,5 @@ pub trait Strategy: OneShot + Sized + 'static {
     }
 
     /// From a checked configuration. `rng` is for initial values.
-    fn new(config: &Self::Config, space: &dyn SearchSpace, rng: &mut ChaCha8Rng) -> Self;
+    fn new(config: &Self::Config, candidates: &Candidates, rng: &mut ChaCha8Rng) -> Self;
 }

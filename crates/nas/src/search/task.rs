@@ -64,7 +64,7 @@ impl SearchTask {
         let phase = schedule.at(0).map_or(0, |at| at.phase);
         let spec = plan.network_of(phase, &*strategy, &schedule)?;
         let trainer = Trainer {
-            space: plan.space,
+            space: plan.candidates.space(),
             seed: plan.config.seed,
             train: plan.train.clone(),
             valid: plan.valid.clone(),
@@ -151,7 +151,8 @@ impl Task for SearchTask {
     }
 
     fn opened(&mut self, session: &mut Session) -> Result<(), SearchError> {
-        let Plan { config, space, schedule, train, valid, network, .. } = &self.plan;
+        let Plan { config, candidates, schedule, train, valid, network, .. } = &self.plan;
+        let space = candidates.space();
         let start = RunStart {
             version: EVENTS_VERSION,
             program: env!("CARGO_PKG_VERSION").to_owned(),
@@ -164,6 +165,7 @@ impl Task for SearchTask {
             seed: config.seed,
             edges: space.edge_names(),
             ops: space.ops().iter().map(ToString::to_string).collect(),
+            offered: config.space.ops.is_some().then(|| candidates.names()),
             phases: schedule.phases.clone(),
             steps_per_epoch: self.steps(schedule.at(0).map_or(0, |at| at.phase)),
             parameters: self.trainer.supernet.parameters(),
@@ -206,7 +208,7 @@ impl Task for SearchTask {
         let last = self.schedule.epochs();
         let at = At { epoch: last, phase: self.phase, name: String::new(), within: 0, length: 0 };
         let genotype = self.strategy.derive(&mut Context::new(&mut self.trainer, session, &at))?;
-        let space = self.plan.space;
+        let space = self.plan.candidates.space();
         let (arch, index) = (space.text(&genotype)?, space.table_index(&genotype));
         session.record(&Derive { genotype: genotype.clone(), arch: arch.clone(), index })?;
         Ok(Found { genotype, arch, index })

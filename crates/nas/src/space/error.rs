@@ -87,6 +87,9 @@ pub enum SpaceError {
         /// What the spaces' notations look like.
         expected: String,
     },
+    /// Operations for a search that make none.
+    #[error("space.ops: {0}")]
+    OpSet(String),
     /// A genotype that is not one of its space.
     #[error("genotype: {0}")]
     Genotype(String),

@@ -51,6 +51,11 @@ impl OpName {
         KNOWN.iter().map(|(op, _)| *op)
     }
 
+    /// Whether it has weights wherever it stands (a skip connection has some where it halves the image).
+    pub fn has_weights(self) -> bool {
+        ![Self::NONE, Self::SKIP_CONNECT, Self::AVG_POOL_3X3, Self::MAX_POOL_3X3].contains(&self)
+    }
+
     /// The name.
     pub fn as_str(self) -> &'static str {
         self.0

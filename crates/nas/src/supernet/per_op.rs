@@ -57,6 +57,11 @@ impl<T> PerOp<T> {
         &self.values[edge * self.ops..(edge + 1) * self.ops]
     }
 
+    /// The `O` values of one edge.
+    pub fn row_mut(&mut self, edge: usize) -> &mut [T] {
+        &mut self.values[edge * self.ops..(edge + 1) * self.ops]
+    }
+
     /// Edge by edge.
     pub fn rows(&self) -> impl Iterator<Item = &[T]> {
         self.values.chunks_exact(self.ops)

@@ -7,11 +7,14 @@ use super::{
     error::ConfigError,
     keys::{nearest_key, one_line},
     setting::Setting,
-    settings::{Config, DataConfig},
+    settings::{Config, DataConfig, SpaceConfig},
 };
 use crate::{
     data::{Augmentation, DatasetName},
-    search::strategies::{Entry, STRATEGIES},
+    search::{
+        OpSets,
+        strategies::{Entry, STRATEGIES},
+    },
     suggest,
     tables::{self, merge},
 };
@@ -100,6 +103,7 @@ impl Request {
 
         let mut table = as_table(&Config { strategy: (strategy.config)(), ..Config::default() })?;
         let settings = preset.toml.parse().map_err(|e: toml::de::Error| ConfigError::Whole(one_line(&e)))?;
+        let settings = with_space_table(settings);
         merge(&mut table, keep_strategy(settings, strategy.name));
         merge(&mut table, keep_strategy(file, strategy.name));
         self.flags(&mut table)?;
@@ -130,8 +134,8 @@ impl Request {
 
     /// The space that one of the layers names.
     fn space<'a>(&'a self, file: &'a Table, sets: &'a [Setting]) -> Option<&'a str> {
-        let set = sets.iter().rev().find(|s| s.path == ["space"]).and_then(|s| s.value.as_str());
-        set.or(self.space.as_deref()).or_else(|| file.get("space")?.as_str())
+        let set = sets.iter().rev().find(|s| s.path == ["space", "name"]).and_then(|s| s.value.as_str());
+        set.or(self.space.as_deref()).or_else(|| file.get("space")?.as_table()?.get("name")?.as_str())
     }
 
     /// Of the space, if it has one of the name; a preset of another space is then fitted to this one.
@@ -161,7 +165,7 @@ impl Request {
 
     fn flags(&self, table: &mut Table) -> Result<(), ConfigError> {
         if let Some(space) = &self.space {
-            table.insert("space".to_owned(), Value::String(space.clone()));
+            merge(table, nested("space", "name", space.clone().into()));
         }
         if let Some(given) = &self.dataset {
             let names = DatasetName::ALL.map(DatasetName::as_str);
@@ -213,7 +217,16 @@ fn read_table(path: &Path) -> Result<Table, ConfigError> {
         let hint = table.ok().and_then(|t| unknown_in(&t));
         return Err(fault(error, hint));
     }
-    table.map_err(|error| fault(error, None))
+    table.map(with_space_table).map_err(|error| fault(error, None))
+}
+
+/// `space = NAME` as `space.name = NAME`, which a layer with other keys of the table leaves alone.
+fn with_space_table(mut table: Table) -> Table {
+    if let Some(name @ Value::String(_)) = table.get("space").cloned() {
+        table.remove("space");
+        merge(&mut table, nested("space", "name", name));
+    }
+    table
 }
 
 /// What may have been meant by the first key of a file that no configuration has.
@@ -247,12 +260,14 @@ fn strategy_of(file: &Table) -> Option<&str> {
 /// Every dotted key of a configuration with this strategy, those included that a default leaves out.
 fn known_keys(strategy: &Entry) -> Result<Vec<String>, ConfigError> {
     let data = DataConfig { dir: Some(".".into()), augmentation: Some(Augmentation::NONE), ..Default::default() };
-    let all = Config { threads: Some(1), data, strategy: (strategy.config)(), ..Config::default() };
+    let space = SpaceConfig { ops: Some(OpSets::All(vec![])), ..Config::default().space };
+    let all = Config { space, threads: Some(1), data, strategy: (strategy.config)(), ..Config::default() };
     Ok(tables::keys(&as_table(&all)?))
 }
 
 fn as_table(config: &Config) -> Result<Table, ConfigError> {
-    Table::try_from(config).map_err(|e| ConfigError::Whole(e.to_string()))
+    let table = Table::try_from(config).map_err(|e| ConfigError::Whole(e.to_string()))?;
+    Ok(with_space_table(table))
 }
 
 /// Settings of another strategy than the chosen one do not count.
@@ -266,6 +281,7 @@ fn keep_strategy(mut file: Table, name: &str) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::space::OpName;
 
     fn resolve(request: &Request) -> Config {
         request.resolve().unwrap()
@@ -298,11 +314,59 @@ mod tests {
                 let space = Some(preset.space.to_owned());
                 let mut config =
                     resolve(&Request { preset: name, space, strategy: strategy.clone(), ..Default::default() });
-                assert_eq!(config.space, preset.space);
+                assert_eq!(config.space.name, preset.space);
                 crate::search::fit(&mut config).unwrap();
                 assert_eq!(Some(config.strategy.name()), strategy.as_deref());
             }
         }
+    }
+
+    #[test]
+    fn a_space_is_a_name_or_a_table_and_layers_add_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.toml");
+        std::fs::write(&path, "[space]\nops = ['skip_connect', 'sep_conv_3x3']\n").unwrap();
+        let file = || Request { file: Some(path.clone()), ..Default::default() };
+        let config = resolve(&Request { space: Some("darts".to_owned()), ..file() });
+        let ops = OpSets::All(vec![OpName::SKIP_CONNECT, OpName::SEP_CONV_3X3]);
+        assert_eq!(config.space, SpaceConfig { name: "darts".to_owned(), ops: Some(ops) });
+        assert!(config.to_toml().contains("[space]\nname = \"darts\""), "{}", config.to_toml());
+        for set in ["space=darts", "space.name=darts"] {
+            assert_eq!(resolve(&Request { set: vec![set.to_owned()], ..file() }).space, config.space, "{set}");
+        }
+        let set =
+            |set: &str| Request { space: Some("darts".to_owned()), set: vec![set.to_owned()], ..Default::default() };
+        assert_eq!(resolve(&set("space.ops=['skip_connect', 'sep_conv_3x3']")).space, config.space);
+        assert!(resolve(&set("seed=1")).to_toml().starts_with("space = \"darts\"\n"));
+        let error = set("space.ops=['skip_conect']").resolve().unwrap_err().to_string();
+        assert!(error.contains("unknown operation `skip_conect`") && error.contains("`skip_connect`"), "{error}");
+        let error = set("space.opps=[]").resolve().unwrap_err();
+        assert_eq!(error.hint().unwrap(), "did you mean `space.ops`?");
+    }
+
+    #[test]
+    fn every_file_of_configs_makes_a_search() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+        let (mut folders, mut found) = (vec![root], 0);
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.parent().is_some_and(|parent| parent.ends_with("ablations")) {
+                    assert!(!crate::compare::Comparison::read(&path, Path::new("runs"), 1).unwrap().cells.is_empty());
+                    found += 1;
+                } else if path.extension().is_some_and(|extension| extension == "toml") {
+                    for strategy in STRATEGIES {
+                        let strategy = Some(strategy.name.to_owned());
+                        let mut config = resolve(&Request { file: Some(path.clone()), strategy, ..Default::default() });
+                        crate::search::fit(&mut config).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+                    }
+                    found += 1;
+                }
+            }
+        }
+        assert_eq!(found, 10);
     }
 
     #[test]

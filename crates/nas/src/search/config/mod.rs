@@ -8,4 +8,4 @@ mod settings;
 
 pub use error::ConfigError;
 pub use layers::{PRESETS, Preset, Request};
-pub use settings::{Config, DataConfig, RunConfig, SupernetConfig, TrainingConfig};
+pub use settings::{Config, DataConfig, RunConfig, SpaceConfig, SupernetConfig, TrainingConfig};

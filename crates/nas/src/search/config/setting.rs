@@ -28,6 +28,10 @@ impl Setting {
         if path.iter().any(String::is_empty) {
             return Err(fault("the key is empty or has an empty part"));
         }
+        let mut path = path;
+        if path == ["space"] {
+            path.push("name".to_owned());
+        }
         let text = text.trim();
         // A path or a bare word is not TOML and is then meant as a string. A broken list or string is a slip.
         let value = match format!("value = {text}").parse::<Table>() {

@@ -1,6 +1,9 @@
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use toml::Table;
 
 use super::error::ConfigError;
@@ -8,14 +11,17 @@ use crate::{
     data::{Augmentation, DatasetName, SplitChoice},
     limits::{AtMost, ClipNorm},
     run::Keep,
-    search::strategies::{STRATEGIES, StrategyConfig},
+    search::{
+        OpSets,
+        strategies::{STRATEGIES, StrategyConfig},
+    },
 };
 
 /// Everything that determines a search.
 ///
 /// | name | default | range | meaning and source |
 /// |---|---|---|---|
-/// | `space` | `nas-bench-201` | a name of `hpe-darts list spaces` | search space |
+/// | `space` | | | table, see [`SpaceConfig`] |
 /// | `dataset` | `digits` | a name of `hpe-darts list datasets` | data set |
 /// | `seed` | 0 | | of everything random: initial weights, data order, augmentation, samples |
 /// | `threads` | all cores | 1 to 1024 | results do not depend on it |
@@ -26,8 +32,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Name of the search space.
-    pub space: String,
+    /// Search space and operations.
+    pub space: SpaceConfig,
     /// The data set.
     pub dataset: DatasetName,
     /// Seed of everything random.
@@ -45,6 +51,71 @@ pub struct Config {
     pub run: RunConfig,
     /// The strategy and its settings.
     pub strategy: StrategyConfig,
+}
+
+/// Search space, `space = NAME` or `[space]`.
+///
+/// | name | default | range | meaning and source |
+/// |---|---|---|---|
+/// | `name` | `nas-bench-201` | a name of `hpe-darts list spaces` | search space; where it is all there is to say, `space = NAME` |
+/// | `ops` | all of the space | a list of its operations, one with weights among them; or such a list for each edge: by target, then source, the normal cell first | the others do not exist; RobustDARTS' S1 to S3 are in `configs/` |
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpaceConfig {
+    /// Name of the space.
+    pub name: String,
+    /// Operations, if not all.
+    pub ops: Option<OpSets>,
+}
+
+impl From<&str> for SpaceConfig {
+    fn from(name: &str) -> Self {
+        Self { name: name.to_owned(), ops: None }
+    }
+}
+
+/// As [`SpaceConfig`] is written as a table.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SpaceTable {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ops: Option<OpSets>,
+}
+
+impl Serialize for SpaceConfig {
+    /// A name by itself, where nothing else is to be said.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.ops {
+            None => serializer.serialize_str(&self.name),
+            Some(_) => SpaceTable { name: Some(self.name.clone()), ops: self.ops.clone() }.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SpaceConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NameOrTable)
+    }
+}
+
+struct NameOrTable;
+
+impl<'de> Visitor<'de> for NameOrTable {
+    type Value = SpaceConfig;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a space, or a table of `name` and `ops`")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<SpaceConfig, E> {
+        Ok(SpaceConfig::from(name))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<SpaceConfig, A::Error> {
+        let SpaceTable { name, ops } = SpaceTable::deserialize(MapAccessDeserializer::new(table))?;
+        Ok(SpaceConfig { name: name.unwrap_or_else(|| Config::default().space.name), ops })
+    }
 }
 
 /// Data, `[data]`.
@@ -142,7 +213,7 @@ pub struct RunConfig {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            space: "nas-bench-201".to_owned(),
+            space: SpaceConfig::from("nas-bench-201"),
             dataset: DatasetName::Digits,
             seed: 0,
             threads: None,

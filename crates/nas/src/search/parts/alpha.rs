@@ -58,11 +58,19 @@ impl fmt::Display for AlphaInit {
 }
 
 impl AlphaInit {
-    /// Initial values `[edges, ops]`; `rng` is used by [`AlphaInit::Normal`] only.
-    pub fn values(self, (edges, ops): (usize, usize), rng: &mut impl Rng) -> PerOp<f64> {
-        let mut values = PerOp::filled(edges, ops, 1.0 / ops as f64);
-        if let Self::Normal(sigma) = self {
-            values.values_mut().iter_mut().for_each(|v| *v = sigma * random::standard_normal(rng));
+    /// Initial values `[E, O]`, 0 where an edge does not have an operation; `rng` is used by [`AlphaInit::Normal`] only.
+    pub fn values(self, offered: &Mask, rng: &mut impl Rng) -> PerOp<f64> {
+        let mut values = PerOp::filled(offered.edges(), offered.ops(), 0.0);
+        for (edge, values) in values.rows_mut().enumerate() {
+            let there = offered.row(edge);
+            let share = 1.0 / there.iter().filter(|&&there| there).count() as f64;
+            for (value, &there) in values.iter_mut().zip(there) {
+                let initial = match self {
+                    Self::Constant => share,
+                    Self::Normal(sigma) => sigma * random::standard_normal(rng),
+                };
+                *value = if there { initial } else { 0.0 };
+            }
         }
         values
     }
@@ -175,8 +183,8 @@ mod tests {
     use crate::search::parts::{Mixture, Relaxation, Removal};
 
     fn alpha(relaxation: Relaxation, removal: Removal) -> Alpha {
-        let values = AlphaInit::Constant.values((6, 5), &mut ChaCha8Rng::seed_from_u64(1));
-        Alpha::new(values, Mixture { relaxation, removal, dropout: None }, AdamConfig::default())
+        let values = AlphaInit::Constant.values(&Mask::filled(6, 5, true), &mut ChaCha8Rng::seed_from_u64(1));
+        Alpha::new(values, Mixture { relaxation, removal, ..Default::default() }, AdamConfig::default())
     }
 
     fn of_w(gradient: Vec<f64>) -> MixingGradient {
@@ -187,7 +195,7 @@ mod tests {
     fn initial_values_are_as_asked() {
         let constant = alpha(Relaxation::Raw, Removal::Zero);
         assert!(constant.values().values().iter().all(|&v| v == 0.2));
-        let normal = AlphaInit::Normal(1e-3).values((100, 100), &mut ChaCha8Rng::seed_from_u64(1));
+        let normal = AlphaInit::Normal(1e-3).values(&Mask::filled(100, 100, true), &mut ChaCha8Rng::seed_from_u64(1));
         let v = normal.values();
         let mean = v.iter().sum::<f64>() / 1e4;
         let std = (v.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 1e4).sqrt();
@@ -232,7 +240,7 @@ mod tests {
     #[test]
     fn a_state_of_another_shape_is_refused() {
         let mut a = alpha(Relaxation::Raw, Removal::Zero);
-        let other = AlphaInit::Constant.values((14, 8), &mut ChaCha8Rng::seed_from_u64(1));
+        let other = AlphaInit::Constant.values(&Mask::filled(14, 8, true), &mut ChaCha8Rng::seed_from_u64(1));
         let other = Alpha::new(other, Mixture::default(), AdamConfig::default());
         assert_eq!(a.restore(&other.state()).unwrap_err(), "alpha is (14, 8), expected (6, 5)");
     }

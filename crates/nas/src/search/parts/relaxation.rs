@@ -4,6 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::dropout::SkipDropout;
+use crate::search::Candidates;
 use crate::supernet::{Mask, MixingGradient, OpAt, PerOp};
 
 /// How the mixing weights `w: [E, O]` follow from `alpha: [E, O]`, step by step: what is random is drawn, it decides on
@@ -38,8 +39,10 @@ pub trait Relax: fmt::Debug + Send {
 }
 
 /// A [`Relaxation`] with what becomes of the others when an operation goes, and skip connections that are dropped at random.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Mixture {
+    /// Operations that there are on each edge, `[E, O]`; `None`: all.
+    pub offered: Option<Mask>,
     /// How w follows from alpha.
     pub relaxation: Relaxation,
     /// What becomes of the other weights of an edge.
@@ -48,13 +51,30 @@ pub struct Mixture {
     pub dropout: Option<SkipDropout>,
 }
 
+impl Mixture {
+    /// Of the operations that there are; those that go take their share of the weights along.
+    pub fn new(candidates: &Candidates, relaxation: Relaxation) -> Self {
+        Self { relaxation, offered: Some(candidates.offered().clone()), ..Self::default() }
+    }
+
+    /// Operations that have a share of the weights of their edge where the weights are shares, `[E, O]`: those that are
+    /// alive, or all that there were ([`Removal::Zero`]).
+    fn sharers(&self, alive: &Mask) -> Mask {
+        match (self.removal, &self.offered) {
+            (Removal::Renormalise, _) => alive.clone(),
+            (Removal::Zero, Some(offered)) => offered.clone(),
+            (Removal::Zero, None) => alive.map(|_| true),
+        }
+    }
+}
+
 impl Relax for Mixture {
     fn draw(&self, shape: (usize, usize), rng: &mut ChaCha8Rng) -> Option<PerOp<f64>> {
         self.dropout?.draw(shape, rng)
     }
 
     fn weights(&self, alpha: &PerOp<f64>, mask: &Mask, noise: Option<&PerOp<f64>>) -> PerOp<f64> {
-        let mut w = self.relaxation.weights(alpha, mask, self.removal);
+        let mut w = self.relaxation.weights(alpha, mask, &self.sharers(mask));
         if let Some(factors) = noise {
             w.values_mut().iter_mut().zip(factors.values()).for_each(|(w, factor)| *w *= factor);
         }
@@ -72,7 +92,7 @@ impl Relax for Mixture {
         if let Some(factors) = noise {
             gradient.iter_mut().zip(factors.values()).for_each(|(g, factor)| *g *= factor);
         }
-        self.relaxation.backward(alpha, mask, self.removal, &gradient)
+        self.relaxation.backward(alpha, mask, &self.sharers(mask), &gradient)
     }
 
     fn weights_without(&self, alpha: &PerOp<f64>, mask: &Mask, out: &[OpAt]) -> PerOp<f64> {
@@ -117,12 +137,12 @@ pub enum Removal {
 impl Relaxation {
     /// `w: [E, O]`, zero for operations that are not alive.
     ///
-    /// With [`Relaxation::Softmax`], `removal` says whether operations that are gone still take their share of the sum.
-    /// With [`Relaxation::Raw`] it has no part here: alpha itself is rescaled when an operation goes.
-    pub fn weights(self, alpha: &PerOp<f64>, mask: &Mask, removal: Removal) -> PerOp<f64> {
+    /// With [`Relaxation::Softmax`] the shares of an edge's `sharers` sum to 1. With [`Relaxation::Raw`] they have no part
+    /// here: alpha itself is rescaled when an operation goes.
+    pub fn weights(self, alpha: &PerOp<f64>, mask: &Mask, sharers: &Mask) -> PerOp<f64> {
         let mut w = match self {
             Self::Raw => alpha.clone(),
-            Self::Softmax => softmax(alpha, mask, removal),
+            Self::Softmax => softmax(alpha, sharers),
         };
         for at in mask.places().filter(|&at| !mask[at]) {
             w[at] = 0.0;
@@ -131,11 +151,11 @@ impl Relaxation {
     }
 
     /// `dL/dalpha` from `dL/dw` (both `[E, O]`); zero for operations that are not alive.
-    pub fn backward(self, alpha: &PerOp<f64>, mask: &Mask, removal: Removal, mixing_grad: &[f64]) -> Vec<f64> {
+    pub fn backward(self, alpha: &PerOp<f64>, mask: &Mask, sharers: &Mask, mixing_grad: &[f64]) -> Vec<f64> {
         let alive = mask.values().iter().zip(mixing_grad).map(|(&alive, &g)| if alive { g } else { 0.0 });
         let mut gradient: Vec<f64> = alive.collect();
         if self == Self::Softmax {
-            let w = softmax(alpha, mask, removal);
+            let w = softmax(alpha, sharers);
             for ((g, w), alive) in gradient.chunks_exact_mut(w.ops()).zip(w.rows()).zip(mask.rows()) {
                 let mean: f64 = g.iter().zip(w).map(|(g, w)| g * w).sum();
                 for ((g, w), &alive) in g.iter_mut().zip(w).zip(alive) {
@@ -164,13 +184,12 @@ impl Removal {
     }
 }
 
-/// Shares sum to 1 over all operations of an edge ([`Removal::Zero`]) or over the alive ones ([`Removal::Renormalise`]).
-fn softmax(alpha: &PerOp<f64>, mask: &Mask, removal: Removal) -> PerOp<f64> {
+/// Shares that sum to 1 over the sharers of an edge.
+fn softmax(alpha: &PerOp<f64>, sharers: &Mask) -> PerOp<f64> {
     let mut w = alpha.clone();
-    for (w, alive) in w.rows_mut().zip(mask.rows()) {
-        let counts = |o: usize| alive[o] || removal == Removal::Zero;
-        let largest = (0..w.len()).filter(|&o| counts(o)).map(|o| w[o]).fold(f64::NEG_INFINITY, f64::max);
-        let shares: Vec<f64> = (0..w.len()).map(|o| if counts(o) { (w[o] - largest).exp() } else { 0.0 }).collect();
+    for (w, shares) in w.rows_mut().zip(sharers.rows()) {
+        let largest = (0..w.len()).filter(|&o| shares[o]).map(|o| w[o]).fold(f64::NEG_INFINITY, f64::max);
+        let shares: Vec<f64> = (0..w.len()).map(|o| if shares[o] { (w[o] - largest).exp() } else { 0.0 }).collect();
         let sum: f64 = shares.iter().sum();
         w.iter_mut().zip(shares).for_each(|(w, share)| *w = share / sum);
     }
@@ -190,18 +209,26 @@ mod tests {
     #[test]
     fn raw_weights_are_alpha_where_alive() {
         let (alpha, mask) = case();
-        let w = Relaxation::Raw.weights(&alpha, &mask, Removal::Zero);
+        let w = Relaxation::Raw.weights(&alpha, &mask, &mask);
         assert_eq!(w.values(), [0.2, -0.3, 0.5, 0.0, 0.1, -0.4]);
     }
 
     #[test]
     fn softmax_shares_sum_to_one_over_what_counts() {
         let (alpha, mask) = case();
-        let sum = |removal| Relaxation::Softmax.weights(&alpha, &mask, removal).row(1).iter().sum::<f64>();
-        assert!((sum(Removal::Renormalise) - 1.0).abs() < 1e-15);
+        let mut offered = Mask::filled(2, 3, true);
+        let sum = |removal, offered: &Mask| {
+            let mixture =
+                Mixture { relaxation: Relaxation::Softmax, removal, offered: Some(offered.clone()), dropout: None };
+            mixture.weights(&alpha, &mask, None).row(1).iter().sum::<f64>()
+        };
+        assert!((sum(Removal::Renormalise, &offered) - 1.0).abs() < 1e-15);
         let dead = 0.9_f64.exp();
         let all = dead + 0.1_f64.exp() + (-0.4_f64).exp();
-        assert!((sum(Removal::Zero) - (1.0 - dead / all)).abs() < 1e-15);
+        assert!((sum(Removal::Zero, &offered) - (1.0 - dead / all)).abs() < 1e-15);
+        // What never was there has no share.
+        offered[(1, 0)] = false;
+        assert!((sum(Removal::Zero, &offered) - 1.0).abs() < 1e-15);
     }
 
     #[test]
@@ -210,14 +237,14 @@ mod tests {
         // L = sum of c * w^2, so dL/dw = 2 c w.
         let c = [0.7, -1.1, 0.4, 0.3, 0.9, 1.3];
         for relaxation in [Relaxation::Raw, Relaxation::Softmax] {
-            for removal in [Removal::Zero, Removal::Renormalise] {
+            for sharers in [Mask::filled(2, 3, true), mask.clone()] {
                 let loss = |alpha: &PerOp<f64>| -> f64 {
-                    let w = relaxation.weights(alpha, &mask, removal);
+                    let w = relaxation.weights(alpha, &mask, &sharers);
                     w.values().iter().zip(c).map(|(w, c)| c * w * w).sum()
                 };
-                let w = relaxation.weights(&alpha, &mask, removal);
+                let w = relaxation.weights(&alpha, &mask, &sharers);
                 let mixing: Vec<f64> = w.values().iter().zip(c).map(|(w, c)| 2.0 * c * w).collect();
-                let gradient = relaxation.backward(&alpha, &mask, removal, &mixing);
+                let gradient = relaxation.backward(&alpha, &mask, &sharers, &mixing);
                 for at in mask.places() {
                     let step = 1e-6;
                     let (mut up, mut down) = (alpha.clone(), alpha.clone());
@@ -227,7 +254,7 @@ mod tests {
                     let analytic = gradient[at.0 * 3 + at.1];
                     assert!(
                         (numeric - analytic).abs() < 1e-9,
-                        "{relaxation:?} {removal:?} {at:?}: {numeric} {analytic}"
+                        "{relaxation:?} {sharers:?} {at:?}: {numeric} {analytic}"
                     );
                 }
             }

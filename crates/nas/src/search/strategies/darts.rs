@@ -8,10 +8,10 @@ use serde_json::Value;
 use crate::{
     run::{At, Schedule},
     search::{
-        Context, OneShot, SearchError, Strategy, Unsuitable, alpha_shape, column, genotype,
+        Candidates, Context, OneShot, SearchError, Strategy, Unsuitable, column, genotype,
         parts::{AdamConfig, Alpha, AlphaInit, AlphaUpdate, Incoming, Mixture, Relaxation},
     },
-    space::{Genotype, OpName, SearchSpace},
+    space::{Genotype, OpName},
     supernet::{Mask, OpAt, PerOp},
 };
 
@@ -70,11 +70,12 @@ impl OneShot for Darts {
     fn derive(&mut self, cx: &mut Context<'_>) -> Result<Genotype, SearchError> {
         let nodes = Incoming::of(cx.space());
         let never = column(cx.space(), OpName::NONE).filter(|_| !nodes.is_empty());
-        let chosen = |row: &[f64]| {
-            let allowed = row.iter().enumerate().map(|(op, &v)| if Some(op) == never { f64::NEG_INFINITY } else { v });
-            largest(&allowed.collect::<Vec<_>>())
+        let chosen = |(row, alive): (&[f64], &[bool])| {
+            let allowed = |op: usize| alive[op] && Some(op) != never;
+            largest(&(0..row.len()).map(|op| if allowed(op) { row[op] } else { f64::NEG_INFINITY }).collect::<Vec<_>>())
         };
-        let mut chosen: Vec<OpAt> = self.alpha.values().rows().map(chosen).enumerate().collect();
+        let rows = self.alpha.values().rows().zip(cx.mask().rows());
+        let mut chosen: Vec<OpAt> = rows.map(chosen).enumerate().collect();
         let w = self.alpha.weights(cx.mask());
         let dropped: Vec<usize> = nodes.into_iter().flat_map(|node| node.dropped(|row| w[chosen[row]])).collect();
         chosen.retain(|(row, _)| !dropped.contains(row));
@@ -107,7 +108,7 @@ impl Strategy for Darts {
 
     const SHORT: &'static [&'static str] = &["epochs=6", "warmup_epochs=1"];
 
-    fn check(config: &mut DartsConfig, _space: &dyn SearchSpace) -> Result<(), Unsuitable> {
+    fn check(config: &mut DartsConfig, _candidates: &Candidates) -> Result<(), Unsuitable> {
         if config.epochs <= config.warmup_epochs {
             return Err(Unsuitable::new(
                 format!(
@@ -123,9 +124,9 @@ impl Strategy for Darts {
         }
     }
 
-    fn new(config: &DartsConfig, space: &dyn SearchSpace, rng: &mut ChaCha8Rng) -> Self {
-        let values = config.alpha_init.values(alpha_shape(space), rng);
-        let mixture = Mixture { relaxation: Relaxation::Softmax, ..Default::default() };
+    fn new(config: &DartsConfig, candidates: &Candidates, rng: &mut ChaCha8Rng) -> Self {
+        let values = config.alpha_init.values(candidates.offered(), rng);
+        let mixture = Mixture::new(candidates, Relaxation::Softmax);
         Self {
             epochs: config.epochs,
             warmup_epochs: config.warmup_epochs,
@@ -152,7 +153,10 @@ mod tests {
     #[test]
     fn a_warm_up_without_a_search_is_refused() {
         let check = |epochs, warmup_epochs| {
-            Darts::check(&mut DartsConfig { epochs, warmup_epochs, ..Default::default() }, &NasBench201)
+            Darts::check(
+                &mut DartsConfig { epochs, warmup_epochs, ..Default::default() },
+                &Candidates::all(&NasBench201),
+            )
         };
         assert_eq!(check(50, 49), Ok(()));
         assert_eq!(check(50, 50).unwrap_err().why, "warmup_epochs = 50 leave no epoch of 50 to train alpha in");

@@ -13,14 +13,14 @@ use serde_json::Value;
 use crate::{
     run::{At, Flow, Schedule},
     search::{
-        Context, OneShot, SearchError, Strategy, Unsuitable, alpha_shape, column, genotype,
+        Candidates, Context, OneShot, SearchError, Strategy, Unsuitable, genotype,
         parts::{
             AdamConfig, Alpha, AlphaInit, AlphaUpdate, Criterion, Decayed, EdgeChoice, EdgePrune, HardPrune,
             Importance, ImportanceConfig, ImportanceTable, Incoming, Mixture, NoneRule, Performance, Pruner,
             Relaxation, Removal, SkipDropout, SoftPrune, Sweep, SweepMean, Sweeps, Swept,
         },
     },
-    space::{Genotype, OpName, SearchSpace},
+    space::{Genotype, OpName},
     supernet::{Mask, OpAt, PerOp},
 };
 
@@ -42,7 +42,7 @@ use crate::{
 /// | `hard_importance` | []: `net-perf-proxy` in all stages | likewise | 4.1.2 |
 /// | `skip_dropout` | 0.0 | [0, 1); VP-DARTS 0.2 | not stated. Drops `skip_connect` of an edge in all cells for a step (VP-DARTS: single activations) |
 /// | `edges` | `importance`: one incoming edge of each node after the other goes, the one whose removal costs least by the last `hard_importance`, until as many are left as the space keeps | `weight`: those with the largest weights stay | in spaces that keep fewer edges than there are (DARTS); not stated, as DARTS-PT; as DARTS |
-/// | `none_rule` | `first` (least important of its edge) | `scored` | an edge that ends as `none` cuts the network |
+/// | `none_rule` | `first` (least important of its edge) | `scored`, in spaces that keep all edges | an edge that ends as `none` cuts the network |
 /// | `importance` | | | table, see [`ImportanceConfig`] |
 /// | `alpha_optimiser` | | | table, see [`AdamConfig`] |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -328,8 +328,8 @@ impl Strategy for HpeDarts {
     const SHORT: &'static [&'static str] =
         &["warmup_epochs=2", "prune_epochs=2", "importance.images=128", "importance.proxy_batch_size=8"];
 
-    fn check(config: &mut HpeDartsConfig, space: &dyn SearchSpace) -> Result<(), Unsuitable> {
-        let (_, ops) = alpha_shape(space);
+    fn check(config: &mut HpeDartsConfig, candidates: &Candidates) -> Result<(), Unsuitable> {
+        let ops = candidates.most();
         let stages = config.pop.len();
         let sum = config.pop.iter().copied().fold(0, usize::saturating_add);
         if sum != ops - 1 {
@@ -340,8 +340,8 @@ impl Strategy for HpeDarts {
                     ops - 1
                 ),
                 format!(
-                    "space `{}` has {ops} operations and one must remain; the entries of pop must sum to {}",
-                    space.name(),
+                    "an edge of `{}` has {ops} operations here and one must remain; the entries of pop must sum to {}",
+                    candidates.space().name(),
                     ops - 1
                 ),
             ));
@@ -384,6 +384,13 @@ impl Strategy for HpeDarts {
             let hint = format!("give one for all stages, a list of one per stage, or [] for {default}");
             per_stage(name, list, &config.pop, hint)?;
         }
+        let keeps_fewer = !Incoming::of(candidates.space()).is_empty();
+        if config.none_rule == NoneRule::Scored && keeps_fewer && candidates.column(OpName::NONE).is_some() {
+            return Err(Unsuitable::new(
+                format!("none_rule = \"scored\": a cell of `{}` never ends with `none`", candidates.space().name()),
+                "use none_rule = \"first\", or leave `none` out of space.ops",
+            ));
+        }
         if !(0.0..1.0).contains(&config.skip_dropout) {
             return Err(Unsuitable::new(
                 format!("skip_dropout = {}, expected at least 0 and less than 1", config.skip_dropout),
@@ -413,15 +420,15 @@ impl Strategy for HpeDarts {
         Some((warmup_epochs, common))
     }
 
-    fn new(config: &HpeDartsConfig, space: &dyn SearchSpace, rng: &mut ChaCha8Rng) -> Self {
+    fn new(config: &HpeDartsConfig, candidates: &Candidates, rng: &mut ChaCha8Rng) -> Self {
         let HpeDartsConfig { relaxation, removal, alpha_init, skip_dropout: probability, .. } = *config;
-        let dropout = column(space, OpName::SKIP_CONNECT).map(|op| SkipDropout { op, probability });
-        let mixture = Mixture { relaxation, removal, dropout };
-        let values = alpha_init.values(alpha_shape(space), rng);
+        let dropout = candidates.column(OpName::SKIP_CONNECT).map(|op| SkipDropout { op, probability });
+        let mixture = Mixture { removal, dropout, ..Mixture::new(candidates, relaxation) };
+        let values = alpha_init.values(candidates.offered(), rng);
         Self {
             alpha: Alpha::new(values, mixture, config.alpha_optimiser.clone()),
             sweeps: SweepMean::new(config.sweeps),
-            pruner: Pruner::new(config.none_rule, column(space, OpName::NONE)),
+            pruner: Pruner::new(config.none_rule, candidates.column(OpName::NONE)),
             config: config.clone(),
         }
     }
@@ -430,10 +437,13 @@ impl Strategy for HpeDarts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::space::NasBench201;
+    use crate::{
+        search::OpSets,
+        space::{Darts, NasBench201},
+    };
 
     fn refused(config: HpeDartsConfig) -> Unsuitable {
-        HpeDarts::check(&mut config.clone(), &NasBench201).unwrap_err()
+        HpeDarts::check(&mut config.clone(), &Candidates::all(&NasBench201)).unwrap_err()
     }
 
     #[test]
@@ -462,11 +472,28 @@ mod tests {
     }
 
     #[test]
+    fn pop_and_none_must_suit_the_operations_that_there_are() {
+        let sets = |ops: &[OpName]| Candidates::new(&Darts, Some(&OpSets::All(ops.to_vec()))).unwrap();
+        let with_none = sets(&[OpName::NONE, OpName::SKIP_CONNECT, OpName::SEP_CONV_3X3]);
+        let without = sets(&[OpName::SKIP_CONNECT, OpName::SEP_CONV_3X3]);
+        let check = |pop: &[usize], none_rule, candidates: &Candidates| {
+            let mut config = HpeDartsConfig { pop: pop.to_vec(), none_rule, ..Default::default() };
+            HpeDarts::check(&mut config, candidates).map_err(|e| e.why)
+        };
+        assert_eq!(check(&[1, 1], NoneRule::First, &with_none), Ok(()));
+        assert_eq!(check(&[1], NoneRule::Scored, &without), Ok(()));
+        let error = check(&[3, 2, 2], NoneRule::First, &without).unwrap_err();
+        assert_eq!(error, "pop = [3, 2, 2] removes 7 operations of each edge, expected |O| - 1 = 1 (Eq. 6)");
+        let error = check(&[1, 1], NoneRule::Scored, &with_none).unwrap_err();
+        assert!(error.contains("never ends with `none`"), "{error}");
+    }
+
+    #[test]
     fn one_hard_importance_stands_for_all_stages() {
         use Performance::{Loss, Naswot, NetPerfProxy};
         let hard = |text: &str| {
             let mut config: HpeDartsConfig = toml::from_str(text).unwrap();
-            HpeDarts::check(&mut config, &NasBench201).unwrap();
+            HpeDarts::check(&mut config, &Candidates::all(&NasBench201)).unwrap();
             config.hard_importance.iter().map(|c| c.single().unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(hard(""), [NetPerfProxy, NetPerfProxy]);
@@ -483,7 +510,7 @@ mod tests {
         use Performance::{Accuracy, NetPerfProxy};
         let soft = |pop: Vec<usize>| {
             let mut config = HpeDartsConfig { pop, ..Default::default() };
-            HpeDarts::check(&mut config, &NasBench201).unwrap();
+            HpeDarts::check(&mut config, &Candidates::all(&NasBench201)).unwrap();
             config.soft_importance.iter().map(|c| c.single().unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(soft(vec![2, 2]), [Accuracy, NetPerfProxy]);

@@ -9,8 +9,7 @@
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{one_shot::OneShot, strategy::Strategy, unsuitable::Unsuitable};
-use crate::space::SearchSpace;
+use super::{candidates::Candidates, one_shot::OneShot, strategy::Strategy, unsuitable::Unsuitable};
 
 /// A row of the list of strategies.
 #[derive(Clone, Copy, Debug)]
@@ -64,9 +63,9 @@ macro_rules! strategies {
             ///
             /// # Errors
             /// What does not fit, with the values.
-            pub fn check(&mut self, space: &dyn SearchSpace) -> Result<(), Unsuitable> {
+            pub fn check(&mut self, candidates: &Candidates) -> Result<(), Unsuitable> {
                 match self {
-                    $(Self::$strategy(config) => <$module::$strategy as Strategy>::check(config, space),)+
+                    $(Self::$strategy(config) => <$module::$strategy as Strategy>::check(config, candidates),)+
                 }
             }
 
@@ -81,9 +80,11 @@ macro_rules! strategies {
             }
 
             /// See [`Strategy::new`].
-            pub fn build(&self, space: &dyn SearchSpace, rng: &mut ChaCha8Rng) -> Box<dyn OneShot> {
+            pub fn build(&self, candidates: &Candidates, rng: &mut ChaCha8Rng) -> Box<dyn OneShot> {
                 match self {
-                    $(Self::$strategy(config) => Box::new(<$module::$strategy as Strategy>::new(config, space, rng)),)+
+                    $(Self::$strategy(config) => {
+                        Box::new(<$module::$strategy as Strategy>::new(config, candidates, rng))
+                    })+
                 }
             }
         }

@@ -479,8 +479,8 @@ fn every_strategy_keeps_to_its_schedule_and_derives_a_genotype_of_the_space() {
         let plan = plan(strategy.name, &[]);
         let folder = tempfile::tempdir().unwrap();
         let outcome = run_whole(&plan, &folder.path().join("run"));
-        outcome.found.genotype.check(plan.space).unwrap();
-        assert_eq!(plan.space.parse(&outcome.found.arch).unwrap(), outcome.found.genotype);
+        outcome.found.genotype.check(plan.candidates.space()).unwrap();
+        assert_eq!(plan.candidates.space().parse(&outcome.found.arch).unwrap(), outcome.found.genotype);
         let timed: Vec<&str> = outcome.seconds.iter().map(|(name, _)| name.as_str()).collect();
         let phases: Vec<&str> = plan.schedule.phases.iter().map(|p| p.name.as_str()).collect();
         assert!(timed.iter().all(|name| phases.contains(name)) && outcome.total_seconds() > 0.0);
@@ -502,5 +502,27 @@ fn every_strategy_keeps_to_its_schedule_and_derives_a_genotype_of_the_space() {
         }
         let kinds = [events.first(), events.last()].map(|e| e.unwrap().kind.as_str());
         assert_eq!(kinds, [RunStart::KIND, End::KIND]);
+    }
+}
+
+/// On the first edge all, so that settings for the whole space fit.
+#[test]
+fn every_strategy_keeps_to_the_operations_that_each_edge_has() {
+    let few = "['skip_connect', 'nor_conv_3x3']";
+    let all = "['none', 'skip_connect', 'nor_conv_1x1', 'nor_conv_3x3', 'avg_pool_3x3']";
+    let set = format!("space.ops=[{all}, {few}, {few}, {few}, {few}, ['nor_conv_1x1']]");
+    for strategy in STRATEGIES {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        let plan = plan(strategy.name, &[&set]);
+        assert_eq!(plan.network.alive.iter().filter(|&&alive| alive).count(), 5 + 4 * 2 + 1);
+        let found = run_whole(&plan, &run).found.genotype;
+        let text = fs::read_to_string(run.join(EVENTS)).unwrap();
+        let start: RunStart = Event::read(&serde_json::from_str(text.lines().next().unwrap()).unwrap()).unwrap();
+        let offered = start.offered.unwrap();
+        assert_eq!(offered[1], ["skip_connect", "nor_conv_3x3"]);
+        for (edge, offered) in found.cells[0].edges.iter().zip(&offered) {
+            assert!(offered.iter().any(|op| op == edge.op.as_str()), "{}: {edge:?}", strategy.name);
+        }
     }
 }
