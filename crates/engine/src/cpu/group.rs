@@ -63,7 +63,7 @@ impl Group {
             Group::Separable(separable) => Some((separable.relu, separable.window.padding)),
             // The last window of an odd side covers a pixel beyond it.
             Group::Reduce(reduce) => Some((reduce.relu, 1)),
-            Group::Pool(_) => None,
+            Group::Pool(pool) => pool.relu.then_some((true, 0)),
         }
     }
 

@@ -9,9 +9,11 @@ use super::runtime::room;
 use super::unit::{Unit, Units};
 use crate::contract::Evaluation;
 
-/// What the classifier keeps between its passes.
+/// What a classifier keeps between its passes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Head {
+    /// It is that of the auxiliary head.
+    auxiliary: bool,
     /// `[n, C]`: means over the pixels.
     features: Vec<f32>,
     /// `[n, classes]`: softmax minus one-hot, over n.
@@ -19,17 +21,26 @@ pub(super) struct Head {
 }
 
 impl Plan {
-    /// The source that the classifier reads.
-    pub(super) fn classified(&self) -> (SourceId, Classified) {
+    /// The source that the classifier reads, or that of the auxiliary head.
+    pub(super) fn classified(&self, auxiliary: bool) -> Option<(SourceId, Classified)> {
         let mut all = self.sources.iter().enumerate().filter_map(|(id, s)| Some((id, s.classified?)));
-        all.next_back().expect("a network ends in a classifier")
+        all.find(|(_, classified)| classified.auxiliary == auxiliary)
     }
 }
 
 impl Head {
+    /// Of the auxiliary head.
+    pub(super) fn auxiliary() -> Self {
+        Head { auxiliary: true, ..Self::default() }
+    }
+
+    fn classified(&self, plan: &Plan) -> (SourceId, Classified) {
+        plan.classified(self.auxiliary).expect("a network ends in a classifier")
+    }
+
     /// Means of (the ReLU of) a source.
     fn pool(&mut self, cx: &Cx<'_>, plan: &Plan, affine: Affine<'_>) {
-        let (id, Classified { relu, .. }) = plan.classified();
+        let (id, Classified { relu, .. }) = self.classified(plan);
         let (p, c) = (plan.sources[id].plane, plan.sources[id].plane.padded);
         let through = affine.map_or_else(|| (vec![1f32; c], vec![0f32; c]), |(a, b)| (a.to_vec(), b.to_vec()));
         let positions: Vec<usize> = (0..p.channels).map(|k| p.position(k)).collect();
@@ -67,7 +78,7 @@ impl Head {
 
     /// `[n, classes]`, before softmax.
     pub(super) fn logits(&mut self, cx: &Cx<'_>, plan: &Plan, units: &Units, params: &Params) -> Vec<f64> {
-        let (id, Classified { linear, .. }) = plan.classified();
+        let (id, Classified { linear, .. }) = self.classified(plan);
         self.pool(cx, plan, plan.affine(id, units));
         let (channels, classes, weight, bias) = parts(&units[linear], params);
         let logit = |feature: &[f32], k: usize| {
@@ -78,7 +89,8 @@ impl Head {
         features.flat_map(|feature| (0..classes).map(move |k| logit(feature, k))).collect()
     }
 
-    /// Mean cross-entropy (nats) and correct predictions; a tie of logits goes to the lower class.
+    /// Mean cross-entropy (nats) and correct predictions; a tie of logits goes to the lower class. `weight`: how often it counts
+    /// in the loss that [`Head::backward`] is of.
     pub(super) fn evaluate(
         &mut self,
         cx: &Cx<'_>,
@@ -86,6 +98,7 @@ impl Head {
         units: &Units,
         params: &Params,
         labels: &[u32],
+        weight: f64,
     ) -> Evaluation {
         let all = self.logits(cx, plan, units, params);
         let (n, classes) = (labels.len(), all.len() / labels.len());
@@ -100,17 +113,24 @@ impl Head {
             score.correct += usize::from(best == label && logits[label].is_finite());
             self.dlogits.extend((0..classes).map(|k| {
                 let softmax = (logits[k] - max).exp() / sum;
-                ((softmax - f64::from(u8::from(k == label))) / n as f64) as f32
+                (weight * (softmax - f64::from(u8::from(k == label))) / n as f64) as f32
             }));
         }
         score.loss /= n as f64;
         score
     }
 
-    /// Gradients of the classifier's parameters where `omega`; returns those of the pixels through the means, `[n, stored
-    /// channels of the source]`.
-    pub(super) fn backward(&self, n: usize, plan: &Plan, units: &Units, params: &mut Params, omega: bool) -> Vec<f32> {
-        let (id, Classified { linear, .. }) = plan.classified();
+    /// Gradients of the classifier's parameters where `omega`; returns the source with the gradients of its pixels through the
+    /// means, `[n, stored channels of the source]`.
+    pub(super) fn backward(
+        &self,
+        n: usize,
+        plan: &Plan,
+        units: &Units,
+        params: &mut Params,
+        omega: bool,
+    ) -> (SourceId, Vec<f32>) {
+        let (id, Classified { linear, .. }) = self.classified(plan);
         let (p, unit) = (plan.sources[id].plane, &units[linear]);
         let positions: Vec<usize> = (0..p.channels).map(|k| p.position(k)).collect();
         let (channels, classes, weight, _) = parts(unit, params);
@@ -139,7 +159,7 @@ impl Head {
                 }
             }
         }
-        dfeatures
+        (id, dfeatures)
     }
 }
 

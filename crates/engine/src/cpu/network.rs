@@ -38,6 +38,7 @@ pub(crate) struct Network {
     /// Of the operations that took part last.
     plan: Plan,
     head: Head,
+    auxiliary: Head,
     /// Values and outputs, see [`Buffers`], and gradients.
     buffers: Vec<Buf>,
     grads: Vec<Buf>,
@@ -70,6 +71,7 @@ impl Network {
             relus,
             plan,
             head: Head::default(),
+            auxiliary: Head::auxiliary(),
             buffers: vec![],
             grads: vec![],
         })
@@ -129,11 +131,12 @@ impl Network {
         }
     }
 
-    /// Plans the passes for the operations in `active` and packs their weights.
-    fn prepare(&mut self, active: &[bool], backward: bool) -> Result<(), EngineError> {
+    /// Plans the passes for the operations in `active`, with an auxiliary head or without, and packs their weights.
+    fn prepare(&mut self, active: &[bool], auxiliary: bool, backward: bool) -> Result<(), EngineError> {
         let Runtime { exec, kernels, .. } = *self.runtime;
-        if self.plan.active != active {
-            let graph = NetworkSpec { alive: active.to_vec(), ..self.spec.clone() }.graph()?;
+        let auxiliary = self.spec.auxiliary.filter(|_| auxiliary);
+        if self.plan.active != active || self.plan.classified(true).is_some() != auxiliary.is_some() {
+            let graph = NetworkSpec { alive: active.to_vec(), auxiliary, ..self.spec.clone() }.graph()?;
             let plan = Plan::new(&graph, &self.units, active, &self.relus, exec.isa, kernels)?;
             let old = std::mem::replace(&mut self.plan, plan);
             self.plan.take_packed(old);
@@ -176,20 +179,25 @@ impl Network {
         self.grads.resize_with(self.plan.grad_lens.len(), Buf::default);
         self.grads.iter_mut().zip(&self.plan.grad_lens).for_each(|(buffer, len)| buffer.ensure(n * len));
         let g = self.plan.grads.iter().map(|b| b.map_or(Ptr::NONE, |b| self.grads[b].ptr())).collect();
-        let Self { runtime, partials, params, units, plan, head, .. } = self;
+        let Self { runtime, partials, params, units, plan, head, auxiliary, .. } = self;
         let cx = Cx { run: Run { runtime, partials, n }, w, x, y, g };
         for id in 0..plan.sources.len() {
             plan.forward(&cx, id, units, params, Mode::Train, None);
         }
-        let Evaluation { loss, correct } = head.evaluate(&cx, plan, units, params, batch.labels);
+        let Evaluation { mut loss, correct } = head.evaluate(&cx, plan, units, params, batch.labels, 1.0);
+        let second = plan.classified(true).is_some();
+        if second {
+            let weight = f64::from(pass.auxiliary);
+            loss += weight * auxiliary.evaluate(&cx, plan, units, params, batch.labels, weight).loss;
+        }
         if want.omega {
             params.grads.fill(0.0);
         }
         let mut mixing = MixingGrads { per_op: vec![0.0; w.len()], per_edge: vec![0.0; self.spec.rows] };
-        let dfeatures = head.backward(n, plan, units, params, want.omega);
-        let (classified, _) = plan.classified();
+        let heads = std::iter::once(&*head).chain(second.then_some(&*auxiliary));
+        let from_heads: Vec<_> = heads.map(|head| head.backward(n, plan, units, params, want.omega)).collect();
         for id in (0..plan.sources.len()).rev() {
-            let classifier = (id == classified).then_some(&dfeatures[..]);
+            let classifier = from_heads.iter().find(|(of, _)| *of == id).map(|(_, gradient)| &gradient[..]);
             plan.backward(&cx, id, classifier, units, params, want, &mut mixing);
         }
         if !want.mixing {
@@ -214,7 +222,7 @@ impl Network {
         mut codes: Option<&mut CodeSink>,
         f: impl FnOnce(&mut Head, &Cx<'_>, &Plan, &Units, &Params) -> T + Send,
     ) -> Result<T, EngineError> {
-        self.prepare(&self.active(pass, false), false)?;
+        self.prepare(&self.active(pass, false), false, false)?;
         let runtime = Arc::clone(&self.runtime);
         Ok(runtime.install(|| {
             let (x, y) = self.places(images, n, false);
@@ -273,7 +281,7 @@ impl Engine for Network {
         self.check_images(batch.images, batch.labels.len())?;
         self.check_labels(batch.labels)?;
         self.check_pass(pass)?;
-        self.prepare(&self.active(pass, gradients != Gradients::Omega), true)?;
+        self.prepare(&self.active(pass, gradients != Gradients::Omega), pass.auxiliary != 0.0, true)?;
         let runtime = Arc::clone(&self.runtime);
         Ok(runtime.install(|| self.step(batch, pass, gradients)))
     }
@@ -291,7 +299,7 @@ impl Engine for Network {
         self.check_pass(pass)?;
         let mode = self.mode(norm)?;
         self.forward_only(batch.images, n, pass, mode, None, |head, cx, plan, units, params| {
-            head.evaluate(cx, plan, units, params, batch.labels)
+            head.evaluate(cx, plan, units, params, batch.labels, 1.0)
         })
     }
 

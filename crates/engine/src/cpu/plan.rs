@@ -24,7 +24,7 @@ use super::separable::Separable;
 use super::simd::Isa;
 use super::unit::{UnitId, Units};
 use crate::EngineError;
-use crate::spec::{Graph, Layer, LayerKind, Transform, Unit, ValueId, Window};
+use crate::spec::{Graph, Layer, LayerKind, Part, Transform, Unit, ValueId, Window};
 
 /// Index of a [`Source`].
 pub(crate) type SourceId = usize;
@@ -113,11 +113,13 @@ pub(crate) struct Reader {
     pub(crate) place: Option<usize>,
 }
 
-/// How the classifier reads a source.
+/// How a classifier reads a source.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Classified {
     pub(crate) relu: bool,
     pub(crate) linear: UnitId,
+    /// It is that of the auxiliary head.
+    pub(crate) auxiliary: bool,
 }
 
 /// What a value is computed from.
@@ -163,6 +165,10 @@ pub(crate) fn planes(graph: &Graph) -> Vec<Plane> {
         planes.push(match value.layer.map(|l| &graph.layers[l]) {
             None => Plane::image(shape),
             Some(Layer { kind: LayerKind::Concat, inputs, .. }) => planes[inputs[0]].concatenated(inputs.len()),
+            // A pool leaves the channels where they are.
+            Some(Layer { kind: LayerKind::Unit(unit), inputs, .. }) if is_pool(unit) => {
+                Plane { height: plane.height, width: plane.width, ..planes[inputs[0]] }
+            }
             Some(_) => plane,
         });
     }
@@ -176,7 +182,7 @@ pub(crate) type Relus = HashMap<String, (Vec<usize>, usize)>;
 /// The ReLUs of a graph.
 pub(crate) fn relus(graph: &Graph) -> Relus {
     let mut relus = Relus::new();
-    for (layer, unit) in graph.units().filter(|(_, u)| u.relu) {
+    for (layer, unit) in graph.units().filter(|(layer, u)| u.relu && layer.part != Part::Auxiliary) {
         let name = graph.maker(layer.inputs[0]).map_or("", |l| &l.name);
         let (ops, outside) = relus.entry(name.to_owned()).or_default();
         match unit.place {
@@ -196,13 +202,13 @@ fn role(unit: &Unit) -> Option<Role> {
         }
         Transform::AvgPool(Window { kernel: 3, stride: 1, padding: 1, dilation: 1, .. }) if bare => Role::Average,
         Transform::AvgPool(window) if PoolGroup::has_kernel(window) && !unit.relu => Role::Pool,
-        Transform::AvgPool(window) if window.dilation == 1 && bare => Role::Pool,
+        Transform::AvgPool(window) if window.dilation == 1 && unit.norm.is_none() => Role::Pool,
         Transform::MaxPool(window) if PoolGroup::has_kernel(window) && !unit.relu => Role::Pool,
         Transform::Separable(window) if window.kernel <= MAX_SIZE && !window.partial => Role::Separable(window),
         Transform::FactorizedReduce => Role::Reduce,
         Transform::Identity if unit.norm.is_some() && !unit.relu => Role::Norm,
         Transform::GlobalAvgPool if unit.norm.is_none() => Role::Classified,
-        Transform::Linear if bare => Role::Linear,
+        Transform::Linear if unit.norm.is_none() => Role::Linear,
         Transform::Conv(_)
         | Transform::AvgPool(_)
         | Transform::Identity
@@ -310,9 +316,6 @@ impl Plan {
 /// Checks that there are kernels for everything in a graph.
 pub(crate) fn supports(graph: &Graph) -> Result<(), EngineError> {
     let unsupported = |what: &str| Err(EngineError::Unsupported(what.to_owned()));
-    if graph.auxiliary_logits.is_some() {
-        return unsupported("an auxiliary head");
-    }
     for layer in &graph.layers {
         match &layer.kind {
             LayerKind::Unit(unit) => {
@@ -322,8 +325,11 @@ pub(crate) fn supports(graph: &Graph) -> Result<(), EngineError> {
                     None => return unsupported(&what()),
                     // What is read of a concatenation is put together image by image, and only convolutions and the
                     // classifier know where the channels of its parts are.
-                    Some(Role::Average | Role::Pool | Role::Norm) if is_concat(graph, layer.inputs[0]) => {
-                        return unsupported("pooling or normalisation of a concatenation");
+                    Some(Role::Average | Role::Norm) if is_concat(graph, layer.inputs[0]) => {
+                        return unsupported("3x3 averages or normalisation of a concatenation");
+                    }
+                    Some(Role::Pool) if is_concat(graph, layer.inputs[0]) && unit.norm.is_some() => {
+                        return unsupported("normalised pooling of a concatenation");
                     }
                     Some(_) => {}
                 }
@@ -335,6 +341,10 @@ pub(crate) fn supports(graph: &Graph) -> Result<(), EngineError> {
         }
     }
     Ok(())
+}
+
+fn is_pool(unit: &Unit) -> bool {
+    matches!(unit.transform, Transform::AvgPool(_) | Transform::MaxPool(_))
 }
 
 fn is_concat(graph: &Graph, value: ValueId) -> bool {
@@ -444,13 +454,14 @@ impl Planner<'_> {
         match role(unit).expect("a graph that was checked") {
             Role::Average if folded => return,
             Role::Average | Role::Pool => {
+                let relu = unit.relu;
                 let (window, max) = match unit.transform {
                     Transform::AvgPool(window) => (window, false),
                     Transform::MaxPool(window) => (window, true),
                     _ => unreachable!("a pool"),
                 };
                 let source = self.source_at(input);
-                self.pool(source, id, window, max);
+                self.pool(source, id, relu, window, max);
             }
             Role::Separable(window) => {
                 let (source, from, to) = (self.source_at(input), self.units[id].from, self.units[id].to);
@@ -473,12 +484,17 @@ impl Planner<'_> {
                 let readers = self.graph.readers(value);
                 let linear = readers.first().map(|&l| self.units.id(&self.graph.layers[l].name));
                 if let Some(linear) = linear {
-                    let source = self.source_at(input);
-                    self.plan.sources[source].classified = Some(Classified { relu: unit.relu, linear });
+                    self.classified(layer, unit.relu, linear);
                 }
                 return;
             }
-            Role::Linear => return,
+            // Of one pixel, where no mean over the pixels comes before it.
+            Role::Linear => {
+                if self.graph.maker(input).and_then(Layer::unit).and_then(role) != Some(Role::Classified) {
+                    self.classified(layer, unit.relu, id);
+                }
+                return;
+            }
         }
         if folded {
             return;
@@ -493,6 +509,11 @@ impl Planner<'_> {
         if let Some(of) = of {
             self.plan.sources[of].norms.push(source);
         }
+    }
+
+    fn classified(&mut self, layer: &Layer, relu: bool, linear: UnitId) {
+        let (source, auxiliary) = (self.source_at(layer.inputs[0]), layer.part == Part::Auxiliary);
+        self.plan.sources[source].classified = Some(Classified { relu, linear, auxiliary });
     }
 
     fn dense(&mut self, source: SourceId, id: UnitId, unit: &Unit, (kernel, stride, padding): (usize, usize, usize)) {
@@ -542,17 +563,21 @@ impl Planner<'_> {
         }
     }
 
-    fn pool(&mut self, source: SourceId, id: UnitId, window: Window, max: bool) {
+    fn pool(&mut self, source: SourceId, id: UnitId, relu: bool, window: Window, max: bool) {
         let (from, to) = (self.units[id].from, self.units[id].to);
         let normalised = self.units[id].norm.is_some();
         let groups = &mut self.plan.sources[source].groups;
         let found = groups.iter_mut().find_map(|group| match group {
-            Group::Pool(pool) if (pool.window, pool.max, pool.normalised) == (window, max, normalised) => Some(pool),
+            Group::Pool(pool)
+                if (pool.relu, pool.window, pool.max, pool.normalised) == (relu, window, max, normalised) =>
+            {
+                Some(pool)
+            }
             _ => None,
         });
         match found {
             Some(pool) => pool.members.push(id),
-            None => groups.push(Group::Pool(PoolGroup { members: vec![id], window, max, normalised, from, to })),
+            None => groups.push(Group::Pool(PoolGroup { members: vec![id], relu, window, max, normalised, from, to })),
         }
     }
 }

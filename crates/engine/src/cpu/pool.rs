@@ -15,6 +15,8 @@ use crate::spec::Window;
 #[derive(Clone, Debug)]
 pub(crate) struct PoolGroup {
     pub(crate) members: Vec<UnitId>,
+    /// Of the ReLU of the source (averages without a kernel).
+    pub(crate) relu: bool,
     pub(crate) window: Window,
     /// Maxima, not averages.
     pub(crate) max: bool,
@@ -34,7 +36,7 @@ impl PoolGroup {
     fn kernel(&self) -> Option<kernel::Window> {
         let Plane { height, width, padded: channels, .. } = self.from;
         let window = kernel::Window { stride: self.window.stride, height, width, channels };
-        let has_kernel = Self::has_kernel(self.window);
+        let has_kernel = Self::has_kernel(self.window) && !self.relu;
         debug_assert!(!has_kernel || window.outputs() == (self.to.height, self.to.width));
         has_kernel.then_some(window)
     }
@@ -44,8 +46,9 @@ fn pitch(p: Plane) -> Pitch {
     Pitch { row: p.width * p.padded, column: p.padded }
 }
 
-/// Calls `f(offset in the source, offset in the result, 1 / pixels of the window)` for every pixel of every window.
-fn each(from: Plane, window: Window, to: Plane, mut f: impl FnMut(usize, usize, f32)) {
+/// Calls `f(offset in the source, offset in the result, 1 / pixels of the window)` for every pixel of every window; rows of
+/// the source are `width` pixels.
+fn each(from: Plane, width: usize, window: Window, to: Plane, mut f: impl FnMut(usize, usize, f32)) {
     let along = |at: usize, len: usize| {
         let first = at * window.stride;
         first.saturating_sub(window.padding)..(first + window.kernel - window.padding).min(len)
@@ -57,17 +60,17 @@ fn each(from: Plane, window: Window, to: Plane, mut f: impl FnMut(usize, usize, 
             let weight = 1.0 / (rows.len() * columns.len()) as f32;
             for row in rows.clone() {
                 for column in columns.clone() {
-                    f((row * from.width + column) * from.padded, (y * to.width + x) * to.padded, weight);
+                    f((row * width + column) * from.padded, (y * to.width + x) * to.padded, weight);
                 }
             }
         }
     }
 }
 
-/// `out` = the averages.
-fn average(x: &[f32], from: Plane, window: Window, to: Plane, out: &mut [f32]) {
+/// `out` = the averages of an image in rows of `width` pixels.
+fn average(x: &[f32], from: Plane, width: usize, window: Window, to: Plane, out: &mut [f32]) {
     out.fill(0.0);
-    each(from, window, to, |i, o, weight| {
+    each(from, width, window, to, |i, o, weight| {
         for (out, &x) in out[o..][..from.padded].iter_mut().zip(&x[i..][..from.padded]) {
             *out += weight * x;
         }
@@ -76,7 +79,7 @@ fn average(x: &[f32], from: Plane, window: Window, to: Plane, out: &mut [f32]) {
 
 /// Adds the gradient of the source, given `dy`, that of the averages.
 fn add_adjoint(dy: &[f32], from: Plane, window: Window, to: Plane, gx: &mut [f32]) {
-    each(from, window, to, |i, o, weight| {
+    each(from, from.width, window, to, |i, o, weight| {
         for (gx, &dy) in gx[i..][..from.padded].iter_mut().zip(&dy[o..][..from.padded]) {
             *gx += weight * dy;
         }
@@ -127,8 +130,9 @@ impl<'a> Forward<'a> {
                 Some(w) if max => kernel::max(isa, w, reading.src, pitch(from), y, pitch(to), moments),
                 Some(w) => kernel::average(isa, w, reading.src, pitch(from), y, pitch(to), moments),
                 None => {
-                    let x = std::slice::from_raw_parts(reading.src, from.len());
-                    average(x, from, window, to, std::slice::from_raw_parts_mut(y, to.len()));
+                    let len = ((from.height - 1) * reading.width + from.width) * from.padded;
+                    let x = std::slice::from_raw_parts(reading.src, len);
+                    average(x, from, reading.width, window, to, std::slice::from_raw_parts_mut(y, to.len()));
                 }
             }
         }
@@ -212,10 +216,10 @@ mod tests {
                 let to = Plane::new(window.outputs(h).unwrap(), window.outputs(w).unwrap(), 3);
                 let x: Vec<f32> = (0..from.len()).map(|i| ((i * 37) % 101) as f32).collect();
                 let mut out = vec![f32::NAN; to.len()];
-                average(&x, from, window, to, &mut out);
+                average(&x, from, w, window, to, &mut out);
                 // Of ones the average is one.
                 let mut ones = vec![0.0; to.len()];
-                average(&vec![1.0; from.len()], from, window, to, &mut ones);
+                average(&vec![1.0; from.len()], from, w, window, to, &mut ones);
                 assert!(ones.iter().all(|v| (v - 1.0).abs() < 1e-6));
                 let dy: Vec<f32> = (0..to.len()).map(|i| ((i * 53) % 89) as f32).collect();
                 let mut gx = vec![0.0; from.len()];

@@ -1,6 +1,8 @@
 //! Engine against reference: loss, every gradient, running statistics, codes, for many shapes.
 
-use hpe_darts_engine::{Edge, Gradients, ImageShape, Kernels, NetworkSpec, Op, OpNorm, Options, Stages};
+use hpe_darts_engine::{
+    Block, BlockKind, Edge, Gradients, ImageShape, Kernels, NetworkSpec, Op, OpNorm, Options, Stages,
+};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -135,6 +137,26 @@ fn a_value_that_one_node_reads_twice_gets_both_gradients() {
         let mut network = case.network(Options { threads: 1, kernels });
         check_step(&case, &mut network, slack(kernels)).unwrap_or_else(|e| panic!("{kernels:?}: {e}"));
         check_codes(&case, &mut network).unwrap();
+    }
+}
+
+/// Channels of the parts are padded each for itself.
+#[test]
+fn a_pool_reads_a_concatenation() {
+    let mut reduced = cases::two_inputs((8, 9, 3), 5);
+    reduced.blocks.push(Block { name: "reduce".to_owned(), kind: BlockKind::Residual { channels: 7 } });
+    let with_head = |size| NetworkSpec { auxiliary: Some(0), ..cases::two_inputs(size, 5) };
+    let affine = cases::affine(with_head((9, 8, 3)));
+    for (i, spec) in [reduced, with_head((10, 8, 3)), affine].into_iter().enumerate() {
+        let case = Case::new(&format!("pooled concatenation {i}"), spec, 3);
+        for kernels in KERNELS {
+            for threads in [1, 6] {
+                let mut network = case.network(Options { threads, kernels });
+                check_step(&case, &mut network, slack(kernels)).unwrap_or_else(|e| panic!("{i}, {kernels:?}: {e}"));
+            }
+            check_codes(&case, &mut case.network(Options { threads: 1, kernels }))
+                .unwrap_or_else(|e| panic!("{i}: {e}"));
+        }
     }
 }
 
