@@ -12,6 +12,7 @@ use super::output::OutputGrad;
 use super::padded::Padded;
 use super::params::Params;
 use super::pass::Cx;
+use super::paths::{Factors, PathTerms};
 use super::pieces::{Grain, Partials, Sums, add_f64, blocks};
 use super::plan::{Origin, Plan, Reader, SourceId, Term as MixTerm, TermOf};
 use super::plane::{Plane, Terms};
@@ -38,19 +39,20 @@ pub(super) struct MixingGrads {
 pub(super) type Classifier<'a> = Option<&'a [f32]>;
 
 /// Terms over the gradients of the mixes that a source is read by as it is, or as its average: of weights, and of ones.
-struct PassThrough {
-    terms: Terms,
+struct PassThrough<'a> {
+    terms: PathTerms<'a>,
     places: Vec<Option<usize>>,
     scales: Vec<Buf>,
 }
 
-impl PassThrough {
-    fn new(cx: &Cx<'_>, readers: &[Reader], c: usize) -> Self {
-        let mut through = PassThrough { terms: Terms::default(), places: vec![], scales: vec![] };
+impl<'a> PassThrough<'a> {
+    fn new(cx: &'a Cx<'_>, readers: &[Reader], c: usize) -> Self {
+        let mut through = PassThrough { terms: PathTerms::default(), places: vec![], scales: vec![] };
         for reader in readers {
             let mut scale = Buf::zeros(c);
             scale.fill(reader.place.map_or(1.0, |place| cx.w[place]));
-            through.terms.0.push(Term { src: cx.g[reader.source].0, scale: scale.as_ptr() });
+            let term = Term { src: cx.g[reader.source].0, scale: scale.as_ptr() };
+            through.terms.push(term, cx.paths.of(reader.path));
             through.scales.push(scale);
             through.places.push(reader.place);
         }
@@ -59,7 +61,7 @@ impl PassThrough {
 
     /// The gradients themselves, for products with the source.
     fn unscaled(&self, zeros: &[f32]) -> Terms {
-        Terms(self.terms.0.iter().map(|t| Term { scale: zeros.as_ptr(), ..*t }).collect())
+        Terms(self.terms.terms.0.iter().map(|t| Term { scale: zeros.as_ptr(), ..*t }).collect())
     }
 }
 
@@ -149,9 +151,11 @@ impl Plan {
         }
         for (i, &(unit, place)) in summed.iter().enumerate() {
             let gy = &sums[(1 + i) * c..(2 + i) * c];
+            // Of what is dropped now and then the gradient has a sum of its own.
+            let g = if cx.paths.of(Some(unit)).is_some() { &sums[(1 + summed.len() + i) * c..] } else { sums };
             let weight = place.map_or(1.0, |place| f64::from(cx.w[place]));
             let dw = match &mut units[unit].norm {
-                Some(norm) => norm.backward(params, &sums[..c], gy, weight, count, want.omega),
+                Some(norm) => norm.backward(params, &g[..c], gy, weight, count, want.omega),
                 None => gy[..channels].iter().sum(),
             };
             if let Some(place) = place {
@@ -172,7 +176,7 @@ impl Plan {
         params: &mut Params,
         want: Wanted,
         own: bool,
-        [skips, averages]: &[PassThrough; 2],
+        [skips, averages]: &[PassThrough<'_>; 2],
         summed: &[(UnitId, Option<usize>)],
     ) -> Vec<f64> {
         let source = &self.sources[id];
@@ -205,8 +209,11 @@ impl Plan {
         let padded = [true, false].map(|relu| Padded::of(source, relu, affine).filter(|_| !groups.is_empty()));
         let masked = affine.is_some() && own;
         let [z_len, row_len] = if averages.places.is_empty() { [0, 0] } else { average_scratch(p) };
-        let own_sums = if own && parts.is_empty() { (1 + summed.len()) * c } else { 0 };
-        let part_len = own_sums.max((1 + dots[0].max(dots[1])) * c);
+        let dropped: Vec<_> = summed.iter().map(|&(unit, _)| cx.paths.of(Some(unit))).collect();
+        let one_by_one = dropped.iter().any(Option::is_some);
+        let part_sums = if own && parts.is_empty() { (1 + summed.len()) * c } else { 0 };
+        let own_sums = if one_by_one && part_sums > 0 { part_sums + summed.len() * c } else { part_sums };
+        let part_len = part_sums.max((1 + dots[0].max(dots[1])) * c);
         let per = source.images_per_block;
         let together_len = if parts.is_empty() { 0 } else { len };
         let mask_len = if classifier.is_some() && source.classified.is_some_and(|c| c.relu) { len } else { 0 };
@@ -218,7 +225,9 @@ impl Plan {
         let transformed = transformed(cx, groups, per, want.omega, &mut partials);
         let sizes =
             [z_len, row_len, part_len, mask_len, dy_len, dr_lens[0], dr_lens[1], together_len, together_len, one_len];
+        let dropping = skips.terms.scratch(c).max(averages.terms.scratch(c));
         let scratch = room(&sizes)
+            + Arena::room(dropping)
             + padded.iter().flatten().map(|r| Arena::room(r.len())).sum::<usize>()
             + groups
                 .iter()
@@ -236,6 +245,7 @@ impl Plan {
             let dr = dr_lens.map(|len| arena.take(len));
             // The weight gradients of an image that is not the first.
             let one = arena.take(one_len);
+            let dropping = arena.take(dropping);
             let first = images.start;
             let mut r = padded.map(|padded| arena.zeros(padded.map_or(0, |r| r.len())));
             let mut workers = vec![];
@@ -294,33 +304,33 @@ impl Plan {
                         let (skip_totals, average_totals) = dot_totals.split_at_mut(dots[0]);
                         if !skip_totals.is_empty() {
                             skip_dots.at(o, &mut here);
-                            products(exec, x, &here, (p.pixels(), c), part, skip_totals);
+                            products(exec, x, &here, (p.pixels(), c), part, &skips.terms.factors, i, skip_totals);
                         }
                         if !average_totals.is_empty() {
                             elem::box_sum(exec.isa, x, z, p.height, p.width, c, Pool::Average, row);
                             average_dots.at(o, &mut here);
-                            products(exec, z, &here, (p.pixels(), c), part, average_totals);
+                            products(exec, z, &here, (p.pixels(), c), part, &averages.terms.factors, i, average_totals);
                         }
                         if !own {
                             continue;
                         }
                         let g = if parts.is_empty() { cx.g[id].at(o) } else { apart.as_mut_ptr() };
-                        skips.terms.at(o, &mut here);
+                        skips.terms.at(i, o, c, dropping, &mut here);
                         if !source.concats.is_empty() {
                             // Written by the pass of the concatenation.
                             here.push(Term { src: g, scale: ones.as_ptr() });
                         }
                         match norms.split_first() {
                             // The gradient of a normalisation alone is written at once.
-                            Some((first, _)) if here.is_empty() => first.write(exec, o, p, g),
+                            Some((first, _)) if here.is_empty() => first.write(exec, i, p, g),
                             _ => elem::mix(exec.isa, g, &here, zeros.as_ptr(), p.pixels(), c),
                         }
                         for norm in norms.iter().skip(usize::from(here.is_empty())) {
-                            norm.write(exec, o, p, dy.as_mut_ptr());
+                            norm.write(exec, i, p, dy.as_mut_ptr());
                             elem::rows(exec.isa, dy.as_ptr(), len, 1, len, g, len, true);
                         }
                         if !averages.places.is_empty() {
-                            averages.terms.at(o, &mut here);
+                            averages.terms.at(i, o, c, dropping, &mut here);
                             elem::mix(exec.isa, z, &here, zeros.as_ptr(), p.pixels(), c);
                             elem::box_sum(exec.isa, z, g, p.height, p.width, c, Pool::AddAdjoint, row);
                         }
@@ -378,7 +388,20 @@ impl Plan {
                         }
                         against.at(o, &mut here);
                         elem::correlate(exec.isa, g, &here, p.pixels(), c, part.as_mut_ptr());
-                        add_f64(own_totals, part);
+                        if !one_by_one {
+                            add_f64(own_totals, part);
+                            continue;
+                        }
+                        let (common, rest) = own_totals.split_at_mut(c);
+                        let (products, sums) = rest.split_at_mut(summed.len() * c);
+                        add_f64(common, &part[..c]);
+                        for (k, factors) in dropped.iter().enumerate() {
+                            let (at, factor) = (k * c..(k + 1) * c, factors.map_or(1.0, |f| f64::from(f[i])));
+                            for (j, at) in at.enumerate() {
+                                products[at] += factor * f64::from(part[c + at]);
+                                sums[at] += factor * f64::from(part[j]);
+                            }
+                        }
                     }
                 }
             }
@@ -419,13 +442,20 @@ impl Plan {
             Origin::Unit { .. } | Origin::Concat(_) | Origin::Image => false,
         };
         let direct = units[unit].norm.is_none() && !weighted;
-        OutputGrad { g: cx.g[target], y: cx.y[unit], norm: units[unit].grad(), direct }
+        let factors = cx.paths.of(Some(unit)).map_or(std::ptr::null(), <[f32]>::as_ptr);
+        OutputGrad { g: cx.g[target], y: cx.y[unit], norm: units[unit].grad(), direct, factors }
     }
 
     /// The same of the source `id`, which is the normalisation of another one.
     fn norm_grad(&self, cx: &Cx<'_>, id: SourceId, units: &Units) -> OutputGrad {
         let Origin::Unit { unit, .. } = self.sources[id].origin else { unreachable!("a normalisation is a unit") };
-        OutputGrad { g: cx.g[id], y: self.output(cx, unit), norm: units[unit].grad(), direct: false }
+        OutputGrad {
+            g: cx.g[id],
+            y: self.output(cx, unit),
+            norm: units[unit].grad(),
+            direct: false,
+            factors: std::ptr::null(),
+        }
     }
 }
 
@@ -469,19 +499,23 @@ fn transformed<'a>(
     of.collect()
 }
 
-/// Adds `sum(x * src)` of each term to `totals`, for one image.
+/// Adds `sum(x * src)` of each term to `totals`, for one image, as often as it counts there.
+#[allow(clippy::too_many_arguments)]
 unsafe fn products(
     exec: Exec,
     x: *const f32,
     terms: &[Term],
     (pixels, c): (usize, usize),
     part: &mut [f32],
+    factors: &[Factors<'_>],
+    image: usize,
     totals: &mut [f64],
 ) {
     // SAFETY: the caller's: images at the addresses, room for the sums.
     unsafe { elem::correlate(exec.isa, x, terms, pixels, c, part.as_mut_ptr()) }
-    for (total, sums) in totals.iter_mut().zip(part[c..].chunks_exact(c)) {
-        *total += sums.iter().map(|&s| f64::from(s)).sum::<f64>();
+    for ((total, factors), sums) in totals.iter_mut().zip(factors).zip(part[c..].chunks_exact(c)) {
+        let sum = sums.iter().map(|&s| f64::from(s)).sum::<f64>();
+        *total += factors.map_or(sum, |factors| f64::from(factors[image]) * sum);
     }
 }
 

@@ -330,7 +330,9 @@ impl<'a> Backward<'a> {
                 }
                 for (k, out) in self.outputs.iter().enumerate() {
                     let (g, y, z) = (out.g.at(o), out.y.at(o), z.add(k * to.padded));
-                    winograd::output_adjoint(exec.isa, g, y, out.norm, &tiling, to.padded, z, columns, first, zstep);
+                    out.norm_of(i, to.padded, |norm| {
+                        winograd::output_adjoint(exec.isa, g, y, norm, &tiling, to.padded, z, columns, first, zstep);
+                    });
                 }
                 return false;
             }
@@ -342,7 +344,9 @@ impl<'a> Backward<'a> {
                 for (k, out) in self.outputs.iter().enumerate() {
                     let (g, y) = (out.g.at(o), out.y.at(o));
                     let dy = self.dy[first + k * to.padded..].as_mut_ptr();
-                    elem::norm_grad(exec.isa, g, y, out.norm, to.height, to.width, to.padded, dy, row, column);
+                    out.norm_of(i, to.padded, |norm| {
+                        elem::norm_grad(exec.isa, g, y, norm, to.height, to.width, to.padded, dy, row, column);
+                    });
                 }
             }
             let dy = if direct { self.outputs[0].g.at(o).cast_const() } else { self.dy.as_ptr() };

@@ -8,6 +8,7 @@ use super::output::Reading;
 use super::padded::{Affine, Padded};
 use super::params::Params;
 use super::pass::Cx;
+use super::paths::PathTerms;
 use super::pieces::blocks;
 use super::plan::{Origin, Plan, Reader, Source, SourceId, TermOf};
 use super::plane::{Mode, Plane, Terms};
@@ -21,40 +22,63 @@ const STREAM: usize = 1 << 18;
 /// How the pass of a source makes it: the sum of terms, and of the 3x3 average of others (averaging is linear, so one pass
 /// serves all edges and no averaged tensor is kept).
 struct Made<'a> {
-    plain: Terms,
-    averaged: Terms,
+    plain: PathTerms<'a>,
+    averaged: PathTerms<'a>,
     shift: &'a [f32],
+    /// What the plain terms add to the shift: a weight, and channels.
+    shifts: Vec<Option<(f32, &'a [f32])>>,
     zeros: Vec<f32>,
 }
 
 impl Made<'_> {
     /// Values of the scratch that [`Made::write`] needs.
     fn scratch(&self, p: Plane) -> [usize; 2] {
-        if self.averaged.is_empty() { [0, 0] } else { average_scratch(p) }
+        if self.averaged.terms.is_empty() { [0, 0] } else { average_scratch(p) }
     }
 
-    /// Writes the image at `o` to `x`. `row` begins and ends with a pixel of zeros.
+    /// Values of the scratch for what drop-path multiplies.
+    fn dropping(&self, c: usize) -> usize {
+        let [plain, averaged] = [&self.plain, &self.averaged].map(|terms| terms.scratch(c));
+        if plain == 0 { averaged } else { plain.max(averaged) + c }
+    }
+
+    /// Writes the image `i` at `o` to `x`. `row` begins and ends with a pixel of zeros. Without `dropping` nothing is dropped.
     ///
     /// # Safety
-    /// The terms' sources were written by earlier passes; `x` has room for an image, `z` and `row` as [`Made::scratch`]
-    /// says.
+    /// The terms' sources were written by earlier passes; `x` has room for an image, `z`, `row` and `dropping` as
+    /// [`Made::scratch`] and [`Made::dropping`] say.
     #[allow(clippy::too_many_arguments)]
     unsafe fn write(
         &self,
         exec: Exec,
         p: Plane,
-        o: usize,
+        (i, o): (usize, usize),
         x: *mut f32,
         here: &mut Vec<Term>,
         z: *mut f32,
         row: *mut f32,
+        dropping: &mut [f32],
     ) {
         // SAFETY: the caller's contract.
         unsafe {
-            self.plain.at(o, here);
-            elem::mix(exec.isa, x, here, self.shift.as_ptr(), p.pixels(), p.padded);
-            if !self.averaged.is_empty() {
-                self.averaged.at(o, here);
+            let mut shift = self.shift;
+            let mut scales = &mut *dropping;
+            if self.plain.scratch(p.padded) > 0
+                && let Some(own) = scales.split_off_mut(..p.padded)
+            {
+                own.fill(0.0);
+                for (factors, (weight, channels)) in
+                    self.plain.factors.iter().zip(&self.shifts).filter_map(|(f, s)| Some((f, (*s)?)))
+                {
+                    let weight = factors.map_or(1.0, |f| f[i]) * weight;
+                    own.iter_mut().zip(channels).for_each(|(own, channel)| *own += weight * channel);
+                }
+                shift = own;
+            }
+            self.plain.at(i, o, p.padded, scales, here);
+            elem::mix(exec.isa, x, here, shift.as_ptr(), p.pixels(), p.padded);
+            if !self.averaged.terms.is_empty() {
+                self.averaged.at(i, o, p.padded, scales, here);
                 elem::mix(exec.isa, z, here, self.zeros.as_ptr(), p.pixels(), p.padded);
                 elem::box_sum(exec.isa, z, x, p.height, p.width, p.padded, Pool::AddAverage, row);
             }
@@ -91,9 +115,10 @@ impl Plan {
     }
 
     /// What is to be written for a source; `None` where nothing is.
-    fn made<'a>(&'a self, cx: &Cx<'_>, id: SourceId, units: &'a Units) -> Option<Made<'a>> {
+    fn made<'a>(&'a self, cx: &'a Cx<'_>, id: SourceId, units: &'a Units) -> Option<Made<'a>> {
         let source = &self.sources[id];
-        let (mut plain, mut averaged) = (Terms::default(), Terms::default());
+        let (mut plain, mut averaged, mut shifts) = (PathTerms::default(), PathTerms::default(), vec![]);
+        let zeros = vec![0.0; source.plane.padded];
         match &source.origin {
             Origin::Mix { terms, .. } => {
                 for (term, scale) in terms.iter().zip(&source.scales) {
@@ -102,14 +127,18 @@ impl Plan {
                         TermOf::Average(from) => (&mut averaged, cx.x[from]),
                         TermOf::Unit(unit) => (&mut plain, cx.y[unit]),
                     };
-                    list.0.push(Term { src: src.0, scale: scale.as_ptr() });
+                    list.push(Term { src: src.0, scale: scale.as_ptr() }, cx.paths.of(term.path));
+                    if !matches!(term.of, TermOf::Average(_)) {
+                        let norm = if let TermOf::Unit(unit) = term.of { units[unit].norm.as_ref() } else { None };
+                        shifts.push(norm.map(|norm| (term.place.map_or(1.0, |place| cx.w[place]), &norm.shift[..])));
+                    }
                 }
-                Some(Made { plain, averaged, shift: &source.shift, zeros: vec![0.0; source.plane.padded] })
+                Some(Made { plain, averaged, shift: &source.shift, shifts, zeros })
             }
             &Origin::Unit { unit, stored: true, .. } => {
                 let norm = units[unit].norm.as_ref()?;
-                plain.0.push(Term { src: cx.y[unit].0, scale: norm.scale.as_ptr() });
-                Some(Made { plain, averaged, shift: &norm.shift, zeros: vec![0.0; source.plane.padded] })
+                plain.push(Term { src: cx.y[unit].0, scale: norm.scale.as_ptr() }, None);
+                Some(Made { plain, averaged, shift: &norm.shift, shifts, zeros })
             }
             Origin::Unit { .. } | Origin::Concat(_) | Origin::Image => None,
         }
@@ -226,13 +255,15 @@ impl Plan {
         let per = source.images_per_block;
         let together = if let Origin::Concat(_) = source.origin { len } else { 0 };
         let (ones, zeros) = (vec![1f32; c], vec![0f32; c]);
-        let scratch = room(&[z_len, row_len, together])
+        let dropping = made.map_or(0, |made| made.dropping(c));
+        let scratch = room(&[z_len, row_len, together, dropping])
             + padded.iter().flatten().map(|r| Arena::room(r.len())).sum::<usize>()
             + source.groups.iter().map(|g| Forward::room(g, per)).sum::<usize>();
         cx.run.sum(scratch, |images, arena| {
             let row = arena.zeros(row_len);
             let z = arena.take(z_len);
             let together = arena.take(together);
+            let dropping = arena.take(dropping);
             let mut r = padded.map(|padded| arena.zeros(padded.map_or(0, |r| r.len())));
             let mut groups: Vec<Forward<'_>> = vec![];
             for (group, pivot) in source.groups.iter().zip(pivots) {
@@ -251,7 +282,8 @@ impl Plan {
                             Origin::Image | Origin::Mix { .. } | Origin::Unit { .. } => cx.x[id].at(o),
                         };
                         if let Some(made) = made {
-                            made.write(exec, p, o, x, &mut here, z.as_mut_ptr(), row.as_mut_ptr());
+                            let (z, row) = (z.as_mut_ptr(), row.as_mut_ptr());
+                            made.write(exec, p, (i, o), x, &mut here, z, row, dropping);
                         }
                         for (slot, job) in codes.iter().flat_map(|(jobs, _)| jobs.iter().enumerate()) {
                             let (src, through) = match job.code {
@@ -313,7 +345,7 @@ impl Plan {
         let source = &self.sources[id];
         let affine = self.affine(id, units);
         let (p, c, exec) = (source.plane, source.plane.padded, cx.run.exec());
-        let terms = made.map(|m| Terms(m.plain.0.iter().chain(&m.averaged.0).copied().collect()));
+        let terms = made.map(|m| Terms(m.plain.terms.0.iter().chain(&m.averaged.terms.0).copied().collect()));
         let mut here = vec![];
         let mut pixel = Buf::zeros(c);
         let exact = source.ends_block && !source.groups.is_empty();
@@ -326,7 +358,10 @@ impl Plan {
             let o = rows.start * p.width * c;
             let [mut z, mut row] = made.scratch(band).map(Buf::zeros);
             // SAFETY: rows of image 0, which the pass writes again; its sources were written by earlier passes.
-            unsafe { made.write(exec, band, o, cx.x[id].at(o), &mut here, z.as_mut_ptr(), row.as_mut_ptr()) }
+            unsafe {
+                let (x, z, row) = (cx.x[id].at(o), z.as_mut_ptr(), row.as_mut_ptr());
+                made.write(exec, band, (0, o), x, &mut here, z, row, &mut []);
+            }
         }
         let mut read = |(y, x): (usize, usize), relu: bool, to: &mut [f32]| {
             let o = (y * p.width + x) * c;

@@ -18,6 +18,7 @@ mod output;
 mod padded;
 mod params;
 mod pass;
+mod paths;
 mod pieces;
 mod plan;
 mod plane;

@@ -16,14 +16,15 @@ use super::norm::Norm;
 use super::optim;
 use super::params::Params;
 use super::pass::Cx;
+use super::paths::Paths;
 use super::pieces::{Partials, Run};
 use super::plan::{self, Origin, Plan, Relus};
 use super::plane::Mode;
 use super::runtime::Runtime;
 use super::unit::Units;
 use crate::contract::{
-    Batch, CodeDistances, Codes, Engine, Evaluation, Gradients, Normalisation, Pass, Sgd, StepOutput, TensorState,
-    Vector,
+    Batch, CodeDistances, Codes, DropPath, Engine, Evaluation, Gradients, Normalisation, Pass, Sgd, StepOutput,
+    TensorState, Vector,
 };
 use crate::{EngineError, NetworkSpec};
 
@@ -99,10 +100,10 @@ impl Network {
                 return Err(EngineError::Shape { what, got, expected });
             }
         }
-        if pass.drop_path.is_some() {
-            return Err(EngineError::Unsupported("drop-path".to_owned()));
+        match pass.drop_path {
+            Some(DropPath { rate, .. }) if !(0.0..1.0).contains(&rate) => Err(EngineError::Rate { rate }),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn check_labels(&self, labels: &[u32]) -> Result<(), EngineError> {
@@ -180,7 +181,8 @@ impl Network {
         self.grads.iter_mut().zip(&self.plan.grad_lens).for_each(|(buffer, len)| buffer.ensure(n * len));
         let g = self.plan.grads.iter().map(|b| b.map_or(Ptr::NONE, |b| self.grads[b].ptr())).collect();
         let Self { runtime, partials, params, units, plan, head, auxiliary, .. } = self;
-        let cx = Cx { run: Run { runtime, partials, n }, w, x, y, g };
+        let paths = Paths::new(plan, units, pass.drop_path, n);
+        let cx = Cx { run: Run { runtime, partials, n }, w, x, y, paths, g };
         for id in 0..plan.sources.len() {
             plan.forward(&cx, id, units, params, Mode::Train, None);
         }
@@ -227,7 +229,8 @@ impl Network {
         Ok(runtime.install(|| {
             let (x, y) = self.places(images, n, false);
             let Self { runtime, partials, params, units, plan, head, .. } = self;
-            let cx = Cx { run: Run { runtime, partials, n }, w: pass.w, x, y, g: vec![] };
+            let paths = Paths::new(plan, units, pass.drop_path, n);
+            let cx = Cx { run: Run { runtime, partials, n }, w: pass.w, x, y, paths, g: vec![] };
             for id in 0..plan.sources.len() {
                 plan.forward(&cx, id, units, params, mode, codes.as_deref_mut());
             }

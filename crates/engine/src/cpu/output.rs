@@ -25,6 +25,8 @@ pub(super) struct OutputGrad {
     pub(super) norm: elem::NormGrad,
     /// `g` is the gradient of the output itself.
     pub(super) direct: bool,
+    /// What drop-path multiplies `g` by, of each image; null where nothing is dropped.
+    pub(super) factors: *const f32,
 }
 
 // SAFETY: addresses only; each use says why its accesses are disjoint.
@@ -33,18 +35,37 @@ unsafe impl Send for OutputGrad {}
 unsafe impl Sync for OutputGrad {}
 
 impl OutputGrad {
-    /// Writes the gradient of an output before its normalisation, of the image at `o`.
+    /// Calls `f` with the coefficients of image `i`, of `c` channels.
+    ///
+    /// # Safety
+    /// The image is one of the batch.
+    pub(super) unsafe fn norm_of<T>(&self, i: usize, c: usize, f: impl FnOnce(elem::NormGrad) -> T) -> T {
+        if self.factors.is_null() {
+            return f(self.norm);
+        }
+        // SAFETY: the caller's contract; coefficients are of all channels.
+        let a: Vec<f32> = unsafe {
+            let factor = *self.factors.add(i);
+            (0..c).map(|k| factor * *self.norm.a.add(k)).collect()
+        };
+        f(elem::NormGrad { a: a.as_ptr(), ..self.norm })
+    }
+
+    /// Writes the gradient of an output before its normalisation, of image `i`.
     ///
     /// # Safety
     /// `to` has room for an image.
-    pub(super) unsafe fn write(&self, exec: Exec, o: usize, p: Plane, to: *mut f32) {
+    pub(super) unsafe fn write(&self, exec: Exec, i: usize, p: Plane, to: *mut f32) {
+        let o = i * p.len();
         // SAFETY: the caller's contract.
         unsafe {
             let (g, y, row) = (self.g.at(o), self.y.at(o), p.width * p.padded);
             if self.direct {
                 return to.copy_from_nonoverlapping(g, p.len());
             }
-            elem::norm_grad(exec.isa, g, y, self.norm, p.height, p.width, p.padded, to, row, p.padded);
+            self.norm_of(i, p.padded, |norm| {
+                elem::norm_grad(exec.isa, g, y, norm, p.height, p.width, p.padded, to, row, p.padded);
+            });
         }
     }
 }

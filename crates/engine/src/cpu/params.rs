@@ -9,16 +9,19 @@ use rand_core::{Rng, SeedableRng};
 use crate::contract::Vector;
 use crate::error::EngineError;
 
-/// Uniform in +-1/sqrt(fan in), PyTorch's default for convolutions and linear layers. Each tensor has a stream of its
-/// own, so that its values depend on the seed and its name only, not on which others exist.
-pub(crate) fn initialiser(seed: u64, name: &str) -> impl FnMut(usize) -> f32 {
+/// Uniform in [0, 1), multiples of 2^-24. Each name has a stream of its own, so that its numbers depend on the seed and the
+/// name only, not on which others exist.
+pub(crate) fn stream(seed: u64, name: &str) -> impl FnMut() -> f64 + use<> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     // FNV-1a.
     rng.set_stream(name.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)));
-    move |fan_in| {
-        let unit = f64::from(rng.next_u32() >> 8) / f64::from(1 << 24);
-        ((2.0 * unit - 1.0) / (fan_in as f64).sqrt()) as f32
-    }
+    move || f64::from(rng.next_u32() >> 8) / f64::from(1 << 24)
+}
+
+/// Initial values of a tensor: uniform in +-1/sqrt(fan in), PyTorch's default for convolutions and linear layers.
+pub(crate) fn initialiser(seed: u64, name: &str) -> impl FnMut(usize) -> f32 + use<> {
+    let mut unit = stream(seed, name);
+    move |fan_in| ((2.0 * unit() - 1.0) / (fan_in as f64).sqrt()) as f32
 }
 
 /// Index of a parameter; stays valid when others are removed.

@@ -1,6 +1,7 @@
 //! A pass over a batch.
 
 use super::buffer::Ptr;
+use super::paths::Paths;
 use super::pieces::Run;
 
 /// What the passes over a batch share.
@@ -12,6 +13,8 @@ pub(super) struct Cx<'a> {
     pub(super) x: Vec<Ptr>,
     /// The output of each unit before normalisation.
     pub(super) y: Vec<Ptr>,
+    /// What drop-path does.
+    pub(super) paths: Paths,
     /// The gradient of each source.
     pub(super) g: Vec<Ptr>,
 }

@@ -89,11 +89,13 @@ pub(crate) enum Origin {
     Concat(Vec<SourceId>),
 }
 
-/// A term of a mix; `place`: index of its weight in `w`, `None` for 1.
+/// A term of a mix; `place`: index of its weight in `w`, `None` for 1; `path`: the unit of an operation that makes it (an
+/// identity has none), which drop-path may drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Term {
     pub(crate) of: TermOf,
     pub(crate) place: Option<usize>,
+    pub(crate) path: Option<UnitId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,11 +108,12 @@ pub(crate) enum TermOf {
     Unit(UnitId),
 }
 
-/// A mix that reads a source, and the index of the term's weight in `w`.
+/// A mix that reads a source, and `place` and `path` of the [`Term`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reader {
     pub(crate) source: SourceId,
     pub(crate) place: Option<usize>,
+    pub(crate) path: Option<UnitId>,
 }
 
 /// How a classifier reads a source.
@@ -416,8 +419,10 @@ impl Planner<'_> {
         let id = self.plan.sources.len();
         let mut terms = vec![];
         for (&input, &place) in layer.inputs.iter().zip(weights) {
+            let makes = |l: &&Layer| place.is_some() && l.unit().is_some_and(|u| u.place == place);
+            let path = self.graph.maker(input).filter(makes).map(|l| self.units.id(&l.name));
             let place = place.map(|p| self.place(p));
-            let reader = Reader { source: id, place };
+            let reader = Reader { source: id, place, path };
             let of = match (self.source_of[input], self.graph.maker(input)) {
                 (Some(source), _) => {
                     self.plan.sources[source].skips.push(reader);
@@ -438,7 +443,7 @@ impl Planner<'_> {
                     TermOf::Unit(unit)
                 }
             };
-            terms.push(Term { of, place });
+            terms.push(Term { of, place, path });
         }
         self.source(value, Origin::Mix { terms, rows: rows.to_vec() });
     }

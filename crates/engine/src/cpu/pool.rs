@@ -179,7 +179,6 @@ impl<'a> Backward<'a> {
         if !self.own {
             return false;
         }
-        let o = i * to.len();
         // SAFETY: the caller's contract; the gradients and outputs were written by earlier passes.
         unsafe {
             if !accumulate {
@@ -188,7 +187,7 @@ impl<'a> Backward<'a> {
             let (isa, dy) = (self.exec.isa, self.dy.as_mut_ptr());
             for (k, output) in self.outputs.iter().enumerate() {
                 let to_write = if k == 0 { dy } else { self.one.as_mut_ptr() };
-                output.write(self.exec, o, to, to_write);
+                output.write(self.exec, i, to, to_write);
                 if k > 0 {
                     elem::rows(isa, to_write, to.len(), 1, to.len(), dy, to.len(), true);
                 }

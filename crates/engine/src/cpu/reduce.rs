@@ -195,7 +195,7 @@ impl<'a> Backward<'a> {
         let (c, columns) = (from.padded, to.padded);
         // SAFETY: the caller's contract.
         unsafe {
-            self.output.write(exec, i * to.len(), to, self.dy.as_mut_ptr());
+            self.output.write(exec, i, to, self.dy.as_mut_ptr());
             if self.omega {
                 let (dy, row) = (self.dy.as_ptr(), (to.width * columns, columns));
                 exec.weight_grad(&of.taps(width), src, dy, row, &of.panels, dw);

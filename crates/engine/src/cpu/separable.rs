@@ -224,7 +224,7 @@ impl<'a> Backward<'a> {
         let (depthwise_dw, pointwise_dw) = dw.split_at_mut(if self.omega { of.depthwise.len() } else { 0 });
         // SAFETY: the caller's contract; lengths are those of `sizes`.
         unsafe {
-            self.output.write(exec, i * to.len(), to, self.dy.as_mut_ptr());
+            self.output.write(exec, i, to, self.dy.as_mut_ptr());
             let row = (to.width * columns, columns);
             if self.omega {
                 of.convolve(exec, src, width, self.d.as_mut_ptr());

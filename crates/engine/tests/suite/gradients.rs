@@ -1,13 +1,14 @@
 //! Engine against reference: loss, every gradient, running statistics, codes, for many shapes.
 
 use hpe_darts_engine::{
-    Block, BlockKind, Edge, Gradients, ImageShape, Kernels, NetworkSpec, Op, OpNorm, Options, Stages,
+    Block, BlockKind, DropPath, Edge, Gradients, ImageShape, Kernels, NetworkSpec, Op, OpNorm, Options, Pass, Stages,
+    Vector,
 };
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use crate::cases::{self, ALL_OPS};
-use crate::compare::{Case, check_codes, check_step};
+use crate::compare::{Case, check_codes, check_pass, check_step};
 
 const KERNELS: [Kernels; 4] = [Kernels::Auto, Kernels::Direct, Kernels::Winograd, Kernels::Reference];
 
@@ -156,6 +157,29 @@ fn a_pool_reads_a_concatenation() {
             }
             check_codes(&case, &mut case.network(Options { threads: 1, kernels }))
                 .unwrap_or_else(|e| panic!("{i}: {e}"));
+        }
+    }
+}
+
+/// Dropped: outputs with normalisation and without, averages, FactorizedReduce, pools that several operations share.
+#[test]
+fn a_step_agrees_where_paths_are_dropped() {
+    let nas_bench_201 = cases::affine(cases::supernet(cases::nas_bench_201(), (16, 16, 3), 6, 2));
+    let mut darts = cases::affine(cases::two_inputs((9, 8, 3), 3));
+    let supernet = cases::two_inputs((8, 7, 3), 3);
+    darts.norm.pools = false;
+    for (i, spec) in [nas_bench_201, darts, supernet].into_iter().enumerate() {
+        let case = Case::new(&format!("dropped {i}"), spec, 9);
+        let pass = Pass { drop_path: Some(DropPath { rate: 0.3, seed: 5 }), ..case.pass() };
+        for kernels in KERNELS {
+            let traces = [1, 2, 6].map(|threads| {
+                let mut network = case.network(Options { threads, kernels });
+                let slack = slack(kernels);
+                check_pass(&case, &mut network, pass, slack).unwrap_or_else(|e| panic!("{i}, {kernels:?}: {e}"));
+                let gradient = network.tensors(Vector::Gradient).unwrap();
+                (network.train_step(case.batch(), pass, Gradients::Both).unwrap(), gradient)
+            });
+            assert!(traces[0] == traces[1] && traces[1] == traces[2], "{i}, {kernels:?}: threads");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use hpe_darts_engine::{
-    Block, BlockKind, CellBlock, CellOutput, CpuEngines, EngineError, Graph, Head, ImageShape, Kernels, LayerKind,
+    BlockKind, CellBlock, CellOutput, CpuEngines, EngineError, Graph, Head, ImageShape, Kernels, LayerKind,
     NetworkSpec, Op, Options, Preprocess, Stages,
 };
 

@@ -2,8 +2,7 @@
 //! engine promises is in `conformance`.
 
 use hpe_darts_engine::{
-    Codes, CpuEngines, DropPath, EngineError, Gradients, Kernels, Normalisation, Op, Options, Pass, Sgd, TensorState,
-    Vector,
+    Codes, CpuEngines, EngineError, Gradients, Kernels, Normalisation, Op, Options, Sgd, TensorState, Vector,
 };
 
 use crate::cases::{self, affine};
@@ -144,18 +143,4 @@ fn a_large_mean_does_not_cancel_the_variance() {
 fn an_engine_without_threads_is_refused() {
     let none = CpuEngines::new(Options { threads: 0, kernels: Kernels::Auto });
     assert!(matches!(none, Err(EngineError::Threads { threads: 0, .. })), "{none:?}");
-}
-
-/// Until there are kernels for it.
-#[test]
-fn drop_path_is_refused() {
-    let case = supernet_case();
-    let mut network = case.network(ONE);
-    let before = bits(&network.state());
-    let pass = Pass { drop_path: Some(DropPath { rate: 0.2, seed: 1 }), ..case.pass() };
-    let unsupported = |result: Result<(), EngineError>| matches!(result, Err(EngineError::Unsupported(_)));
-    assert!(unsupported(network.train_step(case.batch(), pass, Gradients::Both).map(drop)));
-    assert!(unsupported(network.evaluate(case.batch(), pass, Normalisation::Batch).map(drop)));
-    assert!(unsupported(network.logits(&case.images, pass, Normalisation::Batch).map(drop)));
-    assert_eq!(bits(&network.state()), before);
 }

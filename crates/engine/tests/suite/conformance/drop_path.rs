@@ -1,6 +1,4 @@
-//! Paths that are dropped at random, of every engine that can.
-
-use std::rc::Rc;
+//! Paths that are dropped at random.
 
 use hpe_darts_engine::{DropPath, Engine, EngineError, Engines, Gradients, Normalisation, Op, Pass, TensorState};
 
@@ -8,24 +6,13 @@ use super::{all, supernet};
 use crate::cases;
 use crate::compare::{Case, check_pass};
 
-/// Whether an engine drops paths.
-pub(super) fn supports(engines: &dyn Engines) -> bool {
-    let case = supernet();
-    let step = case.on(engines).train_step(case.batch(), dropping(&case, 0.5, 1), Gradients::Omega);
-    !matches!(step, Err(EngineError::Unsupported(_)))
-}
-
-fn all_that_drop() -> impl Iterator<Item = (Rc<dyn Engines>, Case)> {
-    all().into_iter().filter(|(engines, _)| supports(&**engines))
-}
-
 fn dropping(case: &Case, rate: f32, seed: u64) -> Pass<'_> {
     Pass { drop_path: Some(DropPath { rate, seed }), ..case.pass() }
 }
 
 #[test]
 fn a_rate_of_zero_is_no_drop_path() {
-    for (engines, case) in all_that_drop() {
+    for (engines, case) in all() {
         let step = |pass| case.on(&*engines).train_step(case.batch(), pass, Gradients::Both);
         assert_eq!(step(dropping(&case, 0.0, 3)), step(case.pass()));
     }
@@ -33,7 +20,7 @@ fn a_rate_of_zero_is_no_drop_path() {
 
 #[test]
 fn the_seed_decides_what_is_dropped() {
-    for (engines, case) in all_that_drop() {
+    for (engines, case) in all() {
         let step = |seed| case.on(&*engines).train_step(case.batch(), dropping(&case, 0.4, seed), Gradients::Both);
         assert_eq!(step(3), step(3));
         assert_ne!(step(3), step(4));
@@ -44,7 +31,7 @@ fn the_seed_decides_what_is_dropped() {
 /// By the contract's rule, and with gradients of what is left.
 #[test]
 fn what_is_dropped_is_what_the_reference_drops() {
-    for (engines, case) in all_that_drop() {
+    for (engines, case) in all() {
         for (rate, seed) in [(0.2, 1), (0.6, u64::MAX)] {
             check_pass(&case, &mut case.on(&*engines), dropping(&case, rate, seed), 100.0)
                 .unwrap_or_else(|e| panic!("{}, rate {rate}: {e}", case.key));
@@ -54,7 +41,7 @@ fn what_is_dropped_is_what_the_reference_drops() {
 
 #[test]
 fn an_identity_is_never_dropped() {
-    for (engines, case) in all_that_drop().filter(|(_, case)| *case == supernet()) {
+    for (engines, case) in all().into_iter().filter(|(_, case)| *case == supernet()) {
         let skips = cases::discrete(&[Op::Skip; 6], case.spec.clone());
         let case = Case { spec: skips, ..supernet() };
         let step = |pass| case.on(&*engines).train_step(case.batch(), pass, Gradients::Both);
@@ -82,7 +69,7 @@ fn linear(engines: &dyn Engines, samples: usize) -> (Box<dyn Engine>, Case) {
 #[test]
 fn what_is_kept_is_scaled_to_keep_the_mean() {
     const SEEDS: u64 = 600;
-    for (engines, _) in all_that_drop().filter(|(_, case)| *case == supernet()) {
+    for (engines, _) in all().into_iter().filter(|(_, case)| *case == supernet()) {
         let (mut network, case) = linear(&*engines, 3);
         let mut logits = |pass| network.logits(&case.images, pass, Normalisation::Running).unwrap();
         let expected = logits(case.pass());
@@ -105,7 +92,7 @@ fn what_is_kept_is_scaled_to_keep_the_mean() {
 
 #[test]
 fn each_sample_has_a_choice_of_its_own() {
-    for (engines, _) in all_that_drop().filter(|(_, case)| *case == supernet()) {
+    for (engines, _) in all().into_iter().filter(|(_, case)| *case == supernet()) {
         let (mut network, case) = linear(&*engines, 8);
         let images = case.images[..case.spec.image.len()].repeat(8);
         let mut kinds = |pass| {
@@ -124,7 +111,7 @@ fn each_sample_has_a_choice_of_its_own() {
 
 #[test]
 fn impossible_rates_are_refused() {
-    for (engines, case) in all_that_drop() {
+    for (engines, case) in all() {
         let mut network = case.on(&*engines);
         let state = network.state();
         for rate in [1.0, -0.1, f32::NAN, f32::INFINITY] {
