@@ -13,7 +13,7 @@ use nas::{
         Score,
         net_perf_proxy::{self, Kernel},
     },
-    space::{NasBench201, NetworkShape, SearchSpace, nas_bench_201::OPS},
+    space::{self, NasBench201, NetworkShape, OpName, SearchSpace, Size},
 };
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -26,7 +26,7 @@ use crate::{
     render::{Align, Table},
 };
 
-/// Check the engine's results, then time it: a NAS-Bench-201 supernet on random images of 32 x 32.
+/// Check the engine's results, then time it: a supernet on random images of 32 x 32.
 ///
 /// The check compares loss and gradients of the fast kernels with plain loops, and of several threads with one; a
 /// difference beyond rounding ends the command with exit code 2. Each task is then timed over several rounds; medians
@@ -37,19 +37,24 @@ pub struct Args {
     /// Images of a batch, 1 to 4096.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = args::count(1, 4096))]
     batch: usize,
-    /// Channels of the first stage, 1 to 1024.
-    #[arg(long, value_name = "C", default_value_t = 16, value_parser = args::count(1, 1024))]
-    channels: usize,
-    /// Cells of each stage, 1 to 100.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = args::count(1, 100))]
-    cells: usize,
-    /// Operations alive on each edge, 1 to 5: none goes first, then pooling, skip, 1x1; 3x3 stays.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = args::count(1, 5))]
-    alive: usize,
+    /// Search space: see `hpe-darts list spaces`.
+    #[arg(long, value_name = "NAME", default_value = "nas-bench-201", value_parser = space::find)]
+    space: &'static dyn SearchSpace,
+    /// Channels of the first stage, 1 to 1024 [default: those of the space's paper, 16].
+    #[arg(long, value_name = "C", value_parser = args::count(1, 1024))]
+    channels: Option<usize>,
+    /// Cells, 1 to 100: of each stage, or of the whole network in the DARTS space [default: those of the space's paper, 5
+    /// and 8].
+    #[arg(long, value_name = "N", value_parser = args::count(1, 100))]
+    cells: Option<usize>,
+    /// Operations alive on each edge, at least 1: none goes first, then pooling, skip, convolutions in the order of the
+    /// space [default: all].
+    #[arg(long, value_name = "N", value_parser = args::count(1, 100))]
+    alive: Option<usize>,
     /// Operations alive on each edge by name, separated by commas, instead of --alive; see `hpe-darts list ops`
     /// [default: as --alive says].
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = op, conflicts_with = "alive")]
-    ops: Vec<usize>,
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "alive")]
+    ops: Vec<OpName>,
     /// Timed rounds of each task, after one that is not counted; 1 to 1000.
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = args::count(1, 1000))]
     rounds: usize,
@@ -69,23 +74,47 @@ pub struct Args {
     json: bool,
 }
 
-/// Column of an operation of the benchmark's space.
-fn op(name: &str) -> Result<usize, String> {
-    OPS.iter().position(|op| op.as_str() == name).ok_or_else(|| {
-        let names: Vec<&str> = OPS.iter().map(|op| op.as_str()).collect();
-        format!("expected one of {}", names.join(", "))
-    })
-}
-
 impl Args {
     /// Columns of the operations that are alive.
-    fn alive_ops(&self) -> Vec<usize> {
+    fn alive_ops(&self) -> Result<Vec<usize>> {
+        let all = self.space.ops();
+        let names = || all.iter().map(|op| op.as_str()).collect::<Vec<_>>().join(", ");
+        if !self.ops.is_empty() {
+            if let Some(op) = self.ops.iter().find(|op| !all.contains(op)) {
+                bail!("--ops {op}: `{}` has no such operation, expected some of {}", self.space.name(), names());
+            }
+            return Ok((0..all.len()).filter(|&column| self.ops.contains(&all[column])).collect());
+        }
+        let alive = self.alive.unwrap_or(all.len());
+        ensure!(
+            alive <= all.len(),
+            "--alive {alive}: `{}` has {} operations: {}",
+            self.space.name(),
+            all.len(),
+            names()
+        );
         // What a search removes first goes first.
-        const ORDER: [usize; OPS.len()] = [0, 4, 1, 2, 3];
-        let mut ops = if self.ops.is_empty() { ORDER[OPS.len() - self.alive..].to_vec() } else { self.ops.clone() };
-        ops.sort_unstable();
-        ops.dedup();
-        ops
+        let mut order: Vec<usize> = (0..all.len()).collect();
+        order.sort_by_key(|&column| match all[column] {
+            OpName::NONE => 0,
+            op if op.has_weights() => 3,
+            OpName::SKIP_CONNECT => 2,
+            _ => 1,
+        });
+        let mut left = order.split_off(all.len() - alive);
+        left.sort_unstable();
+        Ok(left)
+    }
+
+    /// Channels and cells.
+    fn size(&self) -> Size {
+        let usual = self.space.supernet_size();
+        Size { channels: self.channels.unwrap_or(usual.channels), cells: self.cells.unwrap_or(usual.cells) }
+    }
+
+    /// The supernet that is timed.
+    fn supernet(&self) -> Result<NetworkSpec> {
+        supernet(self.space, self.size(), &self.alive_ops()?)
     }
 }
 
@@ -116,6 +145,8 @@ impl From<KernelChoice> for Kernels {
 #[derive(Debug, Serialize, Deserialize)]
 struct Report {
     version: String,
+    #[serde(default = "first_space")]
+    space: String,
     simd: String,
     threads: usize,
     batch: usize,
@@ -130,6 +161,11 @@ struct Report {
     works: Vec<Work>,
     /// Largest memory of the process so far; `None` where the system does not say.
     peak_memory_mb: Option<f64>,
+}
+
+/// The one space that reports without a name are of.
+fn first_space() -> String {
+    NasBench201.name().to_owned()
 }
 
 /// Relative differences (norm of the difference over norm) between the fast kernels and plain loops.
@@ -154,21 +190,25 @@ struct Work {
 /// # Errors
 /// The check failed, the threads cannot be started, or a file cannot be read or written.
 pub fn run(args: Args, cx: &Context) -> Result<()> {
-    let baseline = args.baseline.as_ref().map(read).transpose()?;
+    let baseline = args.baseline.as_ref().map(|path| read(path, args.space)).transpose()?;
+    let spec = args.supernet()?;
     let threads = args.threads.get();
     let engines = engines::cpu_with(threads, args.kernels.into())?;
-    let check = check(threads, args.kernels.into()).map_err(|e| anyhow::Error::new(Internal(e)))?;
+    let check = check(args.space, threads, args.kernels.into()).map_err(|e| anyhow::Error::new(Internal(e)))?;
     cx.out.note("checked: fast kernels agree with plain loops");
     let peak_gflops = engines::peak_gflops(threads)?;
-    let works = time(&args, &*engines, cx)?;
+    let works = time(&args, &spec, &*engines, cx)?;
+    let Size { channels, cells } = args.size();
+    let names = args.space.ops();
     let report = Report {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         simd: engines.info().instruction_set,
         threads,
         batch: args.batch,
-        channels: args.channels,
-        cells: args.cells,
-        ops: args.alive_ops().into_iter().map(|op| OPS[op].to_string()).collect(),
+        space: args.space.name().to_owned(),
+        channels,
+        cells,
+        ops: args.alive_ops()?.into_iter().map(|op| names[op].to_string()).collect(),
         kernels: engines.info().kernels,
         rounds: args.rounds,
         peak_gflops,
@@ -184,19 +224,23 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     if args.json { cx.out.json(&report) } else { cx.out.data(show(&report, baseline.as_ref())) }
 }
 
-fn read(path: &PathBuf) -> Result<Report> {
+fn read(path: &PathBuf, space: &dyn SearchSpace) -> Result<Report> {
     let text = fs::read_to_string(path)
         .with_context(|| format!("cannot read the baseline {}", path.display()))
         .hint("make one with `hpe-darts bench --save FILE`")?;
-    serde_json::from_str(&text)
+    let report: Report = serde_json::from_str(&text)
         .with_context(|| format!("{} is not a saved result of bench", path.display()))
-        .hint("make one with `hpe-darts bench --save FILE`")
+        .hint("make one with `hpe-darts bench --save FILE`")?;
+    let (path, of, wanted) = (path.display(), &report.space, space.name());
+    ensure!(of == wanted, "{path} is a result of the space `{of}`, expected one of `{wanted}`");
+    Ok(report)
 }
 
 /// A supernet on images of 32 x 32 with these operations on every edge.
-fn supernet(channels: usize, cells: usize, alive: &[usize]) -> Result<NetworkSpec> {
+fn supernet(space: &dyn SearchSpace, size: Size, alive: &[usize]) -> Result<NetworkSpec> {
+    let Size { channels, cells } = size;
     let image = ImageShape { height: 32, width: 32, channels: 3 };
-    let mut spec = NasBench201.supernet(&NetworkShape { image, classes: 10, channels, cells })?;
+    let mut spec = space.supernet(&NetworkShape { image, classes: 10, channels, cells })?;
     let ops = spec.ops.len();
     spec.alive.iter_mut().enumerate().for_each(|(eo, a)| *a = alive.contains(&(eo % ops)));
     Ok(spec)
@@ -218,8 +262,11 @@ fn inputs(spec: &NetworkSpec, batch: usize) -> Inputs {
     }
 }
 
-fn check(threads: usize, kernels: Kernels) -> Result<Check> {
-    let spec = supernet(16, 1, &[0, 1, 2, 3, 4])?;
+fn check(space: &dyn SearchSpace, threads: usize, kernels: Kernels) -> Result<Check> {
+    let all: Vec<usize> = (0..space.ops().len()).collect();
+    // The smallest that has cells of every kind.
+    let cells = if space.kinds().len() > 1 { 3 } else { 1 };
+    let spec = supernet(space, Size { channels: 16, cells }, &all)?;
     let Inputs { images, labels, w } = inputs(&spec, 8);
     let step = |kernels, threads| -> Result<(StepOutput, Vec<TensorState>)> {
         let mut network = engines::cpu_with(threads, kernels)?.build(&spec, 1)?;
@@ -250,12 +297,11 @@ fn difference(a: &[f64], b: &[f64]) -> f64 {
     norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut b.iter().copied())
 }
 
-fn time(args: &Args, engines: &dyn Engines, cx: &Context) -> Result<Vec<Work>> {
-    let alive = args.alive_ops();
-    let spec = supernet(args.channels, args.cells, &alive)?;
-    let Inputs { images, labels, w } = inputs(&spec, args.batch);
+fn time(args: &Args, spec: &NetworkSpec, engines: &dyn Engines, cx: &Context) -> Result<Vec<Work>> {
+    let Inputs { images, labels, w } = inputs(spec, args.batch);
+    let alive = spec.alive.iter().filter(|&&alive| alive).count();
     let batch = Batch { images: &images, labels: &labels };
-    let mut network = engines.build(&spec, 1)?;
+    let mut network = engines.build(spec, 1)?;
     let pass = Pass::new(&w);
     let sgd = Sgd { momentum: 0.9, nesterov: false, weight_decay: 3e-4, clip_norm: Some(5.0) };
     let forward = 2.0 * spec.graph()?.cost().multiply_adds as f64 * args.batch as f64 / 1e9;
@@ -274,7 +320,7 @@ fn time(args: &Args, engines: &dyn Engines, cx: &Context) -> Result<Vec<Work>> {
                 1 => drop(network.train_step(batch, pass, Gradients::Mixing)?),
                 2 => drop(network.evaluate(batch, pass, Normalisation::Batch)?),
                 3 => drop(network.code_distances(&images, pass, Codes::OpOutputs)?),
-                _ => sweep(&mut *network, &spec, &images, &w)?,
+                _ => sweep(&mut *network, spec, &images, &w)?,
             }
             seconds.push(start.elapsed().as_secs_f64());
             bar.inc(1);
@@ -284,7 +330,7 @@ fn time(args: &Args, engines: &dyn Engines, cx: &Context) -> Result<Vec<Work>> {
         seconds.sort_by(f64::total_cmp);
         let median = seconds[seconds.len() / 2];
         // Of a sweep: an evaluation for each operation, as if `none` were not known to change nothing.
-        let passes = [3.0, 2.0, 1.0, 1.0, (alive.len() * spec.rows) as f64][i];
+        let passes = [3.0, 2.0, 1.0, 1.0, alive as f64][i];
         report.push(Work {
             work: work.to_owned(),
             milliseconds: median * 1e3,
@@ -336,13 +382,15 @@ fn show(report: &Report, baseline: Option<&Report>) -> String {
         ]);
     }
     let ms = |name: &str| report.works.iter().find(|w| w.work == name).map_or(f64::NAN, |w| w.milliseconds);
-    let evaluations = 6 * report.ops.len();
+    let edges = space::find(&report.space).map_or(0, |s| s.kinds().iter().map(|k| k.edges.len()).sum());
+    let evaluations = edges * report.ops.len();
     let swept = ms(SWEEP) / (evaluations as f64 * ms("evaluation"));
     let memory = report.peak_memory_mb.map_or(String::new(), |mb| format!(", peak memory {mb:.0} MB"));
     format!(
-        "NAS-Bench-201 supernet, 32 x 32, batch {}, C {}, N {}, {} on every edge, {} kernels\n\
+        "{} supernet, 32 x 32, batch {}, C {}, N {}, {} on every edge, {} kernels\n\
          {} with {} threads, peak {:.0} GFLOP/s{memory}\n\n{table}\n\
          the sweep takes {swept:.2} times {evaluations} evaluations, one for each operation\n",
+        report.space,
         report.batch,
         report.channels,
         report.cells,

@@ -34,6 +34,29 @@ fn it_checks_times_saves_and_compares() {
 }
 
 #[test]
+fn it_knows_every_space() {
+    let small = ["bench", "--space", "darts", "--cells", "3", "--batch", "2", "--rounds", "1", "--channels", "4"];
+    let (code, out, err) = run(&[&small[..], &["--alive", "5"]].concat());
+    assert_eq!(code, 0, "{err}");
+    let ops = "sep_conv_3x3 sep_conv_5x5 dil_conv_3x3 dil_conv_5x5";
+    assert!(out.contains(&format!("darts supernet, 32 x 32, batch 2, C 4, N 3, skip_connect {ops} on every")), "{out}");
+    assert!(out.contains(" times 140 evaluations"), "{out}");
+    for (more, part) in [
+        (["--alive", "9"], "--alive 9: `darts` has 8 operations: none, max_pool_3x3"),
+        (["--ops", "nor_conv_3x3"], "--ops nor_conv_3x3: `darts` has no such operation, expected some of none"),
+        (["--cells", "2"], "a `darts` network of 2 cells, expected 3 to"),
+        (["--space", "dart"], "did you mean `darts`?"),
+    ] {
+        let args: Vec<&str> =
+            small.into_iter().filter(|arg| !["--cells", "3", "--space", "darts"].contains(arg)).collect();
+        let space = if more[0] == "--space" { &[][..] } else { &["--space", "darts"] };
+        let (code, _, err) = run(&[&args[..], space, &more].concat());
+        assert_eq!(code, 1, "{err}");
+        assert!(err.contains(part), "{err}");
+    }
+}
+
+#[test]
 fn a_baseline_that_is_none_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("other.json");
@@ -46,7 +69,7 @@ fn a_baseline_that_is_none_is_refused() {
     assert!(err.contains("cannot read the baseline nowhere.json"), "{err}");
     let (code, _, err) = run(&["bench", "--ops", "nor_conv_3x3,conv"]);
     assert_eq!(code, 1);
-    assert!(err.contains("expected one of none, skip_connect"), "{err}");
+    assert!(err.contains("expected none, skip_connect"), "{err}");
     let (code, _, err) = run(&["bench", "--kernels", "wingrad"]);
     assert_eq!(code, 1);
     assert!(err.contains("winograd"), "{err}");

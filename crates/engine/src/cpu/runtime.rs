@@ -5,8 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::buffer::Buf;
+use super::kernels::depthwise::{self, Filter};
 use super::kernels::matmul::{self, Output, Taps};
 use super::kernels::panel::{Panels, block_addresses};
+use super::kernels::pitch::Pitch;
 use super::kernels::reference;
 use super::simd::Isa;
 use crate::error::EngineError;
@@ -66,6 +68,81 @@ impl Exec {
                 reference::weight_grad(taps, src, dy, dy_step.0, dy_step.1, panels, dw, false);
             } else {
                 matmul::weight_grad(self.isa, taps, src, dy, dy_step.0, dy_step.1, panels, dw, false);
+            }
+        }
+    }
+}
+
+impl Exec {
+    /// See [`depthwise::forward`].
+    ///
+    /// # Safety
+    /// As there.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) unsafe fn depthwise(
+        self,
+        filter: Filter,
+        (src, src_pitch): (*const f32, Pitch),
+        weights: &[f32],
+        (height, width): (usize, usize),
+        (out, out_pitch): (*mut f32, Pitch),
+    ) {
+        let weights = weights.as_ptr();
+        // SAFETY: the caller's contract; `isa` was detected.
+        unsafe {
+            if self.reference {
+                reference::depthwise(filter, src, src_pitch, weights, height, width, out, out_pitch);
+            } else {
+                depthwise::forward(self.isa, filter, src, src_pitch, weights, height, width, out, out_pitch);
+            }
+        }
+    }
+
+    /// See [`depthwise::weight_grad`].
+    ///
+    /// # Safety
+    /// As there.
+    pub(crate) unsafe fn depthwise_weight_grad(
+        self,
+        filter: Filter,
+        (src, src_pitch): (*const f32, Pitch),
+        (dy, dy_pitch): (*const f32, Pitch),
+        (height, width): (usize, usize),
+        dw: &mut [f32],
+    ) {
+        let dw = dw.as_mut_ptr();
+        // SAFETY: the caller's contract; `isa` was detected.
+        unsafe {
+            if self.reference {
+                reference::depthwise_weight_grad(filter, src, src_pitch, dy, dy_pitch, height, width, dw);
+            } else {
+                depthwise::weight_grad(self.isa, filter, src, src_pitch, dy, dy_pitch, height, width, dw);
+            }
+        }
+    }
+
+    /// See [`depthwise::data_grad`].
+    ///
+    /// # Safety
+    /// As there.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) unsafe fn depthwise_data_grad(
+        self,
+        filter: Filter,
+        pad: usize,
+        (dy, dy_pitch): (*const f32, Pitch),
+        weights: &[f32],
+        (height, width): (usize, usize),
+        (dr, dr_pitch): (*mut f32, Pitch),
+        add: bool,
+    ) {
+        let weights = weights.as_ptr();
+        // SAFETY: the caller's contract; `isa` was detected.
+        unsafe {
+            if self.reference {
+                reference::depthwise_data_grad(filter, pad, dy, dy_pitch, weights, height, width, dr, dr_pitch, add);
+            } else {
+                depthwise::data_grad(self.isa, filter, pad, dy, dy_pitch, weights, height, width, dr, dr_pitch, add);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::buffer::Buf;
 use super::dense::{Dense, Geometry};
-use super::kernels::depthwise::{self, Filter};
+use super::kernels::depthwise::Filter;
 use super::kernels::matmul::{Output, Taps};
 use super::kernels::panel::block_addresses;
 use super::kernels::pitch::Pitch;
@@ -92,11 +92,9 @@ impl Separable {
     unsafe fn convolve(&self, exec: Exec, src: *const f32, width: usize, d: *mut f32) {
         let (between, c) = (self.between(), self.from.padded);
         let (from, to) = (Pitch { row: width * c, column: c }, Pitch { row: between.width * c, column: c });
-        let weights = self.depthwise.as_ptr();
+        let outputs = (between.height, between.width);
         // SAFETY: the caller's contract.
-        unsafe {
-            depthwise::forward(exec.isa, self.filter, src, from, weights, between.height, between.width, d, to);
-        }
+        unsafe { exec.depthwise(self.filter, (src, from), &self.depthwise, outputs, (d, to)) }
     }
 
     /// Zeros around the outputs that the depthwise data gradient reads.
@@ -242,15 +240,13 @@ impl<'a> Backward<'a> {
             let (dd, pitch) = (self.dd[first..].as_ptr(), Pitch { row: framed * c, column: c });
             if self.omega {
                 let source = Pitch { row: width * c, column: c };
-                let (height, width, dw) = (between.height, between.width, depthwise_dw.as_mut_ptr());
-                depthwise::weight_grad(exec.isa, of.filter, src, source, dd, pitch, height, width, dw);
+                let outputs = (between.height, between.width);
+                exec.depthwise_weight_grad(of.filter, (src, source), (dd, pitch), outputs, depthwise_dw);
             }
             if self.own {
-                let (weights, to) = (of.depthwise.as_ptr(), Pitch { row: from.width * c, column: c });
-                let (height, width, padding) = (from.height, from.width, of.window.padding);
-                depthwise::data_grad(
-                    exec.isa, of.filter, padding, dd, pitch, weights, height, width, dr, to, accumulate,
-                );
+                let to = (dr, Pitch { row: from.width * c, column: c });
+                let (pixels, padding) = ((from.height, from.width), of.window.padding);
+                exec.depthwise_data_grad(of.filter, padding, (dd, pitch), &of.depthwise, pixels, to, accumulate);
             }
         }
         self.own
