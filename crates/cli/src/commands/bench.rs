@@ -55,7 +55,7 @@ pub struct Args {
     /// [default: as --alive says].
     #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "alive")]
     ops: Vec<OpName>,
-    /// Timed rounds of each task, after one that is not counted; 1 to 1000.
+    /// Timed rounds of each task, after one that is not counted; 1 to 1000. A sweep over more than 100 operations is timed once.
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = args::count(1, 1000))]
     rounds: usize,
     /// Kernels of the 3x3 convolutions.
@@ -306,11 +306,12 @@ fn time(args: &Args, spec: &NetworkSpec, engines: &dyn Engines, cx: &Context) ->
     let sgd = Sgd { momentum: 0.9, nesterov: false, weight_decay: 3e-4, clip_norm: Some(5.0) };
     let forward = 2.0 * spec.graph()?.cost().multiply_adds as f64 * args.batch as f64 / 1e9;
     let works = ["training step", "step for alpha only", "evaluation", "evaluation with codes", SWEEP];
-    let bar = cx.out.bar("bench", (works.len() * (args.rounds + 1)) as u64);
+    let rounds = |work: &str| if work == SWEEP && alive > LONG_SWEEP { 0 } else { args.rounds };
+    let bar = cx.out.bar("bench", works.iter().map(|work| rounds(work) as u64 + 1).sum());
     let mut report = vec![];
     for (i, work) in works.into_iter().enumerate() {
         let mut seconds = vec![];
-        for _ in 0..=args.rounds {
+        for _ in 0..=rounds(work) {
             let start = Instant::now();
             match i {
                 0 => {
@@ -326,7 +327,7 @@ fn time(args: &Args, spec: &NetworkSpec, engines: &dyn Engines, cx: &Context) ->
             bar.inc(1);
         }
         // The first round fills memory and caches.
-        let mut seconds = seconds.split_off(1);
+        let mut seconds = if seconds.len() > 1 { seconds.split_off(1) } else { seconds };
         seconds.sort_by(f64::total_cmp);
         let median = seconds[seconds.len() / 2];
         // Of a sweep: an evaluation for each operation, as if `none` were not known to change nothing.
@@ -343,6 +344,8 @@ fn time(args: &Args, spec: &NetworkSpec, engines: &dyn Engines, cx: &Context) ->
 }
 
 const SWEEP: &str = "importance sweep";
+/// A sweep over more operations takes a minute, and is itself a median of as many evaluations: once is enough.
+const LONG_SWEEP: usize = 100;
 
 /// What an importance sweep by NetPerfProxy does: codes and determinant of the supernet and of the supernet without each
 /// operation; without `none` it is the whole one.
