@@ -146,9 +146,10 @@ fn hint_of(error: &(dyn Error + 'static)) -> Option<String> {
     }
     // A library error with a `hint()` of its own: one line each.
     let data = error.downcast_ref::<nas::data::DataError>().and_then(nas::data::DataError::hint);
+    let retrain = || error.downcast_ref::<nas::retrain::RetrainError>().and_then(nas::retrain::RetrainError::hint);
     let search = || error.downcast_ref::<nas::search::SearchError>().and_then(nas::search::SearchError::hint);
     let compare = || error.downcast_ref::<nas::compare::CompareError>().and_then(nas::compare::CompareError::hint);
-    data.or_else(search).or_else(compare)
+    data.or_else(search).or_else(retrain).or_else(compare)
 }
 
 const REPORT: &str = "this is a bug: please report it with the command that was run and this message";

@@ -4,6 +4,8 @@ use engine::{CpuEngines, EngineError, Engines, NetworkSpec, Options};
 
 pub use engine::{Kernels, peak_gflops};
 
+use crate::run::Environment;
+
 /// Checks that the engines can compute a network.
 ///
 /// # Errors
@@ -26,4 +28,13 @@ pub fn cpu(threads: usize) -> Result<Box<dyn Engines>, EngineError> {
 /// As [`cpu`].
 pub fn cpu_with(threads: usize, kernels: Kernels) -> Result<Box<dyn Engines>, EngineError> {
     Ok(Box::new(CpuEngines::new(Options { threads, kernels })?))
+}
+
+/// This process on this machine, with the engine that `threads` of it run.
+///
+/// # Errors
+/// [`EngineError::Simd`].
+pub(crate) fn environment(threads: Option<usize>) -> Result<Environment, EngineError> {
+    let info = cpu(1)?.info();
+    Ok(Environment::here(info.engine, &info.kernels, &info.instruction_set, threads))
 }

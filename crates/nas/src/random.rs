@@ -19,6 +19,8 @@ pub(crate) enum Purpose {
     Alpha,
     /// Whatever a strategy draws in a step; by epoch and step.
     Step,
+    /// Paths that are dropped while a network is trained; by epoch and step.
+    DropPath,
     /// Images of a sweep over the operations; by epoch and number of the sweep.
     Sweep,
 }
@@ -32,6 +34,7 @@ pub(crate) fn generator(seed: u64, purpose: Purpose, first: u64, second: u64) ->
         Purpose::Subset => (b"subset\0\0", b"hpe-data"),
         Purpose::Alpha => (b"alpha\0\0\0", b"hpe-srch"),
         Purpose::Step => (b"step\0\0\0\0", b"hpe-srch"),
+        Purpose::DropPath => (b"droppath", b"hpe-trai"),
         Purpose::Sweep => (b"sweep\0\0\0", b"hpe-srch"),
     };
     let mut key = [0; 32];

@@ -17,6 +17,13 @@ Unknown keys are refused. The column \"default\" below is that of a key that no 
 (`hpe-darts list presets`, `--dry-run`).
 ";
 
+const TRAINING: &str = "
+# Configuration of a training
+
+`hpe-darts retrain` makes its configuration of a recipe (`--recipe`, `hpe-darts list recipes`), then `--dataset`, `--data`, `--epochs`, `--seed`, `--threads`, then every `--set key=value`;
+`hpe-darts retrain ARCH --dry-run` prints it. The column \"default\" is that of a key that the recipe does not set.
+";
+
 const HEAD: &str = "\n| key | default | range | meaning and source |\n|---|---|---|---|\n";
 
 /// The rows of the table in the doc comment of every struct that has one, and its first line, by name of the struct.
@@ -81,6 +88,9 @@ fn written() -> String {
         text.push_str(&format!("\n## {table}\n\n{}. {}.\n{HEAD}", strategy.about, strategy.source));
         expand(name, "", &all, &mut text);
     }
+    text.push_str(TRAINING);
+    text.push_str(HEAD);
+    expand("RetrainConfig", "", &all, &mut text);
     text
 }
 

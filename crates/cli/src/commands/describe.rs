@@ -2,10 +2,10 @@
 
 use anyhow::{Result, anyhow};
 use engine::{Cost, Graph, ImageShape, Part};
-use nas::space::{self, Genotype, NasBench201, NetworkShape, SearchSpace, Size};
+use nas::space::{self, NasBench201, NetworkShape, SearchSpace, Size};
 use serde::Serialize;
 
-use super::query;
+use super::architecture;
 use crate::{
     args::count,
     context::Context,
@@ -22,8 +22,9 @@ use crate::{
 pub struct Args {
     /// Architecture, in quotes: '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|' or its index 0..=15624 (NAS-Bench-201),
     /// 'Genotype(normal=[...], normal_concat=range(2, 6), reduce=[...], reduce_concat=range(2, 6))' (DARTS), a genotype
-    /// as JSON, or `supernet`: the network with every operation on every edge.
-    #[arg(value_name = "GENOTYPE|ARCH|INDEX", allow_negative_numbers = true)]
+    /// as JSON, the folder of a finished run, @FILE with one of these in it, or `supernet`: the network with every operation on
+    /// every edge.
+    #[arg(value_name = "GENOTYPE|ARCH|INDEX|RUN|@FILE", allow_negative_numbers = true)]
     arch: String,
     /// Search space [default: the one whose notation the architecture is in; nas-bench-201 for `supernet`].
     #[arg(long, value_name = "SPACE", value_parser = space_named)]
@@ -85,7 +86,8 @@ struct Description<'a> {
 /// # Errors
 /// The argument is no architecture, or there is no such network.
 pub fn run(args: Args, cx: &Context) -> Result<()> {
-    let genotype = if args.arch.trim() == "supernet" { None } else { Some(genotype(&args)?) };
+    let genotype =
+        if args.arch.trim() == "supernet" { None } else { Some(architecture::read(&args.arch, args.space)?) };
     let space = match &genotype {
         Some(genotype) => space::find(&genotype.space)?,
         None => args.space.unwrap_or(&NasBench201),
@@ -146,17 +148,6 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         }
         None => Ok(()),
     }
-}
-
-/// The architecture that the argument names.
-fn genotype(args: &Args) -> Result<Genotype> {
-    let text = args.arch.trim();
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let is_index = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    if is_index && args.space.is_none_or(|s| s.name() == NasBench201.name()) {
-        return Ok(query::parse(text)?.into());
-    }
-    space::read(text, args.space).hint("quote the architecture; `hpe-darts describe --help` shows every notation")
 }
 
 /// A row for each layer, or for each block.

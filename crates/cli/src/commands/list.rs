@@ -5,6 +5,7 @@ use clap::ValueEnum;
 use nas::{
     data::DatasetName,
     proxy,
+    retrain::RECIPES,
     search::{PRESETS, STRATEGIES},
     space,
 };
@@ -30,6 +31,8 @@ pub struct Args {
 enum Registry {
     /// Named sets of settings of a search.
     Presets,
+    /// Ways of training a network that was found.
+    Recipes,
     /// Search strategies.
     Strategies,
     /// Search spaces.
@@ -53,6 +56,7 @@ impl Registry {
         let entry = |name, description| Entry { name, description };
         match self {
             Registry::Presets => PRESETS.iter().map(|p| entry(p.name, p.about)).collect(),
+            Registry::Recipes => RECIPES.iter().map(|r| entry(r.name, r.about)).collect(),
             Registry::Strategies => STRATEGIES.iter().map(|s| entry(s.name, s.about)).collect(),
             Registry::Spaces => space::all().iter().map(|s| entry(s.name(), s.description())).collect(),
             Registry::Ops => space::OpName::all().map(|o| entry(o.as_str(), o.description())).collect(),

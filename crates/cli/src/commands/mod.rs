@@ -2,6 +2,7 @@
 //!
 //! A new command is a `mod` line and a line in the list below; its help text is the doc comment of its `Args`.
 
+mod architecture;
 mod bench;
 mod compare;
 pub mod data;
@@ -11,6 +12,7 @@ mod list;
 pub mod outcome;
 mod query;
 mod resume;
+mod retrain;
 mod score;
 mod search;
 mod table;
@@ -38,6 +40,7 @@ macro_rules! commands {
 
 commands! {
     Search => search,
+    Retrain => retrain,
     Resume => resume,
     Importance => importance,
     Compare => compare,

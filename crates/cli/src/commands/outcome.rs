@@ -1,4 +1,4 @@
-//! What `search` and `resume` show: progress while they run, and the end.
+//! What `search`, `retrain` and `resume` show: progress while they run, and the end.
 
 use std::path::Path;
 
@@ -6,6 +6,7 @@ use anyhow::Result;
 use indicatif::ProgressBar;
 use nas::{
     benchmark::{self, FILE_NAME},
+    retrain::{Measured, events::TrainEpoch},
     run::{EarlyEnd, Event, Notice, Observer, RunError},
     search::{
         Outcome, SearchError,
@@ -27,15 +28,17 @@ use crate::{
 /// A bar over all steps with ETA, and a line for every epoch and pruning, on standard error.
 pub struct Progress {
     out: Output,
+    /// What is going on.
+    what: &'static str,
     bar: ProgressBar,
     epochs: usize,
     steps: usize,
 }
 
 impl Progress {
-    /// Draws nothing before the search starts.
-    pub fn new(cx: &Context) -> Self {
-        Self { out: cx.out.clone(), bar: ProgressBar::hidden(), epochs: 0, steps: 0 }
+    /// Draws nothing before `what` starts.
+    pub fn new(cx: &Context, what: &'static str) -> Self {
+        Self { out: cx.out.clone(), what, bar: ProgressBar::hidden(), epochs: 0, steps: 0 }
     }
 
     fn note(&self, text: String) {
@@ -45,11 +48,13 @@ impl Progress {
     fn event(&mut self, event: &Event) {
         if let Some(end) = event.read() {
             self.note(self.epoch(&end));
+        } else if let Some(end) = event.read() {
+            self.note(self.train_epoch(&end));
         } else if let Some(HardPrune { phase, left, .. }) = event.read() {
             let left: Vec<String> = left.iter().map(|ops| ops.join(" ")).collect();
             self.note(format!("{phase} ends, left on the edges: {}", left.join(" | ")));
         } else if let Some(EarlyEnd { phase, finished, reason, .. }) = event.read() {
-            let what = if finished { "the search" } else { "the phase" };
+            let what = if finished { format!("the {}", self.what) } else { "the phase".to_owned() };
             self.note(format!("{phase}: {what} ends early ({reason})"));
         } else if let Some(Swept { table, .. }) = event.read()
             && !table.signs.is_empty()
@@ -70,6 +75,17 @@ impl Progress {
     }
 }
 
+impl Progress {
+    fn train_epoch(&self, end: &TrainEpoch) -> String {
+        let on = |what: &str, measured: Option<Measured>| {
+            measured.map(|m| format!(", {what} {:.2} %", m.accuracy.0)).unwrap_or_default()
+        };
+        let (loss, accuracy) = (end.train_loss.0, end.train_accuracy.0);
+        let (valid, test) = (on("validation", end.valid), on("test", end.test));
+        format!("epoch {}/{}: training loss {loss:.3}, accuracy {accuracy:.1} %{valid}{test}", end.epoch, self.epochs)
+    }
+}
+
 impl Observer for Progress {
     fn notice(&mut self, notice: Notice<'_>) {
         match notice {
@@ -77,7 +93,7 @@ impl Observer for Progress {
                 self.epochs = schedule.epochs();
                 self.steps = steps;
                 self.out.note(format_args!("run folder: {}", folder.display()));
-                self.bar = self.out.bar("search", (self.epochs * steps) as u64);
+                self.bar = self.out.bar(self.what, (self.epochs * steps) as u64);
                 self.bar.set_position((epoch * steps + step) as u64);
                 // What an earlier process did says nothing about the speed of this one.
                 self.bar.reset_eta();
@@ -86,7 +102,7 @@ impl Observer for Progress {
                 self.bar.set_position((at.epoch * self.steps + done) as u64);
                 self.bar.set_message(format!("{}: loss {loss:.3}, accuracy {accuracy:.1} %", at.name));
             }
-            Notice::Sweep { what, done, of } => self.bar.set_message(format!("importance by {what} {done}/{of}")),
+            Notice::Sweep { what, done, of } => self.bar.set_message(format!("{what} {done}/{of}")),
             Notice::Event(event) => self.event(event),
             Notice::Warning(text) => self.note(format!("warning: {text}")),
             _ => {}
@@ -108,14 +124,17 @@ pub fn conclude(outcome: Result<Outcome, SearchError>, folder: &Path, json: bool
     match outcome {
         Ok(outcome) => show(&outcome, json, cx),
         Err(SearchError::Run(RunError::Interrupted)) => {
-            cx.out.note(format_args!(
-                "interrupted; everything is saved. To continue:\n  hpe-darts resume {}",
-                shell(folder)
-            ));
+            interrupted(folder, cx);
             Err(Interrupted.into())
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Says how to go on.
+pub fn interrupted(folder: &Path, cx: &Context) {
+    let folder = shell(folder);
+    cx.out.note(format_args!("interrupted; everything is saved. To continue:\n  hpe-darts resume {folder}"));
 }
 
 fn show(outcome: &Outcome, json: bool, cx: &Context) -> Result<()> {
@@ -150,7 +169,7 @@ fn show(outcome: &Outcome, json: bool, cx: &Context) -> Result<()> {
     let run = shell(&outcome.folder);
     let again = format!("hpe-darts search --config {run}/config.toml --seed N");
     let look = outcome.found.index.map(|index| format!("\n  hpe-darts query {index}")).unwrap_or_default();
-    cx.out.data(format_args!("the run is in {run} (config.toml, events.jsonl, genotype.json)\nnext:{look}\n  {again}"))
+    cx.out.data(format_args!("the run is in {run} (config.toml, events.jsonl, genotype.json)\nnext:{look}\n  hpe-darts retrain {run}\n  {again}"))
 }
 
 /// What the time of a search is booked as.
@@ -185,7 +204,7 @@ pub fn open_table(cx: &Context, without: &str) -> Option<benchmark::Table> {
 }
 
 /// A path as a shell takes it.
-fn shell(path: &Path) -> String {
+pub fn shell(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%".contains(c);
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }

@@ -1,35 +1,38 @@
-//! `resume`: continue a search that was stopped.
+//! `resume`: continue a run that was stopped.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use nas::search::{Plan, Resumed, Search};
 
-use super::{data, outcome};
+use super::{data, outcome, retrain};
 use crate::context::Context;
 
-/// Continue a search from its last checkpoint.
+/// Continue a search or a training from its last checkpoint.
 ///
-/// It ends as if it had never been stopped: record and weights are the same bit for bit. A search that has already
+/// It ends as if it had never been stopped: record and weights are the same bit for bit. A run that has already
 /// ended shows its result again.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run folder that `hpe-darts search` made.
+    /// The run folder that `hpe-darts search` or `retrain` made.
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// Print the result as JSON, as `search --json` does (default: as text).
+    /// Print the result as JSON, as `search --json` and `retrain --json` do (default: as text).
     #[arg(long)]
     json: bool,
 }
 
-/// Continues a search.
+/// Continues a run.
 ///
 /// # Errors
-/// The folder is not a run folder, is of a newer version or has no usable checkpoint; whatever stops a search.
+/// The folder is not a run folder, is of a newer version or has no usable checkpoint; whatever stops a run.
 pub fn run(args: Args, cx: &Context) -> Result<()> {
+    if nas::retrain::is_retraining(&args.run) {
+        return retrain::resume(&args.run, args.json, cx);
+    }
     let home = cx.home().ok();
     let stop = cx.interrupt()?;
-    let observer = Box::new(outcome::Progress::new(cx));
+    let observer = Box::new(outcome::Progress::new(cx, "search"));
     let mut loading = |event| data::loading(&cx.out, &event);
     let resumed = Search::resume(&args.run, home.as_deref(), &mut loading, Plan::engines, observer, stop)?;
     let outcome = match resumed {

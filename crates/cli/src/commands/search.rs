@@ -95,7 +95,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         free_folder(&PathBuf::from("runs").join(name))
     });
     let stop = cx.interrupt()?;
-    let (engines, observer) = (plan.engines(), Box::new(outcome::Progress::new(cx)));
+    let (engines, observer) = (plan.engines(), Box::new(outcome::Progress::new(cx, "search")));
     let outcome = Search::start(plan, engines, &folder, observer, stop).and_then(Search::run);
     outcome::conclude(outcome, &folder, args.json, cx)
 }

@@ -11,5 +11,6 @@ mod help;
 mod importance;
 mod links;
 mod query;
+mod retrain;
 mod score;
 mod search;

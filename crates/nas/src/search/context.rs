@@ -160,6 +160,7 @@ impl<'a> Context<'a> {
         sums: usize,
         evaluate: impl FnMut(&mut Supernet, usize, &mut [f64]) -> Result<(), SearchError>,
     ) -> Result<Vec<f64>, SearchError> {
+        let what = format!("importance by {what}");
         let sweep = Sweep { what, count, sums, activity: "importance" };
         self.session.sweep(&sweep, &mut self.trainer.supernet, evaluate, |supernet| supernet.state())
     }

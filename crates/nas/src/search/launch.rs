@@ -12,7 +12,7 @@ use super::{
 use crate::{
     data::LoadEvent,
     engines,
-    run::{self, CONFIG, Environment, Executor, Kept, Observers, Reopened, Setup, Task},
+    run::{self, CONFIG, Executor, Kept, Observers, Reopened, Setup, Task},
     supernet::MakeEngine,
 };
 
@@ -123,13 +123,12 @@ pub fn is_past(folder: &Path, epoch: usize) -> bool {
 /// What a run needs beside its task.
 pub(super) fn setup(plan: &Plan, observers: Observers, stop: Arc<AtomicBool>) -> Result<Setup, SearchError> {
     let config = &plan.config;
-    let info = engines::cpu(1)?.info();
     Ok(Setup {
         config: config.to_toml(),
         settings: config.decisive().table(),
         checkpoint_minutes: config.run.checkpoint_minutes,
         keep: config.run.keep_epochs,
-        environment: Environment::here(info.engine, &info.kernels, &info.instruction_set, config.threads),
+        environment: engines::environment(config.threads)?,
         observers,
         stop,
     })

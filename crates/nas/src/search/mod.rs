@@ -10,7 +10,6 @@ mod context;
 mod error;
 pub mod events;
 mod launch;
-mod learning_rate;
 mod one_shot;
 pub mod parts;
 mod places;
@@ -27,14 +26,15 @@ mod fake_engine;
 #[cfg(test)]
 mod tests;
 
+pub use crate::learning_rate::Cosine;
 pub use candidates::{Candidates, OpSets};
 pub use config::{
     Config, ConfigError, DataConfig, PRESETS, Preset, Request, RunConfig, SpaceConfig, SupernetConfig, TrainingConfig,
 };
+pub(crate) use config::{Setting, one_line};
 pub use context::Context;
 pub use error::SearchError;
 pub use launch::{GENOTYPE, Outcome, Resumed, Search, finished, is_past};
-pub use learning_rate::Cosine;
 pub use one_shot::{OneShot, PhaseSettings};
 pub use places::{column, genotype};
 pub(crate) use plan::fit;

@@ -2,8 +2,9 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::{context::Context, error::SearchError, learning_rate::Cosine};
+use super::{context::Context, error::SearchError};
 use crate::{
+    learning_rate::Cosine,
     run::{At, Flow, Schedule},
     space::{Genotype, Size},
     supernet::{Mask, OpAt, PerOp},

@@ -6,13 +6,13 @@ use super::{
     candidates::Candidates,
     config::{Config, TrainingConfig},
     error::SearchError,
-    learning_rate::Cosine,
     one_shot::OneShot,
     trainer::{Stream, loader},
 };
 use crate::{
     data::{self, Augmentation, Dataset, LoadEvent, LoadOptions, PartName, Source, Split},
     engines,
+    learning_rate::Cosine,
     random::{self, Purpose},
     run::Schedule,
     space::{self, NetworkShape, SearchSpace, Size},

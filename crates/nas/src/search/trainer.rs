@@ -1,9 +1,10 @@
 use engine::{NetworkSpec, Sgd, StepOutput};
 use serde::{Deserialize, Serialize};
 
-use super::{error::SearchError, learning_rate::Cosine};
+use super::error::SearchError;
 use crate::{
     data::{Augmentation, BatchBuf, Loader, LoaderOptions, Source},
+    learning_rate::Cosine,
     run::At,
     space::SearchSpace,
     supernet::{Mixing, Supernet},

@@ -113,6 +113,11 @@ pub trait SearchSpace: fmt::Debug + Send + Sync {
     /// [`SpaceError::Genotype`] where the genotype is not one of this space, [`SpaceError::Cells`], [`SpaceError::Image`].
     fn network(&self, genotype: &Genotype, shape: &NetworkShape) -> Result<engine::NetworkSpec, SpaceError>;
 
+    /// Index of the block of a network of so many cells that an auxiliary head reads; `None` where the space has none.
+    fn auxiliary_block(&self, _cells: usize) -> Option<usize> {
+        None
+    }
+
     /// Whether a text begins as this space's notation does.
     fn claims(&self, text: &str) -> bool;
 

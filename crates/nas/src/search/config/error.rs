@@ -71,11 +71,11 @@ impl ConfigError {
         }
     }
 
-    pub(super) fn range(key: &str, value: impl Display, expected: &str) -> Self {
+    pub(crate) fn range(key: &str, value: impl Display, expected: &str) -> Self {
         Self::Range { key: key.to_owned(), value: value.to_string(), expected: expected.to_owned() }
     }
 
-    pub(super) fn unknown<'a>(
+    pub(crate) fn unknown<'a>(
         what: &'static str,
         given: &str,
         known: impl IntoIterator<Item = &'a str> + Clone,

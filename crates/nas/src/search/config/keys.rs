@@ -28,7 +28,7 @@ fn split(key: &str) -> (&str, &str) {
 }
 
 /// The message of a TOML error without a picture of the place, which only a file has.
-pub(super) fn one_line(error: &toml::de::Error) -> String {
+pub(crate) fn one_line(error: &toml::de::Error) -> String {
     let whole = error.to_string();
     match whole.lines().find(|l| l.starts_with("in `")) {
         Some(place) => format!("{} {place}", error.message()),

@@ -10,14 +10,14 @@ use crate::{search::strategies::STRATEGIES, tables::merge};
 
 /// One `--set key=value`.
 #[derive(Debug)]
-pub(super) struct Setting {
+pub(crate) struct Setting {
     given: String,
     pub(super) path: Vec<String>,
     pub(super) value: Value,
 }
 
 impl Setting {
-    pub(super) fn parse(given: &str) -> Result<Self, ConfigError> {
+    pub(crate) fn parse(given: &str) -> Result<Self, ConfigError> {
         let fault = |why: &str| ConfigError::Set {
             given: given.to_owned(),
             why: why.to_owned(),
@@ -43,16 +43,34 @@ impl Setting {
         Ok(Self { given: given.to_owned(), path, value })
     }
 
-    /// Writes the value into `table`. `known`: every dotted key there is; `strategy`: the one of this search.
+    /// Writes the value into `table`, the configuration of a search. `known`: every dotted key there is; `strategy`: the one of
+    /// this search.
     pub(super) fn apply(&self, table: &mut Table, known: &[String], strategy: &str) -> Result<(), ConfigError> {
+        if self.path == ["strategy"] {
+            return Err(self.fault("the strategy is chosen by --strategy NAME".to_owned(), None));
+        }
+        if !self.is_known(known) {
+            return Err(self.unknown(&self.path.join("."), known, strategy));
+        }
+        self.write(table, known, |table| Config::deserialize(table).map(drop))
+    }
+
+    fn is_known(&self, known: &[String]) -> bool {
         let key = self.path.join(".");
         let group = format!("{key}.");
-        if !known.iter().any(|k| *k == key || k.starts_with(&group)) {
-            return Err(self.unknown(&key, known, strategy));
-        }
-        let (last, parents) = match self.path.split_last() {
-            Some((last, parents)) if key != "strategy" => (last, parents),
-            _ => return Err(self.fault("the strategy is chosen by --strategy NAME".to_owned(), None)),
+        known.iter().any(|k| *k == key || k.starts_with(&group))
+    }
+
+    /// Writes the value into `table`, which `check` must then accept. `known`: every dotted key there is.
+    pub(crate) fn write(
+        &self,
+        table: &mut Table,
+        known: &[String],
+        check: impl FnOnce(Table) -> Result<(), toml::de::Error>,
+    ) -> Result<(), ConfigError> {
+        let key = self.path.join(".");
+        let Some((last, parents)) = self.path.split_last().filter(|_| self.is_known(known)) else {
+            return Err(self.fault(format!("unknown key `{key}`"), nearest_key(&key, known)));
         };
         let mut at = &mut *table;
         for parent in parents {
@@ -70,8 +88,7 @@ impl Setting {
                 at.insert(last.clone(), self.value.clone());
             }
         }
-        Config::deserialize(table.clone()).map_err(|e| self.fault(one_line(&e), None))?;
-        Ok(())
+        check(table.clone()).map_err(|e| self.fault(one_line(&e), None))
     }
 
     fn unknown(&self, key: &str, known: &[String], strategy: &str) -> ConfigError {

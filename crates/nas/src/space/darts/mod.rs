@@ -101,6 +101,11 @@ impl SearchSpace for Darts {
         network_spec(shape, edges, alive, OpNorm { affine: true, pools: false })
     }
 
+    /// Where the second reduction is.
+    fn auxiliary_block(&self, cells: usize) -> Option<usize> {
+        Some(2 * cells / 3)
+    }
+
     fn claims(&self, text: &str) -> bool {
         text.trim_start().starts_with("Genotype")
     }

@@ -1,0 +1,54 @@
+//! An architecture as an argument: in every form that the field writes it in, or as the result of a run.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result, anyhow};
+use nas::{
+    retrain,
+    search::GENOTYPE,
+    space::{self, Genotype, NasBench201, SearchSpace},
+};
+use serde_json::Value;
+
+use super::query;
+use crate::error::HintExt;
+
+/// Reads an architecture: an index or a text in the notation of a space, a genotype as JSON, the folder of a finished run, or
+/// `@FILE` with one of these in it. `space`: which one it has to be of, if that is known.
+///
+/// # Errors
+/// It is none of these, or a run without a result.
+pub fn read(given: &str, space: Option<&'static dyn SearchSpace>) -> Result<Genotype> {
+    let text = given.trim();
+    if let Some(path) = text.strip_prefix('@') {
+        let inner = fs::read_to_string(path).with_context(|| format!("cannot read the architecture file {path}"))?;
+        return plain(inner.trim(), space).with_context(|| format!("architecture file {path}"));
+    }
+    if Path::new(text).is_dir() {
+        return of_run(Path::new(text), space);
+    }
+    plain(text, space)
+}
+
+fn plain(text: &str, space: Option<&'static dyn SearchSpace>) -> Result<Genotype> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_index = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    if is_index && space.is_none_or(|s| s.name() == NasBench201.name()) {
+        return Ok(query::parse(text)?.into());
+    }
+    space::read(text, space).hint("quote the architecture; `hpe-darts describe --help` shows every notation")
+}
+
+/// What a search has found, or what a training has trained.
+fn of_run(folder: &Path, space: Option<&'static dyn SearchSpace>) -> Result<Genotype> {
+    let shown = folder.display();
+    let result = [GENOTYPE, retrain::RESULT].map(|name| folder.join(name)).into_iter().find(|path| path.exists());
+    let Some(path) = result else {
+        return Err(anyhow!("{shown} is not the folder of a finished run"))
+            .hint(format!("a run that was stopped goes on with `hpe-darts resume {shown}`"));
+    };
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let genotype = serde_json::from_str::<Value>(&text).ok().map(|result| result["genotype"].to_string());
+    let genotype = genotype.with_context(|| format!("{} is not the result of a run", path.display()))?;
+    space::read(&genotype, space).with_context(|| format!("{}", path.display()))
+}

@@ -1,0 +1,101 @@
+//! `retrain`: from an architecture, a run or a file to a trained network; stopped and resumed; mistakes.
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+
+use crate::common::{program, run};
+
+const CELL: &str = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|";
+const SMALL: [&str; 6] = ["--epochs", "2", "--set", "network.channels=4", "--set", "network.cells=1"];
+
+#[test]
+fn it_trains_what_a_run_has_found_and_says_how_good_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let [cell, one, two] = ["cell.txt", "one", "two"].map(path);
+    fs::write(&cell, format!("{CELL}\n")).unwrap();
+    let (code, out, err) = run(&[&["retrain", &format!("@{cell}"), "--out", &one][..], &SMALL].concat());
+    assert_eq!(code, 0, "{err}");
+    for part in [CELL, " parameters, ", "test, last epoch (2)", "360", "checkpoint/weights.safetensors"] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+    assert!(err.contains("epoch 2/2: training loss") && err.contains(", test "), "{err}");
+    // A run is an architecture too, here and for `describe`.
+    let half = ["--set", "data.train=half", "--json", "--out", &two];
+    let (code, out, err) = run(&[&["retrain", &one][..], &half, &SMALL].concat());
+    assert_eq!(code, 0, "{err}");
+    let result: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((result["arch"].as_str(), result["last_valid"]["images"].as_u64()), (Some(CELL), Some(719)));
+    assert!(result["best_valid"][0].as_u64().is_some() && result["test"]["accuracy"].as_f64().is_some());
+    let (code, out, err) = run(&["describe", &two]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.starts_with(CELL), "{out}");
+    let (code, again, err) = run(&["resume", &two, "--json"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("already ended"), "{err}");
+    assert_eq!(serde_json::from_str::<Value>(&again).unwrap()["test"], result["test"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_training_is_saved_and_goes_on() {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, stopped] = ["whole", "stopped"].map(|name| folder.path().join(name));
+    let args = |out: &Path| {
+        let mut args = ["retrain", CELL, "--epochs", "30", "--out"].map(str::to_owned).to_vec();
+        args.push(out.to_str().unwrap().to_owned());
+        args.extend(SMALL[2..].iter().map(|&arg| arg.to_owned()));
+        args
+    };
+    assert!(program(folder.path()).args(args(&whole)).output().unwrap().status.success());
+    let mut child =
+        program(folder.path()).args(args(&stopped)).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.starts_with("epoch 3/30")));
+    let interrupt = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupt.success());
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("hpe-darts resume")), "{rest:?}");
+    let resumed = program(folder.path()).arg("resume").arg(&stopped).output().unwrap();
+    assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
+    for name in ["events.jsonl", "result.json", "checkpoint/weights.safetensors"] {
+        assert!(fs::read(whole.join(name)).unwrap() == fs::read(stopped.join(name)).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn mistakes_are_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let out = out.to_str().unwrap();
+    let empty = folder.path().to_str().unwrap();
+    for (args, part) in [
+        (&["retrain", "15625"][..], "architecture index 15625 is out of range"),
+        (&["retrain", "@nowhere.txt"], "cannot read the architecture file nowhere.txt"),
+        (&["retrain", empty], "is not the folder of a finished run"),
+        (&["retrain", "conv"], "`conv` is not an architecture"),
+        (&["retrain", "0", "--recipe", "fast"], "unknown recipe `fast`"),
+        (&["retrain", "0", "--epochs", "0"], "--epochs"),
+        (&["retrain", "0", "--dataset", "cifar"], "unknown data set `cifar`"),
+        (&["retrain", "0", "--set", "training.lr=1"], "unknown key `training.lr`"),
+        (&["retrain", "0", "--set", "network.auxiliary=1"], "has no auxiliary head"),
+        (&["retrain", "0", "--recipe", "darts"], "has no auxiliary head"),
+    ] {
+        let (code, stdout, err) = run(&[args, &["--out", out]].concat());
+        assert_eq!((code, stdout.as_str()), (1, ""), "{args:?}: {err}");
+        assert!(err.contains(part), "{args:?}: {err}");
+        assert!(!Path::new(out).exists(), "{args:?}");
+    }
+    let (code, text, err) = run(&["retrain", "0", "--recipe", "nas-bench-201-12", "--dry-run"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        text.contains("12 epochs of 6 steps; 1437 images train, 0 validate, 360 test")
+            && text.contains("batch_size = 256"),
+        "{text}"
+    );
+}

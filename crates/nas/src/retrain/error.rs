@@ -1,0 +1,59 @@
+use engine::EngineError;
+
+use crate::{
+    data::DataError,
+    run::{RunError, TaskError},
+    search::ConfigError,
+    space::SpaceError,
+};
+
+/// Why a training cannot start or continue. [`RetrainError::hint`] says what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RetrainError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// An auxiliary head for a network that has no place for it.
+    #[error("network.auxiliary = {weight}: a `{space}` network has no auxiliary head")]
+    NoAuxiliaryHead {
+        /// Name of the space.
+        space: &'static str,
+        /// The weight that was given.
+        weight: f64,
+    },
+    /// The space, the architecture or the network's size.
+    #[error(transparent)]
+    Space(#[from] SpaceError),
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The engine refuses its input.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The run, its folder or its checkpoint.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A loader ended before its epoch did.
+    #[error("the data ended before the epoch did")]
+    DataEnded,
+}
+
+impl RetrainError {
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Config(e) => e.hint(),
+            Self::NoAuxiliaryHead { .. } => Some("network.auxiliary must be 0 in this space".to_owned()),
+            Self::Data(e) => e.hint(),
+            Self::Run(e) => e.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl TaskError for RetrainError {
+    fn of_run(&self) -> Option<&RunError> {
+        if let Self::Run(error) = self { Some(error) } else { None }
+    }
+}

@@ -1,0 +1,124 @@
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use toml::Table;
+
+use super::{
+    config::RetrainConfig,
+    error::RetrainError,
+    plan::Plan,
+    task::{RetrainTask, Retrained},
+};
+use crate::{
+    data::LoadEvent,
+    engines,
+    run::{self, CONFIG, Executor, Observers, Reopened, Setup, Task},
+    search::ConfigError,
+    supernet::MakeEngine,
+};
+
+/// The result of a training; its presence in a run folder says that it has ended.
+pub const RESULT: &str = RetrainTask::RESULT;
+
+/// The result of a finished training.
+pub type Outcome = run::Outcome<Retrained>;
+
+/// A training that can run: the [`Executor`] of a [`RetrainTask`].
+#[derive(Debug)]
+pub struct Retrain(Executor<RetrainTask>);
+
+/// What [`Retrain::resume`] finds.
+#[derive(Debug)]
+pub enum Resumed {
+    /// A training that can continue.
+    Ready(Box<Retrain>),
+    /// A training that has ended.
+    Finished(Box<Outcome>),
+}
+
+/// Whether the run in a folder is the training of one architecture, not a search: its configuration has a recipe.
+pub fn is_retraining(folder: &Path) -> bool {
+    let text = std::fs::read_to_string(folder.join(CONFIG)).unwrap_or_default();
+    text.parse::<Table>().is_ok_and(|config| config.contains_key("recipe"))
+}
+
+impl Retrain {
+    /// A new training in a new folder. `stop`: once set, it saves its state at the next step and ends with
+    /// [`RunError::Interrupted`](run::RunError::Interrupted).
+    ///
+    /// # Errors
+    /// The folder cannot be used or written to; whatever the engine refuses.
+    pub fn start(
+        plan: Plan,
+        make: &MakeEngine,
+        folder: &Path,
+        observers: impl Into<Observers>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self, RetrainError> {
+        let setup = setup(&plan, observers.into(), stop)?;
+        Ok(Self(Executor::start(RetrainTask::new(plan, make)?, setup, folder)?))
+    }
+
+    /// Goes on with the training in `folder` from its last checkpoint. `home`: the program's folder in the user's data
+    /// directory; `notify` is told how the data is being read; `make` says how engines of a plan are made.
+    ///
+    /// # Errors
+    /// The folder holds no run, one of another version, or no usable checkpoint; everything that [`Plan::new`] refuses.
+    pub fn resume(
+        folder: &Path,
+        home: Option<&Path>,
+        notify: &mut dyn FnMut(LoadEvent),
+        make: impl FnOnce(&Plan) -> MakeEngine,
+        observers: impl Into<Observers>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Resumed, RetrainError> {
+        if let Some(outcome) = run::finished(folder, RESULT)? {
+            return Ok(Resumed::Finished(Box::new(outcome)));
+        }
+        let reopened = if run::is_starting(folder) { None } else { Some(Reopened::open(folder)?) };
+        let plan = Plan::new(read(&folder.join(CONFIG))?, home, notify)?;
+        let make = make(&plan);
+        let Some(reopened) = reopened else {
+            return Ok(Resumed::Ready(Box::new(Self::start(plan, &make, folder, observers, stop)?)));
+        };
+        let setup = setup(&plan, observers.into(), stop)?;
+        let task = RetrainTask::new(plan, &make)?;
+        Ok(Resumed::Ready(Box::new(Self(Executor::resume(task, setup, reopened)?))))
+    }
+
+    /// Runs the training to its end.
+    ///
+    /// # Errors
+    /// See [`Executor::run`].
+    pub fn run(self) -> Result<Outcome, RetrainError> {
+        self.0.run()
+    }
+}
+
+/// The configuration of a run folder.
+fn read(path: &Path) -> Result<RetrainConfig, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let mut config: RetrainConfig = toml::from_str(&text).map_err(|error| ConfigError::File {
+        path: path.to_owned(),
+        message: error.to_string().trim_end().to_owned(),
+        hint: None,
+    })?;
+    config.resolve()?;
+    Ok(config)
+}
+
+/// What a run needs beside its task.
+fn setup(plan: &Plan, observers: Observers, stop: Arc<AtomicBool>) -> Result<Setup, RetrainError> {
+    let config = &plan.config;
+    Ok(Setup {
+        config: config.to_toml(),
+        settings: config.decisive(),
+        checkpoint_minutes: config.run.checkpoint_minutes,
+        keep: config.run.keep_epochs,
+        environment: engines::environment(config.threads)?,
+        observers,
+        stop,
+    })
+}

@@ -1,0 +1,174 @@
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::{
+    config::{RetrainConfig, RetrainDataConfig},
+    recipe::{RECIPES, Recipe},
+};
+use crate::{
+    data::{Augmentation, DatasetName},
+    search::{ConfigError, Setting, one_line},
+    space::{self, Genotype},
+    tables::{self, merge},
+};
+
+/// The layers of a configuration: a recipe, then what the command line says.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What is trained.
+    pub genotype: Genotype,
+    /// Name of the recipe. `None`: the first.
+    pub recipe: Option<String>,
+    /// Data set.
+    pub dataset: Option<String>,
+    /// Folder or archive of the data.
+    pub data: Option<PathBuf>,
+    /// Epochs.
+    pub epochs: Option<usize>,
+    /// Seed.
+    pub seed: Option<u64>,
+    /// Threads.
+    pub threads: Option<usize>,
+    /// `key=value`: a dotted key and a value in TOML; a bare word is a string.
+    pub set: Vec<String>,
+}
+
+impl Request {
+    /// The configuration that the layers make, every default written out.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; nothing has been checked against space and data yet.
+    pub fn resolve(&self) -> Result<RetrainConfig, ConfigError> {
+        let recipe = self.recipe()?;
+        let whole = |e: toml::de::Error| ConfigError::Whole(one_line(&e));
+        let space = space::find(&self.genotype.space).map_err(|e| ConfigError::Whole(e.to_string()))?;
+        let config = RetrainConfig {
+            arch: space.text(&self.genotype).map_err(|e| ConfigError::Whole(e.to_string()))?,
+            space: space.name().to_owned(),
+            recipe: recipe.name.to_owned(),
+            dataset: self.dataset()?,
+            seed: self.seed.unwrap_or(0),
+            threads: self.threads,
+            data: RetrainDataConfig { dir: self.data.clone(), ..RetrainDataConfig::default() },
+            ..RetrainConfig::default()
+        };
+        let as_table = |config: &RetrainConfig| Table::try_from(config).map_err(|e| ConfigError::Whole(e.to_string()));
+        let mut table = as_table(&config)?;
+        merge(&mut table, recipe.toml.parse().map_err(whole)?);
+        if let Some(epochs) = self.epochs {
+            let epochs = i64::try_from(epochs).unwrap_or(i64::MAX);
+            merge(
+                &mut table,
+                Table::from_iter([(
+                    "training".to_owned(),
+                    Value::Table(Table::from_iter([("epochs".to_owned(), epochs.into())])),
+                )]),
+            );
+        }
+        let known = known_keys()?;
+        for given in &self.set {
+            let setting = Setting::parse(given)?;
+            setting.write(&mut table, &known, |table| RetrainConfig::deserialize(table).map(drop))?;
+        }
+        let given = table.get("data").and_then(|data| data.get("augmentation")?.as_table()).cloned();
+        let mut config = RetrainConfig::deserialize(table).map_err(whole)?;
+        // Recipe and settings may name a part of the augmentation; the rest is as usual for the data set.
+        let usual = config.dataset.default_augmentation().downsampled(config.data.downsample);
+        let mut augmentation = Table::try_from(usual).map_err(|e| ConfigError::Whole(e.to_string()))?;
+        merge(&mut augmentation, given.unwrap_or_default());
+        config.data.augmentation = Some(Augmentation::deserialize(augmentation).map_err(whole)?);
+        config.resolve()?;
+        Ok(config)
+    }
+
+    fn dataset(&self) -> Result<DatasetName, ConfigError> {
+        let Some(given) = &self.dataset else { return Ok(DatasetName::Digits) };
+        let names = DatasetName::ALL.map(DatasetName::as_str);
+        given.parse().map_err(|_| ConfigError::unknown("data set", given, names))
+    }
+
+    fn recipe(&self) -> Result<&'static Recipe, ConfigError> {
+        let given = self.recipe.as_deref().unwrap_or(RECIPES[0].name);
+        let names = RECIPES.iter().map(|r| r.name);
+        RECIPES.iter().find(|r| r.name == given).ok_or_else(|| ConfigError::unknown("recipe", given, names))
+    }
+}
+
+/// Every dotted key, those included that a default leaves out.
+fn known_keys() -> Result<Vec<String>, ConfigError> {
+    let mut all = RetrainConfig { threads: Some(1), ..RetrainConfig::default() };
+    all.data.dir = Some(".".into());
+    all.data.augmentation = Some(Augmentation::NONE);
+    (all.network.channels, all.network.cells) = (Some(1), Some(1));
+    let table = Table::try_from(&all).map_err(|e| ConfigError::Whole(e.to_string()))?;
+    Ok(tables::keys(&table))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{limits::ClipNorm, space::NasBench201};
+
+    fn request() -> Request {
+        let genotype = space::SearchSpace::parse(
+            &NasBench201,
+            "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|",
+        );
+        Request {
+            genotype: genotype.unwrap(),
+            recipe: None,
+            dataset: None,
+            data: None,
+            epochs: None,
+            seed: None,
+            threads: None,
+            set: vec![],
+        }
+    }
+
+    fn resolve(recipe: &str, set: &[&str]) -> Result<RetrainConfig, ConfigError> {
+        let set = set.iter().map(|&s| s.to_owned()).collect();
+        Request { recipe: Some(recipe.to_owned()), set, ..request() }.resolve()
+    }
+
+    #[test]
+    fn recipes_are_complete_and_written_as_they_are_read() {
+        for recipe in RECIPES {
+            let config = resolve(recipe.name, &[]).unwrap();
+            let table: Table = recipe.toml.parse().unwrap();
+            let training = table["training"].as_table().unwrap();
+            for key in
+                ["epochs", "batch_size", "learning_rate", "learning_rate_min", "momentum", "nesterov", "weight_decay"]
+            {
+                assert!(training.contains_key(key), "{}: {key}", recipe.name);
+            }
+            assert!(training.contains_key("clip_norm") && recipe.toml.starts_with("# "), "{}", recipe.name);
+            assert_eq!(toml::from_str::<RetrainConfig>(&config.to_toml()).unwrap(), config);
+        }
+        let darts = resolve("darts", &["dataset=cifar10"]).unwrap();
+        assert_eq!((darts.training.epochs, darts.network.drop_path, darts.network.auxiliary), (600, 0.2, 0.4));
+        assert_eq!(darts.data.augmentation, Some(Augmentation { flip: true, crop_padding: 4, cutout: 16 }));
+        let table = resolve("nas-bench-201-12", &[]).unwrap();
+        assert_eq!((table.training.epochs, table.training.clip_norm), (12, ClipNorm::None));
+    }
+
+    #[test]
+    fn options_and_settings_come_last_and_slips_are_named() {
+        let config = Request { epochs: Some(3), set: vec!["training.batch_size=8".to_owned()], ..request() }.resolve();
+        let config = config.unwrap();
+        assert_eq!((config.training.epochs, config.training.batch_size, config.network.cells), (3, 8, Some(5)));
+        let error = |recipe: &str, set: &str| resolve(recipe, &[set]).unwrap_err();
+        assert_eq!(
+            error("fast", "seed=1").to_string(),
+            "unknown recipe `fast`, expected quick, nas-bench-201, nas-bench-201-12 or darts"
+        );
+        assert_eq!(error("quick", "training.epoch=1").hint().unwrap(), "did you mean `training.epochs`?");
+        assert_eq!(error("quick", "training.epochs=0").to_string(), "training.epochs = 0, expected at least 1");
+        assert!(
+            error("quick", "network.drop_path=1").to_string().contains("network.drop_path = 1, expected at least 0")
+        );
+        assert!(error("quick", "network.size=large").to_string().contains("unknown variant `large`"));
+    }
+}
