@@ -7,6 +7,7 @@ mod bench;
 mod compare;
 pub mod data;
 mod describe;
+mod evaluate;
 mod importance;
 mod list;
 pub mod outcome;
@@ -41,6 +42,7 @@ macro_rules! commands {
 commands! {
     Search => search,
     Retrain => retrain,
+    Evaluate => evaluate,
     Resume => resume,
     Importance => importance,
     Compare => compare,

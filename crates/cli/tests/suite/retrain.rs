@@ -28,6 +28,29 @@ fn it_trains_what_a_run_has_found_and_says_how_good_it_is() {
     let result: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((result["arch"].as_str(), result["last_valid"]["images"].as_u64()), (Some(CELL), Some(719)));
     assert!(result["best_valid"][0].as_u64().is_some() && result["test"]["accuracy"].as_f64().is_some());
+    // What the training has measured is what `evaluate` measures.
+    let matrix = path("matrix.csv");
+    let (code, out, err) = run(&["evaluate", &two, "--json", "--confusion", &matrix]);
+    assert_eq!(code, 0, "{err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((report["images"].as_u64(), report["epochs"].as_u64()), (Some(360), Some(2)));
+    assert_eq!(report["top1"], result["test"]["accuracy"]);
+    let off = report["loss"].as_f64().unwrap() - result["test"]["loss"].as_f64().unwrap();
+    assert!(off.abs() < 1e-5, "{off}");
+    assert!(report["top5"].as_f64().unwrap() >= report["top1"].as_f64().unwrap());
+    let matrix = fs::read_to_string(&matrix).unwrap();
+    let counts: Vec<usize> =
+        matrix.lines().skip(1).flat_map(|l| l.split(',').skip(1)).map(|n| n.parse().unwrap()).collect();
+    assert_eq!((counts.len(), counts.iter().sum::<usize>()), (100, 360));
+    let (code, out, err) = run(&["evaluate", &two, "--split", "valid"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("719 valid images of digits: top-1") && out.contains("accuracy, %"), "{out}");
+    let (code, _, err) = run(&["evaluate", &one, "--split", "valid"]);
+    assert!(code == 1 && err.contains("has no validation images"), "{err}");
+    let (code, _, err) = run(&["evaluate", folder.path().to_str().unwrap()]);
+    assert!(code == 1 && err.contains("is not the run folder of a training"), "{err}");
+    let (code, _, err) = run(&["evaluate", &one, "--epoch", "1"]);
+    assert!(code == 1 && err.contains("epoch 1"), "{err}");
     let (code, out, err) = run(&["describe", &two]);
     assert_eq!(code, 0, "{err}");
     assert!(out.starts_with(CELL), "{out}");

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use engine::EngineError;
 
 use crate::{
@@ -34,6 +36,18 @@ pub enum RetrainError {
     /// The run, its folder or its checkpoint.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// A folder that is not the run folder of a training.
+    #[error("{} is not the run folder of a training", .0.display())]
+    NoTraining(PathBuf),
+    /// A training in which every image trains.
+    #[error("this training has no validation images: all images train")]
+    NoImages,
+    /// An output of the network that is not a number.
+    #[error("the network's output for image {image} is not a number")]
+    Output {
+        /// Counted from 0.
+        image: usize,
+    },
     /// A loader ended before its epoch did.
     #[error("the data ended before the epoch did")]
     DataEnded,
@@ -45,6 +59,8 @@ impl RetrainError {
         match self {
             Self::Config(e) => e.hint(),
             Self::NoAuxiliaryHead { .. } => Some("network.auxiliary must be 0 in this space".to_owned()),
+            Self::NoTraining(_) => Some("`hpe-darts retrain` makes one".to_owned()),
+            Self::NoImages => Some("`retrain --set data.train=half` keeps a half of them for validation".to_owned()),
             Self::Data(e) => e.hint(),
             Self::Run(e) => e.hint(),
             _ => None,

@@ -98,7 +98,7 @@ impl Retrain {
 }
 
 /// The configuration of a run folder.
-fn read(path: &Path) -> Result<RetrainConfig, ConfigError> {
+pub(super) fn read(path: &Path) -> Result<RetrainConfig, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     let mut config: RetrainConfig = toml::from_str(&text).map_err(|error| ConfigError::File {
         path: path.to_owned(),

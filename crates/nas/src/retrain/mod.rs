@@ -5,6 +5,7 @@
 
 mod config;
 mod error;
+mod evaluation;
 pub mod events;
 mod launch;
 mod plan;
@@ -14,6 +15,7 @@ mod task;
 
 pub use config::{NetworkConfig, RetrainConfig, RetrainDataConfig, RetrainTrainingConfig, SizeOf, TrainOn};
 pub use error::RetrainError;
+pub use evaluation::{ClassReport, Images, Report, Trained};
 pub use events::Measured;
 pub use launch::{Outcome, RESULT, Resumed, Retrain, is_retraining};
 pub use plan::Plan;

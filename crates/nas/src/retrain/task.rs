@@ -85,6 +85,11 @@ impl RetrainTask {
         Ok(Self { plan, network, w, loader: None, state: State::default() })
     }
 
+    /// The network with its weights, and what it was trained for.
+    pub(super) fn into_network(self) -> (Plan, Box<dyn Engine>) {
+        (self.plan, self.network)
+    }
+
     fn next(&mut self, epoch: usize) -> Result<BatchBuf, RetrainError> {
         let options = self.plan.loader();
         let loader = match &mut self.loader {
@@ -108,8 +113,8 @@ impl RetrainTask {
         };
         let sums = session.sweep(&sweep, self, evaluate, |task| task.network.state())?;
         let images = source.len();
-        let mean = |sum: f64| sum / images as f64;
-        Ok(Measured { loss: Number(mean(sums[0])), accuracy: Number(100.0 * mean(sums[1])), images })
+        let mean = |sum: f64| Number(sum / images as f64);
+        Ok(Measured { loss: mean(sums[0]), accuracy: mean(100.0 * sums[1]), images })
     }
 
     fn report(&self) -> StepReport {

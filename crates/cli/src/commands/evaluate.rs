@@ -1,0 +1,129 @@
+//! `evaluate`: how good a trained network is.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use nas::{
+    retrain::{Images, Report, RetrainError, Trained},
+    run::RunError,
+    search::cpu_engines,
+};
+use serde_json::json;
+
+use super::data;
+use crate::{
+    args,
+    context::Context,
+    error::Interrupted,
+    render::{Align, Table},
+};
+
+/// Measure a trained network: accuracy, loss, and what it takes for what.
+///
+/// The network is that of the newest checkpoint of a `hpe-darts retrain`, finished or not. Images go through it as they are,
+/// with running statistics.
+///
+/// With --json, one object {"run", "epochs", "split", "images", "loss", "top1", "top5", "classes": [{"name", "images",
+/// "accuracy"}], "confusion"}: percent and nats; "confusion" holds images by true class, then by the network's.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The run folder that `hpe-darts retrain` made.
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// Images that it is measured on.
+    #[arg(long, value_enum, default_value = "test")]
+    split: Split,
+    /// The checkpoint kept at the end of this epoch instead of the newest (see run.keep_epochs).
+    #[arg(long, value_name = "N", value_parser = args::count(1, 1_000_000))]
+    epoch: Option<usize>,
+    /// Write the confusion matrix to this file, as CSV: a row for each true class [default: not written].
+    #[arg(long, value_name = "FILE")]
+    confusion: Option<PathBuf>,
+    #[command(flatten)]
+    threads: args::Threads,
+    /// Print JSON (default: tables).
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Split {
+    /// The test images.
+    Test,
+    /// Those that it was validated on.
+    Valid,
+    /// Those that trained it.
+    Train,
+}
+
+impl From<Split> for Images {
+    fn from(split: Split) -> Self {
+        match split {
+            Split::Test => Images::Test,
+            Split::Valid => Images::Valid,
+            Split::Train => Images::Train,
+        }
+    }
+}
+
+/// Measures and prints.
+///
+/// # Errors
+/// The folder is not that of a training, or lacks the checkpoint or the images; an interruption; a file that cannot be written.
+pub fn run(args: Args, cx: &Context) -> Result<()> {
+    let home = cx.home().ok();
+    let stop = cx.interrupt()?;
+    let threads = Some(args.threads.get());
+    let mut loading = |event| data::loading(&cx.out, &event);
+    let mut trained = Trained::open(&args.run, args.epoch, home.as_deref(), &mut loading, |_| cpu_engines(threads))?;
+    let images = Images::from(args.split);
+    let bar = cx.out.bar("evaluate", 0);
+    let mut progress = |done: usize, of: usize| {
+        bar.set_length(of as u64);
+        bar.set_position(done as u64);
+    };
+    let report = trained.evaluate(images, &mut progress, &stop);
+    bar.finish_and_clear();
+    let report = match report {
+        Err(RetrainError::Run(RunError::Interrupted)) => return Err(Interrupted.into()),
+        report => report?,
+    };
+    if let Some(path) = &args.confusion {
+        let text = csv(&report);
+        nas::files::write_atomic(path, |w| w.write_all(text.as_bytes()))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if args.json {
+        let mut result = json!(report);
+        result["run"] = json!(args.run);
+        result["epochs"] = json!(trained.epochs());
+        result["split"] = json!(images.as_str());
+        return cx.out.json(&result);
+    }
+    let Report { images: count, loss, top1, top5, classes, .. } = &report;
+    let top5 = top5.map(|top5| format!(", top-5 {top5:.2} %")).unwrap_or_default();
+    let mut table = Table::new([("class", Align::Left), ("images", Align::Right), ("accuracy, %", Align::Right)]);
+    for class in classes {
+        let accuracy = class.accuracy.map_or("-".to_owned(), |accuracy| format!("{accuracy:.2}"));
+        table.row([class.name.clone(), class.images.to_string(), accuracy]);
+    }
+    cx.out.data(format_args!(
+        "{} after {} epochs, {count} {} images of {}: top-1 {top1:.2} %{top5}, loss {loss:.4}\n\n{table}",
+        trained.plan().config.arch,
+        trained.epochs(),
+        images.as_str(),
+        trained.plan().config.dataset,
+    ))
+}
+
+/// Names in quotes: a class may be called anything.
+fn csv(report: &Report) -> String {
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let names: Vec<String> = report.classes.iter().map(|class| quoted(&class.name)).collect();
+    let mut text = format!("true class,{}\n", names.join(","));
+    for (name, row) in names.iter().zip(&report.confusion) {
+        let row: Vec<String> = row.iter().map(usize::to_string).collect();
+        text += &format!("{name},{}\n", row.join(","));
+    }
+    text
+}
