@@ -12,7 +12,7 @@ use crate::random::{self, Purpose};
 /// |---|---|---|---|
 /// | `flip` | true; digits false | | mirror half of the images; He et al. 2016 |
 /// | `crop_padding` | 4, digits 1, divided by `data.downsample` | 0 to the image's side, in pixels | random crop from the padded image, 0: none; He et al. 2016 |
-/// | `cutout` | 0; 16 in DARTS' retraining | 0 to twice the image's side, in pixels | side of an erased square, 0: none; DeVries and Taylor 2017 |
+/// | `cutout` | 0; 16 in DARTS' retraining | 0 to the image's side, in pixels | side of an erased square, 0: none; DeVries and Taylor 2017 |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Augmentation {
@@ -59,14 +59,15 @@ impl Augmentation {
         Self { crop_padding: self.crop_padding / factor, cutout: self.cutout / factor, ..self }
     }
 
-    /// Refuses padding and cutouts that are larger than they could ever be meant.
+    /// Refuses padding and cutouts that are larger than they could ever be meant: a square of twice the image's side erases
+    /// every pixel, wherever its centre lies.
     ///
     /// # Errors
     /// [`DataError::Augmentation`].
     pub fn check(&self, shape: ImageShape) -> Result<(), DataError> {
         let ImageShape { height, width, .. } = shape;
         let side = height.min(width);
-        for (setting, value, max) in [("crop_padding", self.crop_padding, side), ("cutout", self.cutout, 2 * side)] {
+        for (setting, value, max) in [("crop_padding", self.crop_padding, side), ("cutout", self.cutout, side)] {
             if value > max {
                 return Err(DataError::Augmentation { setting, value, height, width, max });
             }
@@ -212,7 +213,7 @@ mod tests {
         ) {
             let shape = ImageShape { height, width, channels };
             let side = height.min(width);
-            let a = Augmentation { flip, crop_padding: padding.min(side), cutout: cutout.min(2 * side) };
+            let a = Augmentation { flip, crop_padding: padding.min(side), cutout: cutout.min(side) };
             a.check(shape).unwrap();
             let mean: Vec<f32> = (0..channels).map(|c| 0.3 + 0.1 * c as f32).collect();
             let convert = Converter::new(255, &mean, &vec![0.25; channels]);
@@ -271,6 +272,6 @@ mod tests {
         let error = Augmentation { crop_padding: 9, ..Augmentation::NONE }.check(shape).unwrap_err();
         assert_eq!(error.to_string(), "crop_padding 9 is too large for images of 8x8, at most 8");
         assert!(Augmentation { cutout: usize::MAX, ..Augmentation::NONE }.check(shape).is_err());
-        assert!(Augmentation { crop_padding: 8, cutout: 16, flip: true }.check(shape).is_ok());
+        assert!(Augmentation { crop_padding: 8, cutout: 8, flip: true }.check(shape).is_ok());
     }
 }

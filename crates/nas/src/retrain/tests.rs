@@ -152,7 +152,10 @@ fn the_recipe_of_darts_runs_with_its_auxiliary_head() {
     // The digits' 8 x 8 are 4 x 4 where the head would be.
     let error = plan(&request).unwrap_err().to_string();
     assert!(error.contains("an auxiliary head on an image of 2 x 2, expected 8 x 8 to 10 x 10"), "{error}");
-    request.set.extend(["network.auxiliary=0".to_owned(), "data.augmentation.cutout=4".to_owned()]);
+    request.set.push("network.auxiliary=0".to_owned());
+    let error = plan(&request).unwrap_err().to_string();
+    assert_eq!(error, "cutout 16 is too large for images of 8x8, at most 8");
+    request.set.push("data.augmentation.cutout=4".to_owned());
     let plan = plan(&request).unwrap();
     assert_eq!((plan.network.auxiliary, plan.drop_path(0), plan.drop_path(1)), (None, 0.0, 0.1));
     let folder = tempfile::tempdir().unwrap();
