@@ -154,7 +154,7 @@ fn one(
             .map_err(failed)?
         {
             Resumed::Ready(search) => search.run().map_err(failed),
-            Resumed::Finished(outcome) => Ok(outcome),
+            Resumed::Finished(outcome) => Ok(*outcome),
         };
     }
     let plan = Plan::new(cell.config.clone(), home, &mut loading).map_err(failed)?;

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     data::LoadEvent,
     engines,
-    run::{self, CONFIG, Executor, Observers, Reopened, Setup, Task},
+    run::{self, CONFIG, Executor, Observers, Setup, Task},
     search::ConfigError,
     supernet::MakeEngine,
 };
@@ -30,13 +30,7 @@ pub type Outcome = run::Outcome<Retrained>;
 pub struct Retrain(Executor<RetrainTask>);
 
 /// What [`Retrain::resume`] finds.
-#[derive(Debug)]
-pub enum Resumed {
-    /// A training that can continue.
-    Ready(Box<Retrain>),
-    /// A training that has ended.
-    Finished(Box<Outcome>),
-}
+pub type Resumed = run::Resumed<Retrain, Retrained>;
 
 /// Whether the run in a folder is the training of one architecture, not a search: its configuration has a recipe.
 pub fn is_retraining(folder: &Path) -> bool {
@@ -74,18 +68,13 @@ impl Retrain {
         observers: impl Into<Observers>,
         stop: Arc<AtomicBool>,
     ) -> Result<Resumed, RetrainError> {
-        if let Some(outcome) = run::finished(folder, RESULT)? {
-            return Ok(Resumed::Finished(Box::new(outcome)));
-        }
-        let reopened = if run::is_starting(folder) { None } else { Some(Reopened::open(folder)?) };
-        let plan = Plan::new(read(&folder.join(CONFIG))?, home, notify)?;
-        let make = make(&plan);
-        let Some(reopened) = reopened else {
-            return Ok(Resumed::Ready(Box::new(Self::start(plan, &make, folder, observers, stop)?)));
-        };
-        let setup = setup(&plan, observers.into(), stop)?;
-        let task = RetrainTask::new(plan, &make)?;
-        Ok(Resumed::Ready(Box::new(Self(Executor::resume(task, setup, reopened)?))))
+        let observers = observers.into();
+        let resumed = Executor::reopen(folder, || {
+            let plan = Plan::new(read(&folder.join(CONFIG))?, home, notify)?;
+            let (make, setup) = (make(&plan), setup(&plan, observers, stop)?);
+            Ok::<_, RetrainError>((RetrainTask::new(plan, &make)?, setup))
+        })?;
+        Ok(resumed.map(Self))
     }
 
     /// Runs the training to its end.

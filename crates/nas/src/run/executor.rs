@@ -16,7 +16,7 @@ use super::{
     environment::Environment,
     error::RunError,
     events::{EarlyEnd, End, Failed},
-    folder::{RunFolder, Starting, keeps},
+    folder::{RunFolder, Starting, is_starting, keeps},
     journal::Journal,
     names::{ENVIRONMENT, EVENTS, TIMING},
     observer::Notice,
@@ -52,6 +52,25 @@ impl<F> Outcome<F> {
 pub struct Executor<T> {
     task: T,
     session: Session,
+}
+
+/// A run that was found in a folder.
+#[derive(Debug)]
+pub enum Resumed<R, F> {
+    /// One that can continue.
+    Ready(Box<R>),
+    /// One that has ended.
+    Finished(Box<Outcome<F>>),
+}
+
+impl<R, F> Resumed<R, F> {
+    /// The same, around what continues it.
+    pub fn map<S>(self, f: impl FnOnce(R) -> S) -> Resumed<S, F> {
+        match self {
+            Self::Ready(run) => Resumed::Ready(Box::new(f(*run))),
+            Self::Finished(outcome) => Resumed::Finished(outcome),
+        }
+    }
 }
 
 /// A run folder that is locked and whose checkpoint has been read: nothing in it is changed yet.
@@ -196,6 +215,30 @@ impl<T: Task> Executor<T> {
             session.keep()?;
         }
         Ok(Self { task, session })
+    }
+
+    /// Goes on with the run in a folder, or says what it has come to. `make` makes its task and setup, of the configuration that
+    /// the folder keeps; the folder is locked by then, but for a run that has not come to its first checkpoint, which starts anew.
+    ///
+    /// # Errors
+    /// As [`Executor::start`], [`Reopened::open`] and [`Executor::resume`]; those of `make`.
+    pub fn reopen(
+        folder: &Path,
+        make: impl FnOnce() -> Result<(T, Setup), T::Error>,
+    ) -> Result<Resumed<Self, T::Found>, T::Error>
+    where
+        T::Found: DeserializeOwned,
+    {
+        if let Some(outcome) = finished(folder, T::RESULT)? {
+            return Ok(Resumed::Finished(Box::new(outcome)));
+        }
+        let reopened = if is_starting(folder) { None } else { Some(Reopened::open(folder)?) };
+        let (task, setup) = make()?;
+        let executor = match reopened {
+            Some(reopened) => Self::resume(task, setup, reopened)?,
+            None => Self::start(task, setup, folder)?,
+        };
+        Ok(Resumed::Ready(Box::new(executor)))
     }
 
     /// Runs the task to its end.

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     data::LoadEvent,
     engines,
-    run::{self, CONFIG, Executor, Kept, Observers, Reopened, Setup, Task},
+    run::{self, CONFIG, Executor, Kept, Observers, Setup, Task},
     supernet::MakeEngine,
 };
 
@@ -27,13 +27,7 @@ pub type Outcome = run::Outcome<Found>;
 pub struct Search(Executor<SearchTask>);
 
 /// What [`Search::resume`] finds.
-#[derive(Debug)]
-pub enum Resumed {
-    /// A search that can continue.
-    Ready(Box<Search>),
-    /// A search that has ended.
-    Finished(Outcome),
-}
+pub type Resumed = run::Resumed<Search, Found>;
 
 impl Search {
     /// A new search in a new folder. `stop`: once set, the search saves its state at the next step and ends with
@@ -83,19 +77,13 @@ impl Search {
         observers: impl Into<Observers>,
         stop: Arc<AtomicBool>,
     ) -> Result<Resumed, SearchError> {
-        if let Some(outcome) = finished(folder)? {
-            return Ok(Resumed::Finished(outcome));
-        }
-        if run::is_starting(folder) {
+        let observers = observers.into();
+        let resumed = Executor::reopen(folder, || {
             let plan = Plan::new(Config::read(&folder.join(CONFIG))?, home, notify)?;
-            let make = make(&plan);
-            return Ok(Resumed::Ready(Box::new(Self::start(plan, make, folder, observers, stop)?)));
-        }
-        let reopened = Reopened::open(folder)?;
-        let plan = Plan::new(Config::read(&folder.join(CONFIG))?, home, notify)?;
-        let (make, setup) = (make(&plan), setup(&plan, observers.into(), stop)?);
-        let task = SearchTask::new(plan, make)?;
-        Ok(Resumed::Ready(Box::new(Self(Executor::resume(task, setup, reopened)?))))
+            let (make, setup) = (make(&plan), setup(&plan, observers, stop)?);
+            Ok::<_, SearchError>((SearchTask::new(plan, make)?, setup))
+        })?;
+        Ok(resumed.map(Self))
     }
 
     /// Runs the search to its end.
