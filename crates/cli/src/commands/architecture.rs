@@ -24,10 +24,12 @@ pub fn read(given: &str, space: Option<&'static dyn SearchSpace>) -> Result<Geno
         let inner = fs::read_to_string(path).with_context(|| format!("cannot read the architecture file {path}"))?;
         return plain(inner.trim(), space).with_context(|| format!("architecture file {path}"));
     }
-    if Path::new(text).is_dir() {
+    // A folder may be called as an index is; `./` says that it is one.
+    let named = plain(text, space);
+    if named.is_err() && Path::new(text).is_dir() {
         return of_run(Path::new(text), space);
     }
-    plain(text, space)
+    named
 }
 
 fn plain(text: &str, space: Option<&'static dyn SearchSpace>) -> Result<Genotype> {

@@ -23,7 +23,7 @@ use crate::{
 /// The network is that of the newest checkpoint of a `hpe-darts retrain`, finished or not. Images go through it as they are,
 /// with running statistics.
 ///
-/// With --json, one object {"run", "epochs", "split", "images", "loss", "top1", "top5", "classes": [{"name", "images",
+/// With --json, one object {"run", "epochs", "steps" (of the epoch after them), "split", "images", "loss", "top1", "top5", "classes": [{"name", "images",
 /// "accuracy"}], "confusion"}: percent and nats; "confusion" holds images by true class, then by the network's.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -33,7 +33,7 @@ pub struct Args {
     /// Images that it is measured on.
     #[arg(long, value_enum, default_value = "test")]
     split: Split,
-    /// The checkpoint kept at the end of this epoch instead of the newest (see run.keep_epochs).
+    /// The checkpoint kept at the end of this epoch (see run.keep_epochs) [default: the newest].
     #[arg(long, value_name = "N", value_parser = args::count(1, 1_000_000))]
     epoch: Option<usize>,
     /// Write the confusion matrix to this file, as CSV: a row for each true class [default: not written].
@@ -93,24 +93,25 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         nas::files::write_atomic(path, |w| w.write_all(text.as_bytes()))
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
+    let (epochs, steps) = trained.trained();
     if args.json {
         let mut result = json!(report);
         result["run"] = json!(args.run);
-        result["epochs"] = json!(trained.epochs());
+        (result["epochs"], result["steps"]) = (json!(epochs), json!(steps));
         result["split"] = json!(images.as_str());
         return cx.out.json(&result);
     }
     let Report { images: count, loss, top1, top5, classes, .. } = &report;
     let top5 = top5.map(|top5| format!(", top-5 {top5:.2} %")).unwrap_or_default();
+    let and = if steps > 0 { format!(" and {steps} steps") } else { String::new() };
     let mut table = Table::new([("class", Align::Left), ("images", Align::Right), ("accuracy, %", Align::Right)]);
     for class in classes {
         let accuracy = class.accuracy.map_or("-".to_owned(), |accuracy| format!("{accuracy:.2}"));
         table.row([class.name.clone(), class.images.to_string(), accuracy]);
     }
     cx.out.data(format_args!(
-        "{} after {} epochs, {count} {} images of {}: top-1 {top1:.2} %{top5}, loss {loss:.4}\n\n{table}",
+        "{} after {epochs} epochs{and}, {count} {} images of {}: top-1 {top1:.2} %{top5}, loss {loss:.4}\n\n{table}",
         trained.plan().config.arch,
-        trained.epochs(),
         images.as_str(),
         trained.plan().config.dataset,
     ))

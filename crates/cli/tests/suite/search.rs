@@ -394,7 +394,7 @@ fn damaged_checkpoints_fall_back_and_newer_ones_are_refused() {
     );
     fs::write(&state, "{").unwrap();
     fs::remove_dir_all(out.join("checkpoint.previous")).unwrap();
-    refused(&["resume", path], "no usable checkpoint", "start again with the same settings");
+    refused(&["resume", path], "no usable checkpoint", "start again with the settings in ");
 }
 
 #[test]

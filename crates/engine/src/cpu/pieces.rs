@@ -217,7 +217,21 @@ mod tests {
 
     #[test]
     fn a_batch_is_cut_fine_enough_for_the_threads() {
-        for (threads, pieces) in [(1, 8), (2, 8), (3, 8), (4, 8), (6, 64), (8, 8), (12, 64), (16, 64), (64, 64)] {
+        for (threads, pieces) in [
+            (1, 8),
+            (2, 8),
+            (3, 8),
+            (4, 8),
+            (5, 64),
+            (6, 64),
+            (7, 64),
+            (8, 8),
+            (9, 8),
+            (10, 64),
+            (12, 64),
+            (16, 64),
+            (64, 64),
+        ] {
             let (runtime, partials) = (runtime(threads), Mutex::default());
             let run = Run { runtime: &runtime, partials: &partials, n: 64 };
             assert_eq!(run.pieces().len(), pieces, "{threads} threads");

@@ -10,6 +10,9 @@ use crate::{
     tables,
 };
 
+/// Characters of a search's name, which is that of its folder.
+const LONGEST_NAME: usize = 100;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -69,6 +72,15 @@ impl Comparison {
         for &seed in &seeds {
             for Named { name, set } in &named {
                 let name = if name.is_empty() { "search".to_owned() } else { name.join(",") };
+                // Folders of longer names cannot be made everywhere, which would be found when their turn comes.
+                if name.len() > LONGEST_NAME {
+                    let start: String = name.chars().take(60).collect();
+                    return Err(fault(format!(
+                        "the name `{start}...` of a search has {} characters, expected at most {LONGEST_NAME}: give the values of \
+                         such a key in [runs.NAME] instead of [matrix]",
+                        name.len()
+                    )));
+                }
                 let mut config = resolve(preset.as_ref(), &settings, set, seed, threads)
                     .map_err(|source| CompareError::Config { name: name.clone(), source })?;
                 // Writes out what the space decides, so that it compares with the configuration of a run folder.
@@ -295,6 +307,10 @@ mod tests {
         assert!(why("seeds = [1]\n[runs]\n\"\" = {}").contains("a name consists of"));
         assert!(why("seeds = [1]\n[runs]\n\"summary.md\" = {}").contains("that name is reserved for the summary"));
         assert!(why("seeds = [1]\n[runs]\n\"a/b\" = {}").contains("a name consists of"));
+        let edge = "['skip_connect', 'nor_conv_3x3']";
+        let lists = [edge; 6].join(", ");
+        let long = why(&format!("seeds = [1]\n[matrix]\n'space.ops' = [[{lists}]]"));
+        assert!(long.contains("characters, expected at most 100") && long.contains("[runs.NAME]"), "{long}");
         assert!(why("seeds = [1, 1]").contains("two searches are called search seed 1"));
         assert!(why("seeds = [1]\n[runs.x]\npop = [4]").starts_with("x: --set pop=[4]"));
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::DataError;
 
 use crate::{
+    checksum,
     python_random::PythonRandom,
     random::{self, Purpose},
     suggest,
@@ -94,6 +95,13 @@ impl Split {
         };
         split.check(samples)?;
         Ok(split)
+    }
+
+    /// Tells splits of other images apart, wherever they come from.
+    pub fn fingerprint(&self) -> String {
+        let indices = |part: &[u32]| part.iter().flat_map(|i| i.to_le_bytes()).collect::<Vec<_>>();
+        let count = self.train.len().to_le_bytes().to_vec();
+        checksum::of_bytes(&[count, indices(&self.train), indices(&self.valid)].concat())
     }
 
     /// NAS-Bench-201's split of CIFAR-10 (`cifar-split.txt` of D-X-Y/AutoDL-Projects), equal to it in all 50,000 indices.

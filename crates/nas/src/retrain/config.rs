@@ -263,6 +263,11 @@ impl RetrainConfig {
         {
             *dir = whole;
         }
+        if let TrainOn::Split(SplitChoice::File(path)) = &mut self.data.train
+            && let Ok(whole) = std::path::absolute(&*path)
+        {
+            *path = whole;
+        }
         let t = &self.training;
         let counts = [
             ("threads", threads, 1024),

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{error::RetrainError, launch, plan::Plan, task::RetrainTask};
 use crate::{
     data::{LoadEvent, Loader, LoaderOptions, Source},
-    run::{CONFIG, Kept, RunError},
+    run::{CONFIG, Kept, Moment, RunError},
     supernet::MakeEngine,
 };
 
@@ -43,7 +43,7 @@ impl Images {
 pub struct Trained {
     plan: Plan,
     network: Box<dyn Engine>,
-    epochs: usize,
+    trained: (usize, usize),
 }
 
 /// How good a network is on some images.
@@ -91,12 +91,14 @@ impl Trained {
         }
         let kept = Kept::open(run, epoch)?;
         let plan = Plan::new(launch::read(&run.join(CONFIG))?, home, notify)?;
-        kept.same_settings(&plan.config.decisive())?;
+        kept.same_settings(&plan.decisive())?;
         let make = make(&plan);
         let mut task = RetrainTask::new(plan, &make)?;
-        let epochs = kept.restore(&mut task)?.epoch;
+        let position = kept.restore(&mut task)?;
+        let steps = if let Moment::Step(step) = position.moment { step } else { 0 };
+        let epochs = position.epoch + usize::from(position.moment == Moment::End);
         let (plan, network) = task.into_network();
-        Ok(Self { plan, network, epochs })
+        Ok(Self { plan, network, trained: (epochs, steps) })
     }
 
     /// Configuration, space and data.
@@ -104,9 +106,9 @@ impl Trained {
         &self.plan
     }
 
-    /// Epochs that it has been trained for; the last one may be incomplete.
-    pub fn epochs(&self) -> usize {
-        self.epochs
+    /// Whole epochs that it has been trained for, and steps of the one after them.
+    pub fn trained(&self) -> (usize, usize) {
+        self.trained
     }
 
     /// Runs the network over images, with running statistics. `progress` is told the batches done and all of them; once `stop` is

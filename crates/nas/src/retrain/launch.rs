@@ -103,7 +103,7 @@ fn setup(plan: &Plan, observers: Observers, stop: Arc<AtomicBool>) -> Result<Set
     let config = &plan.config;
     Ok(Setup {
         config: config.to_toml(),
-        settings: config.decisive(),
+        settings: plan.decisive(),
         checkpoint_minutes: config.run.checkpoint_minutes,
         keep: config.run.keep_epochs,
         environment: engines::environment(config.threads)?,

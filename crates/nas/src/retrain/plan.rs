@@ -1,6 +1,7 @@
 use std::{path::Path, sync::Arc};
 
 use engine::{Cost, NetworkSpec, Sgd};
+use toml::Table;
 
 use super::{
     config::{RetrainConfig, TrainOn},
@@ -36,6 +37,8 @@ pub struct Plan {
     pub valid: Option<Source>,
     /// Test images.
     pub test: Source,
+    /// Of the split, if there is one.
+    fingerprint: Option<String>,
 }
 
 impl Plan {
@@ -54,11 +57,13 @@ impl Plan {
         let options =
             LoadOptions { data: config.data.dir.clone(), home: home.map(Path::to_owned), verify: config.data.verify };
         let dataset = Arc::new(data::load_with(config.dataset, &options, notify)?.downsampled(config.data.downsample)?);
+        let mut fingerprint = None;
         let (train, valid) = match &config.data.train {
             TrainOn::All => (Source::all(Arc::clone(&dataset), PartName::Train), None),
             TrainOn::Split(choice) => {
                 let samples = dataset.train().len();
                 let split = Split::choose(choice, config.dataset.as_str(), samples, config.seed)?;
+                fingerprint = Some(split.fingerprint());
                 let source = |indices| Source::new(Arc::clone(&dataset), PartName::Train, indices);
                 (source(split.train)?, Some(source(split.valid)?))
             }
@@ -75,7 +80,7 @@ impl Plan {
         let cost = network.graph()?.cost();
         let schedule = Schedule::new([("training", config.training.epochs)]);
         let test = Source::all(Arc::clone(&dataset), PartName::Test);
-        let plan = Self { space, genotype, cost, schedule, train, valid, test, network, config };
+        let plan = Self { space, genotype, cost, schedule, train, valid, test, network, config, fingerprint };
         let loader = plan.loader();
         loader.augmentation.check(plan.train.shape())?;
         for source in [Some(&plan.train), plan.valid.as_ref(), Some(&plan.test)].into_iter().flatten() {
@@ -112,6 +117,15 @@ impl Plan {
     /// Probability of drop-path in an epoch, counted from 0: it rises linearly, as in DARTS.
     pub(super) fn drop_path(&self, epoch: usize) -> f64 {
         self.config.network.drop_path * epoch as f64 / self.config.training.epochs as f64
+    }
+
+    /// The settings that decide what comes out, with what the split file held.
+    pub(super) fn decisive(&self) -> Table {
+        let mut table = self.config.decisive();
+        if let Some(fingerprint) = &self.fingerprint {
+            table.insert("split".to_owned(), fingerprint.clone().into());
+        }
+        table
     }
 
     /// The optimiser.

@@ -49,7 +49,7 @@ impl Request {
             space: space.name().to_owned(),
             recipe: recipe.name.to_owned(),
             dataset: self.dataset()?,
-            seed: self.seed.unwrap_or(0),
+            seed: self.seed()?,
             threads: self.threads,
             data: RetrainDataConfig { dir: self.data.clone(), ..RetrainDataConfig::default() },
             ..RetrainConfig::default()
@@ -68,16 +68,27 @@ impl Request {
             );
         }
         let known = known_keys()?;
+        // The recipe's lengths are of whole images, as the usual ones; what is set by name is taken as it is.
+        let mut sets = Vec::new();
         for given in &self.set {
             let setting = Setting::parse(given)?;
+            setting.chosen_elsewhere(&CHOSEN)?;
+            sets.push(setting);
+        }
+        let of_recipe = augmentation_of(&table);
+        for setting in &sets {
             setting.write(&mut table, &known, |table| RetrainConfig::deserialize(table).map(drop))?;
         }
-        let given = table.get("data").and_then(|data| data.get("augmentation")?.as_table()).cloned();
+        let given = augmentation_of(&table);
+        let set: Table = given.into_iter().filter(|(key, value)| of_recipe.get(key) != Some(value)).collect();
         let mut config = RetrainConfig::deserialize(table).map_err(whole)?;
         // Recipe and settings may name a part of the augmentation; the rest is as usual for the data set.
-        let usual = config.dataset.default_augmentation().downsampled(config.data.downsample);
-        let mut augmentation = Table::try_from(usual).map_err(|e| ConfigError::Whole(e.to_string()))?;
-        merge(&mut augmentation, given.unwrap_or_default());
+        let as_table = |of: Augmentation| Table::try_from(of).map_err(|e| ConfigError::Whole(e.to_string()));
+        let mut usual = as_table(config.dataset.default_augmentation())?;
+        merge(&mut usual, of_recipe);
+        let usual = Augmentation::deserialize(usual).map_err(whole)?.downsampled(config.data.downsample);
+        let mut augmentation = as_table(usual)?;
+        merge(&mut augmentation, set);
         config.data.augmentation = Some(Augmentation::deserialize(augmentation).map_err(whole)?);
         config.resolve()?;
         Ok(config)
@@ -89,11 +100,28 @@ impl Request {
         given.parse().map_err(|_| ConfigError::unknown("data set", given, names))
     }
 
+    fn seed(&self) -> Result<u64, ConfigError> {
+        let seed = self.seed.unwrap_or(0);
+        // TOML has no larger numbers.
+        if i64::try_from(seed).is_err() {
+            return Err(ConfigError::range("seed", seed, &format!("at most {}", i64::MAX)));
+        }
+        Ok(seed)
+    }
+
     fn recipe(&self) -> Result<&'static Recipe, ConfigError> {
         let given = self.recipe.as_deref().unwrap_or(RECIPES[0].name);
         let names = RECIPES.iter().map(|r| r.name);
         RECIPES.iter().find(|r| r.name == given).ok_or_else(|| ConfigError::unknown("recipe", given, names))
     }
+}
+
+/// Settings that are chosen by an argument of their own.
+const CHOSEN: [(&str, &str); 3] =
+    [("arch", "the first argument"), ("space", "the architecture's notation"), ("recipe", "--recipe NAME")];
+
+fn augmentation_of(table: &Table) -> Table {
+    table.get("data").and_then(|data| data.get("augmentation")?.as_table()).cloned().unwrap_or_default()
 }
 
 /// Every dotted key, those included that a default leaves out.
@@ -169,6 +197,16 @@ mod tests {
         assert!(
             error("quick", "network.drop_path=1").to_string().contains("network.drop_path = 1, expected at least 0")
         );
+        for (set, by) in [("recipe=darts", "--recipe NAME"), ("arch=1", "first argument"), ("space=darts", "notation")]
+        {
+            assert!(error("quick", set).to_string().contains(by), "{set}");
+        }
+        let halved = ["dataset=cifar10", "data.downsample=2"];
+        let darts = |more: &[&str]| resolve("darts", &[&halved, more].concat()).unwrap().data.augmentation.unwrap();
+        assert_eq!(darts(&[]), Augmentation { flip: true, crop_padding: 2, cutout: 8 });
+        assert_eq!(darts(&["data.augmentation.cutout=6"]), Augmentation { flip: true, crop_padding: 2, cutout: 6 });
+        let seed = Request { seed: Some(u64::MAX), ..request() }.resolve().unwrap_err().to_string();
+        assert!(seed.starts_with("seed = 18446744073709551615, expected at most"), "{seed}");
         assert!(error("quick", "network.size=large").to_string().contains("unknown variant `large`"));
     }
 }

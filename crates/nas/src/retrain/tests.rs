@@ -181,6 +181,22 @@ fn what_makes_no_training_is_refused() {
 }
 
 #[test]
+fn a_split_file_that_has_changed_does_not_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, file) = (folder.path().join("run"), folder.path().join("split.json"));
+    fs::write(&file, r#"{"train": [0, 1, 2, 3, 4, 5], "valid": [6, 7, 8]}"#).unwrap();
+    let train = format!("data.train={}", file.display());
+    assert!(start(&small(&[&train]), &run, 1).is_err());
+    let go = || Retrain::resume(&run, None, &mut |_| {}, Plan::engines, Observers::none(), Arc::default());
+    fs::write(&file, r#"{"train": [6, 7, 8], "valid": [0, 1, 2, 3, 4, 5]}"#).unwrap();
+    let error = go().unwrap_err().to_string();
+    assert!(error.contains("split is"), "{error}");
+    assert!(Trained::open(&run, None, None, &mut |_| {}, Plan::engines).is_err());
+    fs::write(&file, r#"{"valid": [6, 7, 8], "train": [0, 1, 2, 3, 4, 5]}"#).unwrap();
+    assert!(matches!(go().unwrap(), Resumed::Ready(_)));
+}
+
+#[test]
 fn other_settings_do_not_go_on_with_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");

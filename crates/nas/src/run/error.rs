@@ -140,22 +140,22 @@ impl RunError {
                 path.display()
             )),
             Self::NoRun { .. } => {
-                Some(format!("give a folder that `hpe-darts search` made: it holds {CONFIG} and {EVENTS}"))
+                Some(format!("give a folder that `hpe-darts search` or `retrain` made: it holds {CONFIG} and {EVENTS}"))
             }
             Self::Newer { .. } => Some("resume it with the version that wrote it, or a newer one".to_owned()),
             Self::Record { path, .. } => Some(format!("restore the whole {EVENTS}, or {}", begin_anew(path))),
             Self::NoCheckpoint { path, .. } => Some(begin_anew(path)),
             Self::NotKept { .. } => Some(
-                "omit --epoch to use the newest checkpoint; a search with `--set run.keep_epochs=true` keeps one for every epoch"
+                "omit --epoch to use the newest checkpoint; a run with `--set run.keep_epochs=true` keeps one for every epoch"
                     .to_owned(),
             ),
-            Self::Mismatch { .. } => Some(format!("restore {CONFIG} as the search wrote it")),
+            Self::Mismatch { .. } => Some(format!("restore {CONFIG} as the run wrote it")),
             Self::Older { path, .. } => Some(format!("resume it with the version that wrote it, or {}", begin_anew(path))),
             Self::Write { .. } => {
                 Some("the last checkpoint is intact: make room or choose another folder, then `hpe-darts resume`".to_owned())
             }
             Self::NotFinite { .. } => Some(
-                "the last good checkpoint is kept; a lower `--set training.learning_rate=...` in a new search usually helps"
+                "the last good checkpoint is kept; a lower `--set training.learning_rate=...` in a new run usually helps"
                     .to_owned(),
             ),
             Self::Create { .. } | Self::Open { .. } | Self::Steps { .. } | Self::Interrupted => None,
@@ -170,5 +170,8 @@ fn in_step(step: Option<usize>) -> String {
 
 fn begin_anew(run: &Path) -> String {
     let config = run.join(CONFIG);
-    format!("start again with the same settings: `hpe-darts search --config {} --out NEW_FOLDER`", config.display())
+    format!(
+        "start again with the settings in {}, a search by `hpe-darts search --config FILE --out NEW_FOLDER`",
+        config.display()
+    )
 }

@@ -113,7 +113,7 @@ pub(super) fn setup(plan: &Plan, observers: Observers, stop: Arc<AtomicBool>) ->
     let config = &plan.config;
     Ok(Setup {
         config: config.to_toml(),
-        settings: config.decisive().table(),
+        settings: plan.decisive(),
         checkpoint_minutes: config.run.checkpoint_minutes,
         keep: config.run.keep_epochs,
         environment: engines::environment(config.threads)?,

@@ -1,6 +1,7 @@
 use std::{path::Path, sync::Arc};
 
 use engine::{NetworkSpec, Sgd};
+use toml::Table;
 
 use super::{
     candidates::Candidates,
@@ -36,6 +37,8 @@ pub struct Plan {
     pub train: Source,
     /// `D_val`
     pub valid: Source,
+    /// Of the split.
+    fingerprint: String,
     /// The supernet.
     pub network: NetworkSpec,
 }
@@ -64,6 +67,7 @@ impl Plan {
         let dataset = Arc::new(data::load_with(config.dataset, &options, notify)?.downsampled(config.data.downsample)?);
         let samples = dataset.train().len();
         let split = Split::choose(&config.data.split, config.dataset.as_str(), samples, config.seed)?;
+        let fingerprint = split.fingerprint();
         let train = Source::new(Arc::clone(&dataset), PartName::Train, split.train)?;
         let valid = Source::new(Arc::clone(&dataset), PartName::Train, split.valid)?;
         let network = candidates.supernet(&shape(&dataset, &config))?;
@@ -76,6 +80,7 @@ impl Plan {
             steps_per_epoch: 0,
             train,
             valid,
+            fingerprint,
             network,
             config,
         };
@@ -111,6 +116,13 @@ impl Plan {
     /// The same without the rest of a plan, from a checked configuration.
     fn strategy_of(config: &Config, candidates: &Candidates) -> Box<dyn OneShot> {
         config.strategy.build(candidates, &mut random::generator(config.seed, Purpose::Alpha, 0, 0))
+    }
+
+    /// The settings that decide what comes out, with what a split file held.
+    pub(super) fn decisive(&self) -> Table {
+        let mut table = self.config.decisive().table();
+        table.insert("split".to_owned(), self.fingerprint.clone().into());
+        table
     }
 
     /// Makes CPU engines with the configuration's threads.

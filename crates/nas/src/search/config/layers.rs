@@ -97,6 +97,7 @@ impl Request {
     pub fn resolve(&self) -> Result<Config, ConfigError> {
         let file = self.file.as_deref().map(read_table).transpose()?.unwrap_or_default();
         let sets = self.set.iter().map(|given| Setting::parse(given)).collect::<Result<Vec<_>, _>>()?;
+        let sets: Vec<Setting> = sets.into_iter().map(Setting::with_space_name).collect();
         let dataset = self.dataset(&file, &sets);
         let preset = self.preset(self.space(&file, &sets), dataset)?;
         let strategy = self.strategy(&file)?;

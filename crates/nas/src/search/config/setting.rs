@@ -28,10 +28,6 @@ impl Setting {
         if path.iter().any(String::is_empty) {
             return Err(fault("the key is empty or has an empty part"));
         }
-        let mut path = path;
-        if path == ["space"] {
-            path.push("name".to_owned());
-        }
         let text = text.trim();
         // A path or a bare word is not TOML and is then meant as a string. A broken list or string is a slip.
         let value = match format!("value = {text}").parse::<Table>() {
@@ -46,13 +42,29 @@ impl Setting {
     /// Writes the value into `table`, the configuration of a search. `known`: every dotted key there is; `strategy`: the one of
     /// this search.
     pub(super) fn apply(&self, table: &mut Table, known: &[String], strategy: &str) -> Result<(), ConfigError> {
-        if self.path == ["strategy"] {
-            return Err(self.fault("the strategy is chosen by --strategy NAME".to_owned(), None));
+        if self.path.len() == 1 {
+            self.chosen_elsewhere(&[("strategy", "--strategy NAME")])?;
         }
         if !self.is_known(known) {
             return Err(self.unknown(&self.path.join("."), known, strategy));
         }
         self.write(table, known, |table| Config::deserialize(table).map(drop))
+    }
+
+    /// `space=NAME` as `space.name=NAME`.
+    pub(super) fn with_space_name(mut self) -> Self {
+        if self.path == ["space"] {
+            self.path.push("name".to_owned());
+        }
+        self
+    }
+
+    /// Refuses a setting that is chosen by something else: a key, and by what.
+    pub(crate) fn chosen_elsewhere(&self, chosen: &[(&str, &str)]) -> Result<(), ConfigError> {
+        match chosen.iter().find(|(key, _)| self.path[0] == *key) {
+            Some((key, by)) => Err(self.fault(format!("the {key} is chosen by {by}"), None)),
+            None => Ok(()),
+        }
     }
 
     fn is_known(&self, known: &[String]) -> bool {

@@ -200,7 +200,7 @@ pub struct TrainingConfig {
 /// | name | default | range | meaning and source |
 /// |---|---|---|---|
 /// | `checkpoint_minutes` | 3.0 | > 0 | longest time between checkpoints inside an epoch; one is written after every epoch anyway |
-/// | `keep_epochs` | `last` | `best` (lowest training loss), `every(5)`, `true`: every one, `false`: as `last` | checkpoints of ends of epochs that stay in `epochs/N/`, for `hpe-darts importance RUN --epoch N` |
+/// | `keep_epochs` | `last` | `best` (of a search the lowest training loss; of a training the best validation accuracy, where there is one), `every(5)`, `true`: every one, `false`: as `last` | checkpoints of ends of epochs that stay in `epochs/N/`, for `hpe-darts importance RUN --epoch N` and `evaluate RUN --epoch N` |
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RunConfig {
@@ -293,6 +293,11 @@ impl Config {
             && let Ok(whole) = std::path::absolute(&*dir)
         {
             *dir = whole;
+        }
+        if let SplitChoice::File(path) = &mut self.data.split
+            && let Ok(whole) = std::path::absolute(&*path)
+        {
+            *path = whole;
         }
         let t = &self.training;
         let counts = [
