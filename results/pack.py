@@ -7,7 +7,7 @@
     python results/pack.py STUDY --check          whether the record reads back and its runs have ended
 
 STUDY is what `hpe-darts compare --out STUDY` writes, or any folder of run folders. A record holds of each run config.toml,
-env.json, events.jsonl, timing.jsonl and genotype.json, and the JSON reports that lie in STUDY itself; checkpoints and kept
+env.json, events.jsonl, timing.jsonl and genotype.json or result.json, and the JSON reports that lie in STUDY itself; checkpoints and kept
 epochs are not part of it. Nothing is removed before the record has been read back and compared. With --out, paths of
 data are shortened to their last component. `records.py` describes the format.
 """

@@ -24,7 +24,7 @@ from pathlib import Path
 
 FORMAT = 1
 NAME = "record.jsonl.gz"
-RUN_FILES = ["config.toml", "env.json", "events.jsonl", "timing.jsonl", "genotype.json"]
+RUN_FILES = ["config.toml", "env.json", "events.jsonl", "timing.jsonl", "genotype.json", "result.json"]
 # Marks the end of a file that does not end in a newline.
 CUT = ',"newline":false'
 STRING = r'"(?:[^"\\]|\\.)*"'
