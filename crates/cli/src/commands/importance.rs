@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use indicatif::ProgressBar;
 use nas::{
     benchmark::{self, Column},
@@ -23,6 +23,7 @@ use super::{data, outcome};
 use crate::{
     args,
     context::Context,
+    error::HintExt,
     output::Output,
     render::{Align, Table},
 };
@@ -107,6 +108,10 @@ struct Truth {
 /// # Errors
 /// The folder is not a run folder or lacks that checkpoint; an interruption; whatever the engine refuses.
 pub fn run(args: Args, cx: &Context) -> Result<()> {
+    if nas::retrain::is_retraining(&args.run) {
+        return Err(anyhow!("{} is the folder of a training, which has no supernet", args.run.display()))
+            .hint("give the folder of a search; `hpe-darts evaluate` measures a training");
+    }
     let home = cx.home().ok();
     let stop = cx.interrupt()?;
     let threads = Some(args.threads.get());

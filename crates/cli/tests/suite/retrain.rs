@@ -49,6 +49,8 @@ fn it_trains_what_a_run_has_found_and_says_how_good_it_is() {
     assert!(code == 1 && err.contains("has no validation images"), "{err}");
     let (code, _, err) = run(&["evaluate", folder.path().to_str().unwrap()]);
     assert!(code == 1 && err.contains("is not the run folder of a training"), "{err}");
+    let (code, _, err) = run(&["importance", &one]);
+    assert!(code == 1 && err.contains("is the folder of a training, which has no supernet"), "{err}");
     let (code, _, err) = run(&["evaluate", &one, "--epoch", "1"]);
     assert!(code == 1 && err.contains("epoch 1"), "{err}");
     let (code, out, err) = run(&["describe", &two]);

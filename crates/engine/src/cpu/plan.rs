@@ -425,6 +425,8 @@ impl Planner<'_> {
             let reader = Reader { source: id, place, path };
             let of = match (self.source_of[input], self.graph.maker(input)) {
                 (Some(source), _) => {
+                    // What an operation makes is folded; a path that was a source as well would be dropped twice.
+                    debug_assert!(path.is_none(), "an operation's output is read by its mix alone");
                     self.plan.sources[source].skips.push(reader);
                     TermOf::Source(source)
                 }
