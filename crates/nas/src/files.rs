@@ -1,13 +1,20 @@
-//! Files that are either whole or absent.
+//! Files that are either whole or absent, and paths that outlive the current folder.
 
 use std::{
     fs,
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// How a file begins that is being written.
 pub(crate) const TEMPORARY: &str = ".tmp-";
+
+/// Makes a path independent of the current folder, where the system says what that is: a run goes on from anywhere.
+pub(crate) fn make_absolute(path: &mut PathBuf) {
+    if let Ok(whole) = std::path::absolute(&*path) {
+        *path = whole;
+    }
+}
 
 /// Takes away what a killed process has left half-written in a folder: the files and folders that begin so.
 pub(crate) fn sweep_up(folder: &Path, prefix: &str) -> io::Result<()> {

@@ -6,6 +6,7 @@ use toml::Table;
 use super::recipe::RECIPES;
 use crate::{
     data::{Augmentation, DatasetName, SplitChoice},
+    files::make_absolute,
     limits::{AtMost, ClipNorm},
     search::{ConfigError, RunConfig},
     space::{self, SearchSpace, Size},
@@ -258,15 +259,11 @@ impl RetrainConfig {
         let threads = *self.threads.get_or_insert_with(cores);
         let Size { channels, cells } = self.network.size(space);
         (self.network.channels, self.network.cells) = (Some(channels), Some(cells));
-        if let Some(dir) = &mut self.data.dir
-            && let Ok(whole) = std::path::absolute(&*dir)
-        {
-            *dir = whole;
+        if let Some(dir) = &mut self.data.dir {
+            make_absolute(dir);
         }
-        if let TrainOn::Split(SplitChoice::File(path)) = &mut self.data.train
-            && let Ok(whole) = std::path::absolute(&*path)
-        {
-            *path = whole;
+        if let TrainOn::Split(SplitChoice::File(path)) = &mut self.data.train {
+            make_absolute(path);
         }
         let t = &self.training;
         let counts = [

@@ -6,15 +6,17 @@ use std::{
 use engine::{Engine, Normalisation, Pass};
 use serde::Serialize;
 
-use super::{error::RetrainError, launch, plan::Plan, task::RetrainTask};
+use super::{
+    error::RetrainError,
+    launch,
+    plan::Plan,
+    task::{EVALUATION_BATCH, RetrainTask},
+};
 use crate::{
     data::{LoadEvent, Loader, LoaderOptions, Source},
     run::{CONFIG, Kept, Moment, RunError},
     supernet::MakeEngine,
 };
-
-/// Images of a batch.
-const BATCH: usize = 256;
 
 /// Images of a trained network's data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +131,7 @@ impl Trained {
         };
         let names = self.plan.train.dataset().classes().to_vec();
         let w = vec![1.0; self.plan.network.mixing_len()];
-        let options = LoaderOptions::evaluation(BATCH);
+        let options = LoaderOptions::evaluation(EVALUATION_BATCH);
         let steps = options.steps(source.len());
         let mut confusion = vec![vec![0; names.len()]; names.len()];
         let (mut loss, mut among_five, mut seen) = (0.0, 0, 0);

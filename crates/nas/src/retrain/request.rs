@@ -69,18 +69,13 @@ impl Request {
         }
         let known = known_keys()?;
         // The recipe's lengths are of whole images, as the usual ones; what is set by name is taken as it is.
-        let mut sets = Vec::new();
+        let of_recipe = take_augmentation(&mut table);
         for given in &self.set {
             let setting = Setting::parse(given)?;
             setting.chosen_elsewhere(&CHOSEN)?;
-            sets.push(setting);
-        }
-        let of_recipe = augmentation_of(&table);
-        for setting in &sets {
             setting.write(&mut table, &known, |table| RetrainConfig::deserialize(table).map(drop))?;
         }
-        let given = augmentation_of(&table);
-        let set: Table = given.into_iter().filter(|(key, value)| of_recipe.get(key) != Some(value)).collect();
+        let set = take_augmentation(&mut table);
         let mut config = RetrainConfig::deserialize(table).map_err(whole)?;
         // Recipe and settings may name a part of the augmentation; the rest is as usual for the data set.
         let as_table = |of: Augmentation| Table::try_from(of).map_err(|e| ConfigError::Whole(e.to_string()));
@@ -120,8 +115,13 @@ impl Request {
 const CHOSEN: [(&str, &str); 3] =
     [("arch", "the first argument"), ("space", "the architecture's notation"), ("recipe", "--recipe NAME")];
 
-fn augmentation_of(table: &Table) -> Table {
-    table.get("data").and_then(|data| data.get("augmentation")?.as_table()).cloned().unwrap_or_default()
+/// What a table says of the augmentation, taken out of it.
+fn take_augmentation(table: &mut Table) -> Table {
+    let data = table.get_mut("data").and_then(Value::as_table_mut);
+    match data.and_then(|data| data.remove("augmentation")) {
+        Some(Value::Table(augmentation)) => augmentation,
+        _ => Table::new(),
+    }
 }
 
 /// Every dotted key, those included that a default leaves out.
@@ -204,7 +204,10 @@ mod tests {
         let halved = ["dataset=cifar10", "data.downsample=2"];
         let darts = |more: &[&str]| resolve("darts", &[&halved, more].concat()).unwrap().data.augmentation.unwrap();
         assert_eq!(darts(&[]), Augmentation { flip: true, crop_padding: 2, cutout: 8 });
-        assert_eq!(darts(&["data.augmentation.cutout=6"]), Augmentation { flip: true, crop_padding: 2, cutout: 6 });
+        for cutout in [6, 16] {
+            let set = format!("data.augmentation.cutout={cutout}");
+            assert_eq!(darts(&[&set]), Augmentation { flip: true, crop_padding: 2, cutout }, "as it was set");
+        }
         let seed = Request { seed: Some(u64::MAX), ..request() }.resolve().unwrap_err().to_string();
         assert!(seed.starts_with("seed = 18446744073709551615, expected at most"), "{seed}");
         assert!(error("quick", "network.size=large").to_string().contains("unknown variant `large`"));

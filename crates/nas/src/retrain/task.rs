@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Images of a batch of an evaluation.
-const EVALUATION_BATCH: usize = 256;
+pub(super) const EVALUATION_BATCH: usize = 256;
 
 /// `result.json`: what a training has come to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ use toml::Table;
 use super::error::ConfigError;
 use crate::{
     data::{Augmentation, DatasetName, SplitChoice},
+    files::make_absolute,
     limits::{AtMost, ClipNorm},
     run::Keep,
     search::{
@@ -289,15 +290,11 @@ impl Config {
         let threads = *self.threads.get_or_insert_with(cores);
         let usual = self.usual_augmentation();
         self.data.augmentation.get_or_insert(usual);
-        if let Some(dir) = &mut self.data.dir
-            && let Ok(whole) = std::path::absolute(&*dir)
-        {
-            *dir = whole;
+        if let Some(dir) = &mut self.data.dir {
+            make_absolute(dir);
         }
-        if let SplitChoice::File(path) = &mut self.data.split
-            && let Ok(whole) = std::path::absolute(&*path)
-        {
-            *path = whole;
+        if let SplitChoice::File(path) = &mut self.data.split {
+            make_absolute(path);
         }
         let t = &self.training;
         let counts = [
