@@ -248,6 +248,24 @@ pub trait Engine: fmt::Debug + Send {
     fn norm(&self, vector: Vector) -> Result<f64, EngineError>;
 }
 
+/// Bytes that a network takes, beside the batches that it is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Memory {
+    /// Weights, their gradients and momentum, and what the engine makes of them for its kernels.
+    pub weights: u64,
+    /// What a pass over a batch leaves for the backward pass, or needs to the end.
+    pub activations: u64,
+    /// Gradients of activations, sums and other room that passes work in.
+    pub work: u64,
+}
+
+impl Memory {
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.weights.saturating_add(self.activations).saturating_add(self.work)
+    }
+}
+
 /// What computes: recorded with a run, because bits are promised only for the same engine and instruction set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineInfo {
@@ -269,6 +287,13 @@ pub trait Engines: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`EngineError::Spec`], [`EngineError::Unsupported`].
     fn build(&self, spec: &NetworkSpec, seed: u64) -> Result<Box<dyn Engine>, EngineError>;
+
+    /// What a network will take once it has trained on batches of `train` images (0: it never does) and has been run on
+    /// batches of `evaluate`, counted without taking it.
+    ///
+    /// # Errors
+    /// As [`Engines::build`].
+    fn memory(&self, spec: &NetworkSpec, train: usize, evaluate: usize) -> Result<Memory, EngineError>;
 
     /// What its engines compute with.
     fn info(&self) -> EngineInfo;

@@ -5,13 +5,15 @@
 //! thing with one operation alive on each edge. A [`NetworkSpec`] says what a network is, its [`Graph`] is what everyone
 //! walks; what any engine promises is in [`contract`]; this crate's own is made by [`CpuEngines`].
 
+mod allocator;
 pub mod contract;
 mod cpu;
 mod error;
 mod spec;
 
+pub use allocator::ExitWithoutMemory;
 pub use contract::{
-    Batch, CodeDistances, Codes, Distances, DropPath, Engine, EngineInfo, Engines, Evaluation, Gradients,
+    Batch, CodeDistances, Codes, Distances, DropPath, Engine, EngineInfo, Engines, Evaluation, Gradients, Memory,
     Normalisation, Pass, Sgd, StepOutput, TensorState, Vector,
 };
 pub use cpu::{CpuEngines, Isa, Kernels, Options, peak_gflops};

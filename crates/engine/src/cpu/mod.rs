@@ -11,6 +11,7 @@ mod forward;
 mod group;
 mod head;
 pub(crate) mod kernels;
+mod memory;
 mod network;
 mod norm;
 mod optim;
@@ -33,7 +34,7 @@ use std::sync::Arc;
 
 use self::network::Network;
 use self::runtime::Runtime;
-use crate::contract::{Engine, EngineInfo, Engines};
+use crate::contract::{Engine, EngineInfo, Engines, Memory};
 use crate::{EngineError, NetworkSpec};
 
 pub use self::kernels::peak::peak_gflops;
@@ -67,6 +68,10 @@ impl CpuEngines {
 impl Engines for CpuEngines {
     fn build(&self, spec: &NetworkSpec, seed: u64) -> Result<Box<dyn Engine>, EngineError> {
         Ok(Box::new(Network::new(spec, seed, Arc::clone(&self.runtime))?))
+    }
+
+    fn memory(&self, spec: &NetworkSpec, train: usize, evaluate: usize) -> Result<Memory, EngineError> {
+        memory::of(spec, train, evaluate, &self.runtime)
     }
 
     fn info(&self) -> EngineInfo {

@@ -60,9 +60,10 @@ impl Network {
     pub(crate) fn new(spec: &NetworkSpec, seed: u64, runtime: Arc<Runtime>) -> Result<Self, EngineError> {
         let graph = spec.graph()?;
         let mut params = Params::default();
-        let units = Units::new(&graph, &plan::planes(&graph), &mut params, seed);
+        let units = Units::new(&graph, &plan::planes(&graph), &mut params);
         let relus = plan::relus(&graph);
         let plan = Plan::new(&graph, &units, &spec.alive, &relus, runtime.exec.isa, runtime.kernels)?;
+        units.initialise(&graph, &mut params, seed);
         Ok(Network {
             spec: spec.clone(),
             runtime,

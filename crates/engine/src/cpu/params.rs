@@ -47,14 +47,24 @@ pub(crate) struct Params {
 }
 
 impl Params {
-    /// Adds a parameter with its initial values.
-    pub(crate) fn add(&mut self, name: String, shape: &[usize], init: impl FnMut() -> f32) -> ParamId {
-        let (start, len) = (self.values.len(), shape.iter().product::<usize>());
-        self.values.extend(std::iter::repeat_with(init).take(len));
-        self.grads.resize(start + len, 0.0);
-        self.momentum.resize(start + len, 0.0);
+    /// Adds a parameter, which has no values before [`Params::allocate`].
+    pub(crate) fn add(&mut self, name: String, shape: &[usize]) -> ParamId {
+        let (start, len) = (self.len(), shape.iter().product::<usize>());
         self.infos.push(Info { name, shape: shape.to_vec(), range: Some(start..start + len) });
         self.infos.len() - 1
+    }
+
+    /// Values of all parameters, whether they have memory yet or not.
+    pub(crate) fn len(&self) -> usize {
+        self.infos.iter().rev().find_map(|info| Some(info.range.as_ref()?.end)).unwrap_or(0)
+    }
+
+    /// Makes room for what has been added: zeros.
+    pub(crate) fn allocate(&mut self) {
+        let len = self.len();
+        for vector in [&mut self.values, &mut self.grads, &mut self.momentum] {
+            vector.resize(len, 0.0);
+        }
     }
 
     fn range(&self, id: ParamId) -> Range<usize> {
@@ -64,6 +74,12 @@ impl Params {
     /// Values of a parameter; empty once removed.
     pub(crate) fn value(&self, id: ParamId) -> &[f32] {
         &self.values[self.range(id)]
+    }
+
+    /// Values of a parameter, to be set.
+    pub(crate) fn value_mut(&mut self, id: ParamId) -> &mut [f32] {
+        let range = self.range(id);
+        &mut self.values[range]
     }
 
     /// Gradient of a parameter.
@@ -138,7 +154,10 @@ mod tests {
     #[test]
     fn removal_keeps_the_other_parameters_and_their_ids() {
         let mut p = Params::default();
-        let ids: Vec<_> = (0..3).map(|i| p.add(format!("p{i}"), &[2, i + 1], || i as f32)).collect();
+        let ids: Vec<_> = (0..3).map(|i| p.add(format!("p{i}"), &[2, i + 1])).collect();
+        assert_eq!((p.len(), p.values.len()), (12, 0));
+        p.allocate();
+        ids.iter().for_each(|&id| p.value_mut(id).fill(id as f32));
         p.grads.copy_from_slice(&p.values.clone());
         p.combine(Vector::Saved(3), &[(2.0, Vector::Omega), (1.0, Vector::Gradient)]).unwrap();
         p.remove(&ids[1..2]);

@@ -31,7 +31,7 @@ impl Reduce {
     pub(crate) fn new(isa: Isa, relu: bool, unit: UnitId, from: Plane, to: Plane) -> Self {
         let panels = Panels::new(isa, 2 * from.padded, to.padded);
         let back_panels = Panels::new(isa, to.padded, 2 * from.padded);
-        let (forward, backward) = (Buf::zeros(panels.len()), Buf::zeros(back_panels.len()));
+        let (forward, backward) = (Buf::default(), Buf::default());
         Reduce { unit, relu, from, to, panels, forward, back_panels, backward, packed: false }
     }
 
@@ -60,6 +60,8 @@ impl Reduce {
         }
         let weights = [0, 1].map(|half| params.value(units[self.unit].weights[half]));
         let (mut forward, mut backward) = (std::mem::take(&mut self.forward), std::mem::take(&mut self.backward));
+        forward.ensure(self.panels.len());
+        backward.ensure(self.back_panels.len());
         self.each(|half, index, row, column| {
             forward[at(&self.panels, row, column)] = weights[half][index];
             backward[at(&self.back_panels, column, row)] = weights[half][index];

@@ -57,26 +57,13 @@ pub(crate) struct Units {
 }
 
 impl Units {
-    /// The units of a graph, with initial weights from `seed`.
-    pub(crate) fn new(graph: &Graph, planes: &[Plane], params: &mut Params, seed: u64) -> Self {
+    /// The units of a graph; `params` learns of their parameters.
+    pub(crate) fn new(graph: &Graph, planes: &[Plane], params: &mut Params) -> Self {
         let mut units = Units::default();
-        let mut streams = HashMap::new();
         let columns = graph.ops.len();
         for (layer, unit) in graph.units() {
             let (from, to) = (planes[layer.inputs[0]], planes[layer.output]);
-            let mut ids = vec![];
-            for parameter in unit.parameters() {
-                let shape = &parameter.shape;
-                ids.push(match parameter.init {
-                    Init::Uniform(weight) => {
-                        let stream =
-                            streams.entry(weight.stream.clone()).or_insert_with(|| initialiser(seed, &weight.stream));
-                        params.add(parameter.name, shape, || stream(weight.fan_in))
-                    }
-                    Init::Ones => params.add(parameter.name, shape, || 1.0),
-                    Init::Zeros => params.add(parameter.name, shape, || 0.0),
-                });
-            }
+            let mut ids: Vec<ParamId> = unit.parameters().map(|p| params.add(p.name, &p.shape)).collect();
             let affine = ids.split_off(unit.weights.len());
             let norm = unit.norm.as_ref().map(|norm| {
                 let affine = <[ParamId; 2]>::try_from(affine).ok().map(|[scale, shift]| (scale, shift));
@@ -95,6 +82,26 @@ impl Units {
             units.all.push(unit);
         }
         units
+    }
+
+    /// Allocates the parameters and sets them to initial values from `seed`.
+    pub(crate) fn initialise(&self, graph: &Graph, params: &mut Params, seed: u64) {
+        params.allocate();
+        let mut streams = HashMap::new();
+        for ((_, described), unit) in graph.units().zip(&self.all) {
+            for (parameter, id) in described.parameters().zip(unit.parameters()) {
+                let values = params.value_mut(id);
+                match parameter.init {
+                    Init::Uniform(weight) => {
+                        let stream =
+                            streams.entry(weight.stream.clone()).or_insert_with(|| initialiser(seed, &weight.stream));
+                        values.fill_with(|| stream(weight.fan_in));
+                    }
+                    Init::Ones => values.fill(1.0),
+                    Init::Zeros => values.fill(0.0),
+                }
+            }
+        }
     }
 
     /// The unit of a layer.

@@ -3,6 +3,7 @@
 
 mod auxiliary;
 mod drop_path;
+mod memory;
 mod passes;
 mod refusals;
 mod removal;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use hpe_darts_engine::{
-    Batch, CodeDistances, Codes, Distances, Engine, EngineError, EngineInfo, Engines, Evaluation, Gradients,
+    Batch, CodeDistances, Codes, Distances, Engine, EngineError, EngineInfo, Engines, Evaluation, Gradients, Memory,
     NetworkSpec, Normalisation, Pass, Sgd, StepOutput, TensorState, Vector,
 };
 
@@ -27,6 +27,19 @@ impl Engines for ReferenceEngines {
             momentum: zeros,
             saved: BTreeMap::new(),
         }))
+    }
+
+    /// Every value of every layer in f64, forward and backward, at once.
+    fn memory(&self, spec: &NetworkSpec, train: usize, evaluate: usize) -> Result<Memory, EngineError> {
+        let graph = spec.graph()?;
+        let values: usize = graph.values.iter().map(|v| v.shape.len()).sum();
+        let weights: usize = graph.parameters().map(|p| p.shape.iter().product::<usize>()).sum();
+        let bytes = |values: usize| (8 * values) as u64;
+        Ok(Memory {
+            weights: bytes(3 * weights),
+            activations: bytes(values * train.max(evaluate)),
+            work: bytes(values * train),
+        })
     }
 
     fn info(&self) -> EngineInfo {
