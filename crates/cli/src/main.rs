@@ -14,6 +14,10 @@ use clap::{Parser, error::ErrorKind};
 use context::Context;
 use error::Exit;
 
+/// Where memory runs out, the user gets a message in place of a backtrace.
+#[global_allocator]
+static ALLOCATOR: engine::ExitWithoutMemory = engine::ExitWithoutMemory;
+
 /// Differentiable architecture search with hybrid pruning and training-free proxies, fast on a CPU.
 #[derive(Debug, Parser)]
 #[command(name = "hpe-darts", version, max_term_width = 100, arg_required_else_help = true)]

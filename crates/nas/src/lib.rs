@@ -10,6 +10,7 @@ pub mod engines;
 pub mod files;
 mod learning_rate;
 pub mod limits;
+pub mod memory;
 pub mod numbers;
 pub mod proxy;
 mod python_random;

@@ -1,8 +1,16 @@
 //! `describe`: the network of an architecture, layer by layer.
 
+use std::fmt;
+
 use anyhow::{Result, anyhow};
-use engine::{Cost, Graph, ImageShape, Part};
-use nas::space::{self, NasBench201, NetworkShape, SearchSpace, Size};
+use engine::{Cost, Graph, ImageShape, NetworkSpec, Part};
+use nas::{
+    engines,
+    memory::MemoryNeed,
+    retrain::RetrainTrainingConfig,
+    search::TrainingConfig,
+    space::{self, NasBench201, NetworkShape, SearchSpace, Size},
+};
 use serde::Serialize;
 
 use super::architecture;
@@ -42,11 +50,14 @@ pub struct Args {
     /// Height and width of an RGB image in pixels, 1 to 4096.
     #[arg(long, value_name = "PIXELS", default_value_t = 32, value_parser = count(1, 4096))]
     size: usize,
+    /// Images of a batch that the estimates of memory are for, 1 to 1000000 [default: 64 for a search, 96 for a training].
+    #[arg(long, value_name = "N", value_parser = count(1, 1_000_000))]
+    batch: Option<usize>,
     /// Print a row for each layer instead of each block.
     #[arg(long)]
     layers: bool,
     /// Print one JSON object {"space", "genotype", "channels", "cells", "classes", "parameters", "multiply_adds",
-    /// "layers", "graph"}: counts for one image; "layers" holds {"name", "output", "parameters", "multiply_adds"} for
+    /// "memory", "layers", "graph"}: counts for one image; "memory" in bytes, of a search and of a training on batches; "layers" holds {"name", "output", "parameters", "multiply_adds"} for
     /// each row, "graph" every value and layer with its inputs and tensors.
     #[arg(long, conflicts_with = "layers")]
     json: bool,
@@ -77,8 +88,56 @@ struct Description<'a> {
     classes: usize,
     #[serde(flatten)]
     cost: Cost,
+    memory: Estimates,
     layers: Vec<Row<'a>>,
     graph: &'a Graph,
+}
+
+/// What runs take of memory, by the images of a batch.
+#[derive(Debug, Serialize)]
+struct Estimates {
+    search_batch: usize,
+    /// With every operation of the space, in the usual size of its supernet.
+    search: MemoryNeed,
+    retrain_batch: usize,
+    /// Of this network; `None` for a supernet.
+    retrain: Option<MemoryNeed>,
+}
+
+impl Estimates {
+    fn new(
+        space: &dyn SearchSpace,
+        shape: &NetworkShape,
+        (spec, discrete): (&NetworkSpec, bool),
+        batch: Option<usize>,
+    ) -> Result<Self> {
+        let engines = engines::cpu(std::thread::available_parallelism().map_or(1, usize::from))?;
+        let [search_batch, retrain_batch] = [
+            batch.unwrap_or(TrainingConfig::default().batch_size),
+            batch.unwrap_or(RetrainTrainingConfig::default().batch_size),
+        ];
+        let Size { channels, cells } = space.supernet_size();
+        let supernet = space.supernet(&NetworkShape { channels, cells, ..*shape })?;
+        let supernet = if discrete { &supernet } else { spec };
+        let of = |spec, batch, loaders| MemoryNeed::of(&*engines, spec, batch, batch, loaders);
+        Ok(Self {
+            search_batch,
+            search: of(supernet, search_batch, 2)?,
+            retrain_batch,
+            retrain: if discrete { Some(of(spec, retrain_batch, 1)?) } else { None },
+        })
+    }
+}
+
+impl fmt::Display for Estimates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { search_batch, search, retrain_batch, retrain } = self;
+        if let Some(retrain) = retrain {
+            writeln!(f, "memory of a training on batches of {retrain_batch}: {retrain}")?;
+        }
+        let size = if retrain.is_some() { " (of the usual supernet)" } else { "" };
+        writeln!(f, "memory of a search{size} on batches of {search_batch}: {search}")
+    }
 }
 
 /// Prints what an architecture is as a network.
@@ -112,6 +171,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     }
     let text = genotype.as_ref().map(|g| space.text(g)).transpose()?;
     let (cost, rows) = (graph.cost(), rows(&graph, args.layers || args.json));
+    let memory = Estimates::new(space, &shape, (&spec, genotype.is_some()), args.batch)?;
     if args.json {
         return cx.out.json(&Description {
             space: space.name(),
@@ -120,6 +180,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
             cells: shape.cells,
             classes: shape.classes,
             cost,
+            memory,
             layers: rows,
             graph: &graph,
         });
@@ -139,7 +200,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     let NetworkShape { channels, cells, classes, .. } = shape;
     let size = args.size;
     cx.out.data(format_args!(
-        "{what}\nC {channels}, N {cells}, {classes} classes, RGB images of {size} x {size}\n\n{table}"
+        "{what}\nC {channels}, N {cells}, {classes} classes, RGB images of {size} x {size}\n\n{table}\n{memory}"
     ))?;
     match genotype.filter(|_| !args.layers) {
         Some(genotype) => {

@@ -6,6 +6,7 @@ use anyhow::Result;
 use indicatif::ProgressBar;
 use nas::{
     benchmark::{self, FILE_NAME},
+    memory::{Bytes, Fit, MemoryNeed},
     retrain::{Measured, events::TrainEpoch},
     run::{EarlyEnd, Event, Notice, Observer, RunError},
     search::{
@@ -20,10 +21,26 @@ use serde_json::json;
 use super::query;
 use crate::{
     context::Context,
-    error::Interrupted,
+    error::{HintExt, Interrupted},
     output::Output,
     render::{self, Align, Charset, Table},
 };
+
+/// Says so where a plan takes more memory than is free.
+///
+/// # Errors
+/// It takes more than there can be.
+pub fn check_memory(need: &MemoryNeed, cx: &Context) -> Result<()> {
+    match need.check() {
+        Err(error) => Err(error).hint(error.hint()),
+        Ok(Fit::Tight(free)) => {
+            let free = Bytes(free);
+            cx.out.note(format_args!("warning: this takes {need} of memory, and {free} are free now"));
+            Ok(())
+        }
+        Ok(Fit::Fits | Fit::Unknown) => Ok(()),
+    }
+}
 
 /// A bar over all steps with ETA, and a line for every epoch and pruning, on standard error.
 pub struct Progress {

@@ -93,6 +93,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         let name = format!("retrain-{}-{}-seed{}", config.recipe, config.dataset, config.seed);
         free_folder(&PathBuf::from("runs").join(name))
     });
+    outcome::check_memory(&plan.memory()?, cx)?;
     let stop = cx.interrupt()?;
     let (engines, observer) = (plan.engines(), Box::new(outcome::Progress::new(cx, "training")));
     let outcome = Retrain::start(plan, &engines, &folder, observer, stop).and_then(Retrain::run);
@@ -122,6 +123,7 @@ fn show(plan: &Plan, json: bool, cx: &Context) -> Result<()> {
     let (epochs, steps) = (plan.config.training.epochs, plan.steps_per_epoch());
     let valid = plan.valid.as_ref().map_or(0, nas::data::Source::len);
     let (train, test) = (plan.train.len(), plan.test.len());
+    let memory = plan.memory()?;
     if json {
         return cx.out.json(&json!({
             "epochs": epochs,
@@ -131,15 +133,18 @@ fn show(plan: &Plan, json: bool, cx: &Context) -> Result<()> {
             "test_images": test,
             "parameters": plan.cost.parameters,
             "multiply_adds": plan.cost.multiply_adds,
+            "memory": memory,
             "config": plan.config,
         }));
     }
     cx.out.data(format_args!(
-        "{} parameters, {} multiply-adds an image\n{epochs} epochs of {steps} steps; {train} images train, {valid} validate, {test} test\n\n{}",
+        "{} parameters, {} multiply-adds an image\n{epochs} epochs of {steps} steps; {train} images train, {valid} validate, {test} test\n\
+         memory beside the images: {memory}\n\n{}",
         plan.cost.parameters,
         plan.cost.multiply_adds,
         plan.config.to_toml()
-    ))
+    ))?;
+    outcome::check_memory(&memory, cx)
 }
 
 fn conclude(outcome: Result<Outcome, RetrainError>, folder: &Path, as_json: bool, cx: &Context) -> Result<()> {

@@ -94,6 +94,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         let name = format!("{}-{}-seed{}", config.strategy.name(), config.dataset, config.seed);
         free_folder(&PathBuf::from("runs").join(name))
     });
+    outcome::check_memory(&plan.memory()?, cx)?;
     let stop = cx.interrupt()?;
     let (engines, observer) = (plan.engines(), Box::new(outcome::Progress::new(cx, "search")));
     let outcome = Search::start(plan, engines, &folder, observer, stop).and_then(Search::run);
@@ -103,6 +104,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
 fn show(plan: &Plan, json: bool, cx: &Context) -> Result<()> {
     let epochs = plan.schedule.epochs();
     let steps = plan.steps_per_epoch;
+    let memory = plan.memory()?;
     if json {
         return cx.out.json(&json!({
             "phases": plan.schedule.phases,
@@ -110,6 +112,7 @@ fn show(plan: &Plan, json: bool, cx: &Context) -> Result<()> {
             "steps_per_epoch": steps,
             "train_images": plan.train.len(),
             "valid_images": plan.valid.len(),
+            "memory": memory,
             "config": plan.config,
         }));
     }
@@ -120,7 +123,9 @@ fn show(plan: &Plan, json: bool, cx: &Context) -> Result<()> {
     phases.row(["all".to_owned(), epochs.to_string(), (epochs * steps).to_string()]);
     let [train, valid] = [&plan.train, &plan.valid].map(|source| source.len());
     cx.out.data(format_args!(
-        "{phases}\n{steps} steps an epoch; {train} images train omega, {valid} alpha and importance\n\n{}",
+        "{phases}\n{steps} steps an epoch; {train} images train omega, {valid} alpha and importance\n\
+         memory beside the images: {memory}\n\n{}",
         plan.config.to_toml()
-    ))
+    ))?;
+    outcome::check_memory(&memory, cx)
 }

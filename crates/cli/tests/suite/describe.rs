@@ -25,7 +25,9 @@ fn refused(args: &[&str]) -> String {
 fn a_row_for_each_block_and_their_sum() {
     let (code, out, err) = run(&["describe", V1, "--channels", "16", "--cells", "8"]);
     assert_eq!((code, err.as_str()), (0, ""));
-    let (table, cells) = out.split_once("\n\nnormal:\n").unwrap();
+    let (head, cells) = out.split_once("\n\nnormal:\n").unwrap();
+    let (table, memory) = head.split_once("\n\nmemory of a training on batches of 96: ").unwrap();
+    assert!(memory.contains("memory of a search (of the usual supernet) on batches of 64: 2.1 GB"), "{memory}");
     assert_eq!((cells.matches("sep_conv_3x3").count(), cells.matches("concat").count()), (5, 8), "{cells}");
     let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(out.lines().next(), Some(V1));

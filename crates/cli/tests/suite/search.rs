@@ -411,3 +411,41 @@ fn a_loss_that_is_no_number_names_epoch_and_step() {
     assert_eq!(events(&out).last().unwrap()["event"], "failed");
     assert!(out.join("checkpoint/state.json").is_file());
 }
+
+/// Under a limit of the address space: what cannot fit is refused before anything is written, and what fits runs.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_memory_does_not_hold_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |limit: &str, args: &str| {
+        let program = env!("CARGO_BIN_EXE_hpe-darts");
+        let out = std::process::Command::new("sh")
+            .args(["-c", &format!("ulimit -v {limit}; exec {program} {args}")])
+            .current_dir(folder.path())
+            .env("HPE_DARTS_HOME", folder.path().join("home"))
+            .output()
+            .unwrap();
+        (out.status.code(), String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap())
+    };
+    let large = "--set training.batch_size=512 --threads 1";
+    for args in [
+        format!("search --set supernet.channels=512 {large}"),
+        format!("search --space darts --set supernet.channels=400 {large}"),
+        format!("search --set supernet.channels=512 {large} --dry-run"),
+        format!("retrain 15624 --set network.channels=1000 {large}"),
+    ] {
+        let (code, _, message) = run("3000000", &args);
+        assert_eq!(code, Some(1), "{args}: {message}");
+        assert!(message.contains("error: this needs ") && message.contains("GB of memory"), "{args}: {message}");
+        assert!(message.contains("the limit of the address space") && message.contains("ulimit -v"), "{message}");
+    }
+    assert!(!folder.path().join("runs").exists());
+    // What is not estimated ends with a message as well.
+    let (code, _, message) = run("3000000", "bench --channels 1000 --batch 512 --threads 1");
+    assert_eq!(code, Some(1), "{message}");
+    assert!(message.contains("error: out of memory: ") && message.contains("bytes more were asked for"), "{message}");
+    let (code, text, message) = run("3000000", "search --dry-run --json");
+    assert_eq!(code, Some(0), "{message}");
+    let plan: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!((10_000_000..100_000_000).contains(&plan["memory"]["total"].as_u64().unwrap()), "{text}");
+}

@@ -4,6 +4,7 @@ use engine::EngineError;
 
 use crate::{
     data::DataError,
+    memory::TooLarge,
     run::{RunError, TaskError},
     search::ConfigError,
     space::SpaceError,
@@ -33,6 +34,9 @@ pub enum RetrainError {
     /// The engine refuses its input.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// More memory than there is.
+    #[error(transparent)]
+    Memory(#[from] TooLarge),
     /// The run, its folder or its checkpoint.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -63,6 +67,7 @@ impl RetrainError {
             Self::NoImages => Some("`retrain --set data.train=half` keeps a half of them for validation".to_owned()),
             Self::Data(e) => e.hint(),
             Self::Run(e) => e.hint(),
+            Self::Memory(e) => Some(e.hint()),
             _ => None,
         }
     }

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::{
     error::RetrainError,
     launch,
-    plan::Plan,
-    task::{EVALUATION_BATCH, RetrainTask},
+    plan::{EVALUATION_BATCH, Plan},
+    task::RetrainTask,
 };
 use crate::{
     data::{LoadEvent, Loader, LoaderOptions, Source},

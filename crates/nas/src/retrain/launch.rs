@@ -98,9 +98,10 @@ pub(super) fn read(path: &Path) -> Result<RetrainConfig, ConfigError> {
     Ok(config)
 }
 
-/// What a run needs beside its task.
+/// What a run needs beside its task. A run that this machine has no memory for is refused.
 fn setup(plan: &Plan, observers: Observers, stop: Arc<AtomicBool>) -> Result<Setup, RetrainError> {
     let config = &plan.config;
+    plan.memory()?.check()?;
     Ok(Setup {
         config: config.to_toml(),
         settings: plan.decisive(),

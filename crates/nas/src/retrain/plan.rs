@@ -9,12 +9,17 @@ use super::{
 };
 use crate::{
     data::{self, Augmentation, DataError, LoadEvent, LoadOptions, LoaderOptions, PartName, Source, Split},
+    engines,
     learning_rate::Cosine,
+    memory::MemoryNeed,
     run::Schedule,
     search::cpu_engines,
     space::{self, Genotype, NetworkShape, SearchSpace, Size},
     supernet::MakeEngine,
 };
+
+/// Images of a batch of an evaluation.
+pub(super) const EVALUATION_BATCH: usize = 256;
 
 /// A configuration that has been checked against its space and its data: all that a training needs but the engine.
 #[derive(Clone, Debug)]
@@ -94,6 +99,18 @@ impl Plan {
     /// Makes CPU engines with the configuration's threads.
     pub fn engines(&self) -> MakeEngine {
         cpu_engines(self.config.threads)
+    }
+
+    /// What the training takes of memory beside its images.
+    ///
+    /// # Errors
+    /// What the engine refuses.
+    pub fn memory(&self) -> Result<MemoryNeed, RetrainError> {
+        let engines = engines::cpu(self.config.threads.unwrap_or(1))?;
+        let images = [Some(&self.train), self.valid.as_ref(), Some(&self.test)].into_iter().flatten().map(Source::len);
+        let batch = self.config.training.batch_size.min(self.train.len());
+        let evaluate = images.max().unwrap_or(0).min(EVALUATION_BATCH);
+        Ok(MemoryNeed::of(&*engines, &self.network, batch, evaluate, 1)?)
     }
 
     /// How the training batches are made; the last one of an epoch may be smaller.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     error::RetrainError,
     events::{Measured, RetrainStart, TrainEpoch},
-    plan::Plan,
+    plan::{EVALUATION_BATCH, Plan},
 };
 use crate::{
     data::{BatchBuf, Loader, LoaderOptions, Source},
@@ -18,9 +18,6 @@ use crate::{
     space::Genotype,
     supernet::MakeEngine,
 };
-
-/// Images of a batch of an evaluation.
-pub(super) const EVALUATION_BATCH: usize = 256;
 
 /// `result.json`: what a training has come to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -104,8 +101,14 @@ impl RetrainTask {
         let options = LoaderOptions::evaluation(EVALUATION_BATCH);
         let count = options.steps(source.len());
         let sweep = Sweep { what: format!("measuring on the {what} images"), activity: "evaluation", count, sums: 2 };
+        // Made with the first batch that is needed, and ahead of the next ones from there.
+        let mut loader = None;
         let evaluate = |task: &mut Self, step: usize, sums: &mut [f64]| {
-            let batch = Loader::single(source, &options, 0, step)?;
+            let loader = match &mut loader {
+                Some(loader) => loader,
+                none => none.insert(Loader::epoch(source, &options, 0, step)?),
+            };
+            let batch = loader.next().ok_or(RetrainError::DataEnded)?;
             let out = task.network.evaluate(batch.as_batch(), Pass::new(&task.w), Normalisation::Running)?;
             sums[0] += out.loss * batch.len() as f64;
             sums[1] += out.correct as f64;

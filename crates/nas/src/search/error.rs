@@ -3,6 +3,7 @@ use engine::EngineError;
 use super::{config::ConfigError, unsuitable::Unsuitable};
 use crate::{
     data::DataError,
+    memory::TooLarge,
     run::{RunError, TaskError},
     space::SpaceError,
 };
@@ -49,6 +50,9 @@ pub enum SearchError {
     /// The engine refuses its input.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// More memory than there is.
+    #[error(transparent)]
+    Memory(#[from] TooLarge),
     /// The run, its folder or its checkpoint.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -71,6 +75,7 @@ impl SearchError {
             )),
             Self::Data(e) => e.hint(),
             Self::Run(e) => e.hint(),
+            Self::Memory(e) => Some(e.hint()),
             _ => None,
         }
     }

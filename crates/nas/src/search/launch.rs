@@ -108,9 +108,10 @@ pub fn is_past(folder: &Path, epoch: usize) -> bool {
     folder.join(GENOTYPE).exists() || run::is_past(folder, epoch)
 }
 
-/// What a run needs beside its task.
+/// What a run needs beside its task. A run that this machine has no memory for is refused.
 pub(super) fn setup(plan: &Plan, observers: Observers, stop: Arc<AtomicBool>) -> Result<Setup, SearchError> {
     let config = &plan.config;
+    plan.memory()?.check()?;
     Ok(Setup {
         config: config.to_toml(),
         settings: plan.decisive(),

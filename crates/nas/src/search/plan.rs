@@ -14,6 +14,7 @@ use crate::{
     data::{self, Augmentation, Dataset, LoadEvent, LoadOptions, PartName, Source, Split},
     engines,
     learning_rate::Cosine,
+    memory::MemoryNeed,
     random::{self, Purpose},
     run::Schedule,
     space::{self, NetworkShape, SearchSpace, Size},
@@ -128,6 +129,25 @@ impl Plan {
     /// Makes CPU engines with the configuration's threads.
     pub fn engines(&self) -> MakeEngine {
         cpu_engines(self.config.threads)
+    }
+
+    /// What the search takes of memory beside its images: in the phase that takes most.
+    ///
+    /// # Errors
+    /// What the engine refuses.
+    pub fn memory(&self) -> Result<MemoryNeed, SearchError> {
+        let strategy = self.strategy();
+        let engines = engines::cpu(self.config.threads.unwrap_or(1))?;
+        let mut most = MemoryNeed::default();
+        for phase in 0..self.schedule.phases.len() {
+            let batch = strategy.phase(phase).batch_size.unwrap_or(self.config.training.batch_size);
+            let network = self.network_of(phase, &*strategy, &self.schedule)?;
+            let alone = strategy.valid_batch().unwrap_or(batch).max(batch);
+            // Batches of `D_train` and of `D_val`.
+            let need = MemoryNeed::of(&*engines, &network, batch, alone, 2)?;
+            most = if need.total > most.total { need } else { most };
+        }
+        Ok(most)
     }
 
     /// Random changes of the images of `D_train` and `D_val`.
