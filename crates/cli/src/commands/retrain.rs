@@ -50,6 +50,9 @@ pub struct Args {
     /// Seed of everything random [default: 0].
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Start from the weights that the architecture has in the supernet of this search, in place of random ones [default: none].
+    #[arg(long, value_name = "RUN")]
+    from_supernet: Option<PathBuf>,
     #[command(flatten)]
     threads: args::Threads,
     /// Run folder, new or empty [default: runs/retrain-RECIPE-DATASET-seedN, numbered if it exists].
@@ -80,12 +83,14 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         epochs: args.epochs,
         seed: args.seed,
         threads: args.threads.given(),
+        from_supernet: args.from_supernet,
         set: args.set,
     };
     let config = request.resolve().map_err(RetrainError::from)?;
     let home = cx.home().ok();
-    let plan = Plan::new(config, home.as_deref(), &mut |event| data::loading(&cx.out, &event))?;
+    let mut plan = Plan::new(config, home.as_deref(), &mut |event| data::loading(&cx.out, &event))?;
     if args.dry_run {
+        plan.inherit()?;
         return show(&plan, args.json, cx);
     }
     let folder = args.out.unwrap_or_else(|| {

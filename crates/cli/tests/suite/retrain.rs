@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 
-use crate::common::{program, run};
+use crate::common::{output, program, run};
 
 const CELL: &str = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|";
 const SMALL: [&str; 6] = ["--epochs", "2", "--set", "network.channels=4", "--set", "network.cells=1"];
@@ -123,4 +123,34 @@ fn mistakes_are_refused_before_anything_is_written() {
             && text.contains("batch_size = 256"),
         "{text}"
     );
+}
+
+/// The weights that the cell had when it was found are better than random ones.
+#[test]
+fn a_training_starts_from_the_supernet() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |args: &[&str]| {
+        let (code, out, err) = output(program(folder.path()).current_dir(folder.path()).args(args));
+        assert_eq!(code, 0, "{args:?}: {err}");
+        out
+    };
+    let small = ["--set", "training.max_steps_per_epoch=8", "--threads", "2", "--json"];
+    at(&["search", "--out", "search", "--threads", "2"]);
+    let first_loss = |out: &str, more: &[&str]| {
+        at(&[&["retrain", "search", "--epochs", "1", "--out", out][..], more, &small].concat());
+        let events = std::fs::read_to_string(folder.path().join(out).join("events.jsonl")).unwrap();
+        let epoch: serde_json::Value = serde_json::from_str(events.lines().nth(1).unwrap()).unwrap();
+        epoch["train_loss"].as_f64().unwrap()
+    };
+    let supernet = ["--set", "network.channels=16", "--set", "network.cells=1"];
+    let random = first_loss("random", &supernet);
+    let inherited = first_loss("inherited", &["--from-supernet", "search"]);
+    assert!(inherited < 0.8 * random, "{inherited} against {random}");
+    let (code, _, err) = output(
+        program(folder.path())
+            .current_dir(folder.path())
+            .args("retrain search --from-supernet inherited --dry-run".split(' ')),
+    );
+    assert_eq!(code, 1);
+    assert!(err.contains("is not the run folder of a search"), "{err}");
 }

@@ -8,7 +8,8 @@ use crate::{
     data::{Augmentation, DatasetName, SplitChoice},
     files::make_absolute,
     limits::{AtMost, ClipNorm},
-    search::{ConfigError, RunConfig},
+    run::CONFIG,
+    search::{self, ConfigError, RunConfig},
     space::{self, SearchSpace, Size},
 };
 
@@ -25,6 +26,7 @@ use crate::{
 /// | `data` | | | table, see [`RetrainDataConfig`] |
 /// | `network` | | | table, see [`NetworkConfig`] |
 /// | `training` | | | table, see [`RetrainTrainingConfig`] |
+/// | `inherit` | none | | table, see [`Inherit`] |
 /// | `run` | | | table, see [`RunConfig`] |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -48,6 +50,9 @@ pub struct RetrainConfig {
     pub network: NetworkConfig,
     /// Schedule and optimiser.
     pub training: RetrainTrainingConfig,
+    /// Weights of a supernet to start from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inherit: Option<Inherit>,
     /// Care of the run folder.
     pub run: RunConfig,
 }
@@ -182,6 +187,27 @@ pub struct RetrainTrainingConfig {
     pub test_every: usize,
 }
 
+/// Weights of a search's supernet that a training starts from, `[inherit]`: those of the operations of the architecture, of
+/// stem, classifier and what else both networks have. Normalisations that only the trained network has are new.
+///
+/// | name | default | range | meaning and source |
+/// |---|---|---|---|
+/// | `run` | | a run folder | the search |
+/// | `epoch` | the newest checkpoint | an epoch that is kept | see `run.keep_epochs` |
+/// | `weights_md5` | written at the start | | checksum of the weights that were taken over |
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inherit {
+    /// Run folder of the search.
+    pub run: PathBuf,
+    /// The end of an epoch, counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<usize>,
+    /// Of the file of weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights_md5: Option<String>,
+}
+
 impl Default for RetrainConfig {
     fn default() -> Self {
         Self {
@@ -194,6 +220,7 @@ impl Default for RetrainConfig {
             data: RetrainDataConfig::default(),
             network: NetworkConfig::default(),
             training: RetrainTrainingConfig::default(),
+            inherit: None,
             run: RunConfig::default(),
         }
     }
@@ -252,11 +279,25 @@ impl RetrainConfig {
         Table::try_from(decisive).unwrap_or_default()
     }
 
+    /// Channels and cells of a network that takes over weights are those of the supernet, where they are not set.
+    pub(super) fn size_of_supernet(&mut self) {
+        let Some(inherit) = &self.inherit else { return };
+        // Whatever is wrong with that file is said when the weights are read.
+        if let Ok(search) = search::Config::read(&inherit.run.join(CONFIG)) {
+            self.network.channels.get_or_insert(search.supernet.channels);
+            self.network.cells.get_or_insert(search.supernet.cells_per_stage);
+        }
+    }
+
     /// Writes out what depends on machine, space and data set, and checks every number.
     pub(super) fn resolve(&mut self) -> Result<(), ConfigError> {
         let space = space::find(&self.space).map_err(|e| ConfigError::Whole(e.to_string()))?;
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let threads = *self.threads.get_or_insert_with(cores);
+        if let Some(inherit) = &mut self.inherit {
+            make_absolute(&mut inherit.run);
+        }
+        self.size_of_supernet();
         let Size { channels, cells } = self.network.size(space);
         (self.network.channels, self.network.cells) = (Some(channels), Some(cells));
         if let Some(dir) = &mut self.data.dir {

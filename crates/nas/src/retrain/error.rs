@@ -43,6 +43,14 @@ pub enum RetrainError {
     /// A folder that is not the run folder of a training.
     #[error("{} is not the run folder of a training", .0.display())]
     NoTraining(PathBuf),
+    /// A run whose weights a network cannot take over.
+    #[error("cannot take over weights of {}: {why}", .run.display())]
+    Inherit {
+        /// The run folder.
+        run: PathBuf,
+        /// What does not fit.
+        why: String,
+    },
     /// A training in which every image trains.
     #[error("this training has no validation images: all images train")]
     NoImages,

@@ -51,8 +51,12 @@ impl Retrain {
         observers: impl Into<Observers>,
         stop: Arc<AtomicBool>,
     ) -> Result<Self, RetrainError> {
+        let mut plan = plan;
+        let inherited = plan.inherit()?;
         let setup = setup(&plan, observers.into(), stop)?;
-        Ok(Self(Executor::start(RetrainTask::new(plan, make)?, setup, folder)?))
+        let mut task = RetrainTask::new(plan, make)?;
+        task.take_over(inherited.unwrap_or_default())?;
+        Ok(Self(Executor::start(task, setup, folder)?))
     }
 
     /// Goes on with the training in `folder` from its last checkpoint. `home`: the program's folder in the user's data

@@ -7,13 +7,14 @@ mod config;
 mod error;
 mod evaluation;
 pub mod events;
+mod inherit;
 mod launch;
 mod plan;
 mod recipe;
 mod request;
 mod task;
 
-pub use config::{NetworkConfig, RetrainConfig, RetrainDataConfig, RetrainTrainingConfig, SizeOf, TrainOn};
+pub use config::{Inherit, NetworkConfig, RetrainConfig, RetrainDataConfig, RetrainTrainingConfig, SizeOf, TrainOn};
 pub use error::RetrainError;
 pub use evaluation::{ClassReport, Images, Report, Trained};
 pub use events::Measured;

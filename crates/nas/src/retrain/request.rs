@@ -4,7 +4,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{
-    config::{RetrainConfig, RetrainDataConfig},
+    config::{Inherit, RetrainConfig, RetrainDataConfig},
     recipe::{RECIPES, Recipe},
 };
 use crate::{
@@ -31,6 +31,8 @@ pub struct Request {
     pub seed: Option<u64>,
     /// Threads.
     pub threads: Option<usize>,
+    /// The run folder of a search whose weights are taken over.
+    pub from_supernet: Option<PathBuf>,
     /// `key=value`: a dotted key and a value in TOML; a bare word is a string.
     pub set: Vec<String>,
 }
@@ -51,6 +53,7 @@ impl Request {
             dataset: self.dataset()?,
             seed: self.seed()?,
             threads: self.threads,
+            inherit: self.from_supernet.clone().map(|run| Inherit { run, epoch: None, weights_md5: None }),
             data: RetrainDataConfig { dir: self.data.clone(), ..RetrainDataConfig::default() },
             ..RetrainConfig::default()
         };
@@ -129,6 +132,7 @@ fn known_keys() -> Result<Vec<String>, ConfigError> {
     let mut all = RetrainConfig { threads: Some(1), ..RetrainConfig::default() };
     all.data.dir = Some(".".into());
     all.data.augmentation = Some(Augmentation::NONE);
+    all.inherit = Some(Inherit { run: ".".into(), epoch: Some(1), weights_md5: None });
     (all.network.channels, all.network.cells) = (Some(1), Some(1));
     let table = Table::try_from(&all).map_err(|e| ConfigError::Whole(e.to_string()))?;
     Ok(tables::keys(&table))
@@ -152,6 +156,7 @@ mod tests {
             epochs: None,
             seed: None,
             threads: None,
+            from_supernet: None,
             set: vec![],
         }
     }

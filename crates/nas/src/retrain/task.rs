@@ -1,4 +1,4 @@
-use std::{fmt, time::Instant};
+use std::{collections::HashMap, fmt, time::Instant};
 
 use engine::{DropPath, Engine, Gradients, Normalisation, Pass, TensorState};
 use rand_core::Rng;
@@ -85,6 +85,13 @@ impl RetrainTask {
     /// The network with its weights, and what it was trained for.
     pub(super) fn into_network(self) -> (Plan, Box<dyn Engine>) {
         (self.plan, self.network)
+    }
+
+    /// Starts from these tensors, by their names, in place of initial values.
+    pub(super) fn take_over(&mut self, tensors: Vec<TensorState>) -> Result<(), RetrainError> {
+        let mut given: HashMap<String, TensorState> = tensors.into_iter().map(|t| (t.name.clone(), t)).collect();
+        let state = self.network.state().into_iter().map(|own| given.remove(&own.name).unwrap_or(own));
+        Ok(self.network.load_state(&state.collect::<Vec<_>>())?)
     }
 
     fn next(&mut self, epoch: usize) -> Result<BatchBuf, RetrainError> {

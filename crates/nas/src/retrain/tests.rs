@@ -28,6 +28,7 @@ fn request(genotype: Genotype, set: &[&str]) -> Request {
         epochs: Some(2),
         seed: Some(1),
         threads: Some(1),
+        from_supernet: None,
         set: set.iter().map(|&s| s.to_owned()).collect(),
     }
 }

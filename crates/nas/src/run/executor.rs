@@ -117,6 +117,16 @@ impl Kept {
         Ok(Self { folder, state, tensors })
     }
 
+    /// Checksum of the file of tensors.
+    pub fn weights_md5(&self) -> &str {
+        &self.state.weights_md5
+    }
+
+    /// Weights, statistics and momentum.
+    pub fn into_tensors(self) -> Vec<TensorState> {
+        self.tensors
+    }
+
     /// Gives a task this state.
     ///
     /// # Errors
