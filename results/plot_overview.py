@@ -12,22 +12,9 @@ import sys
 from pathlib import Path
 
 import records
+from drawing import BLUE, GREY, INK, LIGHT, ORANGE, line, picture, text
 
-INK, GREY, BLUE, LIGHT, ORANGE = "#1f2933", "#7b8794", "#2563eb", "#bfd3f5", "#d97706"
 LEFT, RIGHT, TOP, BOTTOM = 60, 470, 60, 270
-
-
-def text(x, y, s, size=13, anchor="start", colour=INK, weight="normal"):
-    s = str(s).replace("&", "&amp;").replace("<", "&lt;")
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" fill="{colour}" '
-        f'font-weight="{weight}">{s}</text>'
-    )
-
-
-def line(points, colour, width=2.5):
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}" stroke-linejoin="round"/>'
 
 
 def search(events):
@@ -91,11 +78,7 @@ def main():
         sys.exit(__doc__.strip())
     run, bench_file, target = map(Path, sys.argv[1:])
     body = search(records.events(records.read_run(run))) + speed(json.loads(bench_file.read_text()))
-    head = (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 960 340" font-family="Helvetica, Arial, sans-serif">'
-        '<rect width="960" height="340" fill="white"/>'
-    )
-    target.write_text(head + "\n".join(body) + "</svg>\n")
+    target.write_text(picture(960, 340, body))
 
 
 if __name__ == "__main__":
