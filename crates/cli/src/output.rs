@@ -40,6 +40,15 @@ impl Output {
         wrote(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
     }
 
+    /// Writes bytes to standard output as they are.
+    ///
+    /// # Errors
+    /// As [`Output::data`].
+    pub fn bytes(&self, bytes: &[u8]) -> Result<()> {
+        let mut stdout = io::stdout().lock();
+        wrote(stdout.write_all(bytes).and_then(|()| stdout.flush()))
+    }
+
     /// Writes one line of JSON to standard output.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use nas::{
-    retrain::{Images, Report, RetrainError, Trained},
+    retrain::{Evaluator, Images, Report, RetrainError},
     run::RunError,
     search::cpu_engines,
 };
@@ -75,14 +75,15 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     let stop = cx.interrupt()?;
     let threads = Some(args.threads.get());
     let mut loading = |event| data::loading(&cx.out, &event);
-    let mut trained = Trained::open(&args.run, args.epoch, home.as_deref(), &mut loading, |_| cpu_engines(threads))?;
+    let make = cpu_engines(threads);
+    let mut evaluator = Evaluator::open(&args.run, args.epoch, home.as_deref(), &mut loading, &make)?;
     let images = Images::from(args.split);
     let bar = cx.out.bar("evaluate", 0);
     let mut progress = |done: usize, of: usize| {
         bar.set_length(of as u64);
         bar.set_position(done as u64);
     };
-    let report = trained.evaluate(images, &mut progress, &stop);
+    let report = evaluator.evaluate(images, &mut progress, &mut |_, _| {}, &stop);
     bar.finish_and_clear();
     let report = match report {
         Err(RetrainError::Run(RunError::Interrupted)) => return Err(Interrupted.into()),
@@ -93,7 +94,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         nas::files::write_atomic(path, |w| w.write_all(text.as_bytes()))
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    let (epochs, steps) = trained.trained();
+    let (epochs, steps) = evaluator.trained().trained().unwrap_or_default();
     if args.json {
         let mut result = json!(report);
         result["run"] = json!(args.run);
@@ -111,9 +112,9 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     }
     cx.out.data(format_args!(
         "{} after {epochs} epochs{and}, {count} {} images of {}: top-1 {top1:.2} %{top5}, loss {loss:.4}\n\n{table}",
-        trained.plan().config.arch,
+        evaluator.plan().config.arch,
         images.as_str(),
-        trained.plan().config.dataset,
+        evaluator.plan().config.dataset,
     ))
 }
 

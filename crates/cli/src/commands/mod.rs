@@ -8,6 +8,7 @@ mod compare;
 pub mod data;
 mod describe;
 mod evaluate;
+mod export;
 mod importance;
 mod list;
 pub mod outcome;
@@ -43,6 +44,7 @@ commands! {
     Search => search,
     Retrain => retrain,
     Evaluate => evaluate,
+    Export => export,
     Resume => resume,
     Importance => importance,
     Compare => compare,

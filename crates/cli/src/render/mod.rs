@@ -3,7 +3,7 @@
 mod cell;
 mod table;
 
-pub use cell::{genotype, genotype_svg};
+pub use cell::{genotype, genotype_dot, genotype_svg};
 pub use table::{Align, Table};
 
 /// Which characters lines are drawn with.

@@ -5,12 +5,26 @@ use engine::ImageShape;
 use super::DataError;
 
 /// Per-channel shift and scale of pixels in `[0, 1]`: `(pixel - mean) / std`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Normalisation {
     /// `[C]`
     pub mean: Vec<f32>,
     /// `[C]`, positive.
     pub std: Vec<f32>,
+}
+
+impl Normalisation {
+    /// Whether it can be applied to images of so many channels; else why not.
+    pub(crate) fn check(&self, channels: usize) -> Result<(), String> {
+        let Self { mean, std } = self;
+        if mean.len() != channels || std.len() != channels {
+            return Err(format!("{} means and {} deviations for {channels} channels", mean.len(), std.len()));
+        }
+        match mean.iter().find(|m| !m.is_finite()).or(std.iter().find(|s| !(s.is_finite() && **s > 0.0))) {
+            Some(bad) => Err(format!("cannot normalise with {bad}: means must be finite, deviations positive")),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Mean and standard deviation (of the population) of each channel, pixels in `[0, 1]`.
@@ -245,13 +259,7 @@ fn check(
     if train.is_empty() {
         return Err("no training samples".to_owned());
     }
-    let Normalisation { mean, std } = normalisation;
-    if mean.len() != shape.channels || std.len() != shape.channels {
-        return Err(format!("{} means and {} deviations for {} channels", mean.len(), std.len(), shape.channels));
-    }
-    if let Some(bad) = mean.iter().find(|m| !m.is_finite()).or(std.iter().find(|s| !(s.is_finite() && **s > 0.0))) {
-        return Err(format!("cannot normalise with {bad}: means must be finite, deviations positive"));
-    }
+    normalisation.check(shape.channels)?;
     for (part, name) in [(train, "train"), (test, "test")] {
         if part.images.len() != part.len() * shape.len() {
             let expected = part.len() * shape.len();

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     error::RetrainError,
     events::{Measured, RetrainStart, TrainEpoch},
+    model::{MODEL, Model},
     plan::Plan,
 };
 use crate::{
@@ -85,11 +86,6 @@ impl RetrainTask {
         Ok(Self { plan, network, w, loader: None, state: State::default() })
     }
 
-    /// The network with its weights, and what it was trained for.
-    pub(super) fn into_network(self) -> (Plan, Box<dyn Engine>) {
-        (self.plan, self.network)
-    }
-
     fn next(&mut self, epoch: usize) -> Result<BatchBuf, RetrainError> {
         let options = self.plan.loader();
         let loader = match &mut self.loader {
@@ -157,6 +153,7 @@ impl Task for RetrainTask {
             parameters: cost.parameters,
             multiply_adds: cost.multiply_adds,
         };
+        session.write_file(MODEL, Model::of(&self.plan).to_json().as_bytes())?;
         Ok(session.record(&start)?)
     }
 

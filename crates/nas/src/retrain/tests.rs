@@ -10,6 +10,7 @@ use std::{
 use super::*;
 use crate::{
     run::{EVENTS, Notice, Observer, Observers, RunError},
+    search::cpu_engines,
     space::{Darts, Genotype, NasBench201, SearchSpace},
 };
 
@@ -191,7 +192,7 @@ fn a_split_file_that_has_changed_does_not_go_on() {
     fs::write(&file, r#"{"train": [6, 7, 8], "valid": [0, 1, 2, 3, 4, 5]}"#).unwrap();
     let error = go().unwrap_err().to_string();
     assert!(error.contains("split is"), "{error}");
-    assert!(Trained::open(&run, None, None, &mut |_| {}, Plan::engines).is_err());
+    assert!(Evaluator::open(&run, None, None, &mut |_| {}, &cpu_engines(Some(1))).is_err());
     fs::write(&file, r#"{"valid": [6, 7, 8], "train": [0, 1, 2, 3, 4, 5]}"#).unwrap();
     assert!(matches!(go().unwrap(), Resumed::Ready(_)));
 }
@@ -206,4 +207,52 @@ fn other_settings_do_not_go_on_with_a_run() {
     let go = Arc::new(AtomicBool::new(false));
     let error = Retrain::resume(&run, None, &mut |_| {}, Plan::engines, Observers::none(), go).unwrap_err();
     assert!(error.to_string().contains("training.learning_rate is 0.2, it was made with 0.1"), "{error}");
+}
+
+#[test]
+fn a_model_says_what_was_trained_and_what_is_wrong_with_it_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let plan = small(&[]);
+    assert!(start(&plan, &run, 3).is_err());
+    let path = run.join(MODEL);
+    let model = Model::read(&path).unwrap();
+    assert_eq!((model.arch.as_str(), model.classes.len(), model.pixel_max), (CELL, 10, 16));
+    assert_eq!(model.normalisation, *plan.train.dataset().normalisation());
+    let open = || Trained::open(&run, None, None, &mut |_| {});
+    let evaluate = || Evaluator::open(&run, None, None, &mut |_| {}, &cpu_engines(Some(1)));
+    assert_eq!(open().unwrap().trained(), Some((0, 2)));
+    let json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let refused = |change: &dyn Fn(&mut serde_json::Value), part: &str| {
+        let mut json = json.clone();
+        change(&mut json);
+        fs::write(&path, json.to_string()).unwrap();
+        for error in [open().unwrap_err(), evaluate().unwrap_err()] {
+            assert!(error.to_string().contains(part) && error.hint().is_some(), "{error}");
+        }
+    };
+    let classes = |n: usize| (0..n).map(|k| k.to_string()).collect::<Vec<_>>();
+    refused(&|m| m["version"] = 9.into(), "format version 9, this program reads 1");
+    refused(&|m| m["version"] = "new".into(), "it has no version");
+    refused(&|m| m["space"] = "dart".into(), "unknown search space `dart`");
+    refused(&|m| m["arch"] = "|".into(), "model.json");
+    refused(&|m| m["cells"] = 0.into(), "0 cells");
+    refused(&|m| m["classes"] = classes(5).into(), "[5]");
+    refused(&|m| m["classes"] = classes(1).into(), "1 classes, at least 2");
+    refused(&|m| m["classes"][1] = m["classes"][0].clone(), "listed twice");
+    refused(&|m| m["channels"] = 5.into(), "expected [5");
+    refused(&|m| m["image"]["channels"] = 3.into(), "1 means and 1 deviations for 3 channels");
+    refused(&|m| m["pixel_max"] = 0.into(), "pixel_max is 0");
+    refused(&|m| m["normalisation"]["std"] = vec![0.0].into(), "cannot normalise with 0");
+    refused(&|m| *m = "no".into(), "it has no version");
+    refused(&|m| m["arch"] = CELL.replace("none~1", "skip_connect~1").into(), "the checkpoint was made with");
+    // Fields of later versions do not matter, and a folder of a version that wrote no model is read with its data.
+    let mut later = json.clone();
+    later["news"] = 1.into();
+    fs::write(&path, later.to_string()).unwrap();
+    assert!(open().unwrap().model() == &model);
+    fs::write(&path, "{").unwrap();
+    assert!(open().unwrap_err().to_string().contains("cannot use the model description"));
+    fs::remove_file(&path).unwrap();
+    assert!(open().unwrap().model() == &model && evaluate().unwrap().trained().model() == &model);
 }

@@ -117,6 +117,21 @@ impl Kept {
         Ok(Self { folder, state, tensors })
     }
 
+    /// Where the run stood.
+    pub fn position(&self) -> Position {
+        self.state.position
+    }
+
+    /// The settings that made it.
+    pub fn settings(&self) -> &Table {
+        &self.state.settings
+    }
+
+    /// Weights, statistics and momentum.
+    pub fn into_tensors(self) -> Vec<TensorState> {
+        self.tensors
+    }
+
     /// Gives a task this state.
     ///
     /// # Errors
