@@ -1,4 +1,4 @@
-//! Exported networks compute what the program computes.
+//! What a training leaves is a model that can be used, and exported networks compute what the program computes.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 use hpe_darts_nas::{
     data::{Loader, LoaderOptions},
     export::{FORMATS, Options, Writer},
-    retrain::{Plan, Request, Retrain, Trained},
+    retrain::{Evaluator, MODEL, Model, Plan, Request, Retrain, Trained},
     run::Observers,
     search::cpu_engines,
     space,
@@ -137,4 +137,51 @@ fn a_network_is_read_back_from_its_weights_and_odd_sides_are_no_matter() {
             assert!(off < 1e-4, "{arch}: {off}");
         }
     }
+}
+
+#[test]
+fn a_model_says_what_was_trained_and_what_is_wrong_with_it_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let plan = train(CELL, &run, &[]);
+    let path = run.join(MODEL);
+    let model = Model::read(&path).unwrap();
+    assert_eq!((model.arch.as_str(), model.classes.len(), model.pixel_max), (CELL, 10, 16));
+    assert_eq!(model.normalisation, *plan.train.dataset().normalisation());
+    let open = || Trained::open(&run, None, None, &mut |_| {});
+    let evaluate = || Evaluator::open(&run, None, None, &mut |_| {}, &cpu_engines(Some(1)));
+    assert_eq!(open().unwrap().trained(), Some((1, 0)));
+    let json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let refused = |change: &dyn Fn(&mut serde_json::Value), part: &str| {
+        let mut json = json.clone();
+        change(&mut json);
+        fs::write(&path, json.to_string()).unwrap();
+        for error in [open().unwrap_err(), evaluate().unwrap_err()] {
+            assert!(error.to_string().contains(part) && error.hint().is_some(), "{error}");
+        }
+    };
+    let classes = |n: usize| (0..n).map(|k| k.to_string()).collect::<Vec<_>>();
+    refused(&|m| m["version"] = 9.into(), "format version 9, this program reads 1");
+    refused(&|m| m["version"] = "new".into(), "it has no version");
+    refused(&|m| m["space"] = "dart".into(), "unknown search space `dart`");
+    refused(&|m| m["arch"] = "|".into(), "model.json");
+    refused(&|m| m["cells"] = 0.into(), "cells is 0, expected 1 to 1000");
+    refused(&|m| m["classes"] = classes(5).into(), "[5]");
+    refused(&|m| m["classes"] = classes(1).into(), "1 classes, at least 2");
+    refused(&|m| m["classes"][1] = m["classes"][0].clone(), "listed twice");
+    refused(&|m| m["channels"] = 5.into(), "expected [5");
+    refused(&|m| m["image"]["channels"] = 3.into(), "1 means and 1 deviations for 3 channels");
+    refused(&|m| m["pixel_max"] = 0.into(), "pixel_max is 0");
+    refused(&|m| m["normalisation"]["std"] = vec![0.0].into(), "cannot normalise with 0");
+    refused(&|m| *m = "no".into(), "it has no version");
+    refused(&|m| m["arch"] = CELL.replace("none~1", "skip_connect~1").into(), "the checkpoint was made with");
+    // Fields of later versions do not matter, and a folder of a version that wrote no model is read with its data.
+    let mut later = json.clone();
+    later["news"] = 1.into();
+    fs::write(&path, later.to_string()).unwrap();
+    assert!(open().unwrap().model() == &model);
+    fs::write(&path, "{").unwrap();
+    assert!(open().unwrap_err().to_string().contains("cannot use the model description"));
+    fs::remove_file(&path).unwrap();
+    assert!(open().unwrap().model() == &model && evaluate().unwrap().trained().model() == &model);
 }

@@ -205,7 +205,7 @@ fn check(args: Check, cx: &Context) -> Result<()> {
     let mut location = None;
     let dataset = load_with(name, &options, cx, &mut |path| location = Some(path.to_owned()))?;
     let split = Split::choose(&args.split, dataset.name(), dataset.train().len(), args.seed)?;
-    let report = report(name, &dataset, location, name.verification(options.verify), &split);
+    let report = report(name, &dataset, location, name.verification(options.verify), &split)?;
     if args.json { cx.out.json(&report) } else { cx.out.data(text(&report)) }
 }
 
@@ -215,13 +215,13 @@ fn report(
     location: Option<PathBuf>,
     verification: Verification,
     split: &Split,
-) -> Report {
+) -> Result<Report> {
     let data::ImageShape { height, width, channels } = dataset.shape();
     let counts = |part| dataset.part(part).class_counts(dataset.classes().len());
     let counts = counts(PartName::Train).into_iter().zip(counts(PartName::Test));
     let classes = dataset.classes().iter().zip(counts);
     let split = SplitReport { kind: split.kind.to_string(), train: split.train.len(), valid: split.valid.len() };
-    Report {
+    Ok(Report {
         dataset: name.as_str(),
         location,
         verification,
@@ -229,9 +229,9 @@ fn report(
         train: dataset.train().len(),
         test: dataset.test().len(),
         classes: classes.map(|(name, (train, test))| Class { name: name.clone(), train, test }).collect(),
-        statistics: dataset.train().channel_statistics(channels, dataset.pixel_max()),
+        statistics: dataset.train().channel_statistics(dataset.shape(), dataset.pixel_max())?,
         split,
-    }
+    })
 }
 
 fn text(report: &Report) -> String {

@@ -2,7 +2,8 @@
 //! 2009; <https://www.cs.toronto.edu/~kriz/cifar.html>). A file is a row of records: one label byte (CIFAR-100: coarse
 //! label, fine label), then 3,072 pixel bytes, the red, green and blue planes of 32x32.
 
-use super::{DataError, Dataset, DatasetName, ImageShape, Normalisation, Part};
+use super::dataset::Samples;
+use super::{DataError, Dataset, DatasetName, ImageShape, Normalisation};
 use crate::checksum;
 
 const SHAPE: ImageShape = ImageShape { height: 32, width: 32, channels: 3 };
@@ -105,7 +106,7 @@ impl Format {
 
     /// Checks one file and appends its samples. `verify`: only the official file is accepted; otherwise any number of
     /// well-formed records.
-    fn parse(&self, file: &FileFormat, bytes: &[u8], verify: bool, into: &mut Part) -> Result<(), DataError> {
+    fn parse(&self, file: &FileFormat, bytes: &[u8], verify: bool, into: &mut Samples) -> Result<(), DataError> {
         let (name, found) = (file.name.to_owned(), bytes.len() as u64);
         if verify && found != self.size(file) {
             return Err(DataError::Size { file: name, found, expected: self.size(file) });
@@ -144,16 +145,16 @@ pub(super) struct Assembler {
     format: &'static Format,
     verify: bool,
     /// Files that came before their turn.
-    waiting: Vec<Option<Part>>,
+    waiting: Vec<Option<Samples>>,
     /// Files that are in `train` or `test`.
     done: usize,
-    train: Part,
-    test: Part,
+    train: Samples,
+    test: Samples,
 }
 
 impl Assembler {
     pub(super) fn new(format: &'static Format, verify: bool) -> Self {
-        let mut parts = [Part::default(), Part::default()];
+        let mut parts = [Samples::default(), Samples::default()];
         if verify {
             for file in format.files {
                 parts[usize::from(file.is_test)].images.reserve_exact(file.records * PIXELS);
@@ -171,7 +172,7 @@ impl Assembler {
         }
         let file = &self.format.files[at];
         if at > self.done {
-            let mut part = Part::default();
+            let mut part = Samples::default();
             self.format.parse(file, bytes, self.verify, &mut part)?;
             self.waiting[at] = Some(part);
             return Ok(());
@@ -200,7 +201,15 @@ impl Assembler {
         let classes = self.format.classes.iter().map(|&name| name.to_owned()).collect();
         let (mean, std) = self.format.normalisation;
         let normalisation = Normalisation { mean: mean.to_vec(), std: std.to_vec() };
-        Dataset::new(self.format.dataset.as_str(), SHAPE, classes, 255, normalisation, self.train, self.test)
+        Dataset::new(
+            self.format.dataset.as_str(),
+            SHAPE,
+            classes,
+            255,
+            normalisation,
+            self.train.into(),
+            self.test.into(),
+        )
     }
 }
 
@@ -219,8 +228,8 @@ pub(super) mod tests {
         bytes
     }
 
-    fn parse(format: &'static Format, bytes: &[u8], verify: bool) -> Result<Part, String> {
-        let mut part = Part::default();
+    fn parse(format: &'static Format, bytes: &[u8], verify: bool) -> Result<Samples, String> {
+        let mut part = Samples::default();
         format.parse(&format.files[0], bytes, verify, &mut part).map(|()| part).map_err(|e| e.to_string())
     }
 

@@ -134,6 +134,7 @@ impl Evaluator {
         let mut confusion = vec![vec![0; names.len()]; names.len()];
         let (mut loss, mut among_five, mut seen) = (0.0, 0, 0);
         for (step, batch) in Loader::epoch(&source, &options, 0, 0)?.enumerate() {
+            let batch = batch?;
             if stop.load(Ordering::Relaxed) {
                 return Err(RunError::Interrupted.into());
             }

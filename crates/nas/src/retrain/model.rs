@@ -82,6 +82,11 @@ impl Model {
             return Err(format!("it has format version {version}, this program reads {MODEL_VERSION}"));
         }
         let model: Self = serde_json::from_value(value).map_err(|e| e.to_string())?;
+        for (what, value, most) in [("channels", model.channels, 1024), ("cells", model.cells, 1000)] {
+            if !(1..=most).contains(&value) {
+                return Err(format!("{what} is {value}, expected 1 to {most}"));
+            }
+        }
         model.network().map_err(|e| e.to_string())?;
         if model.classes.len() < 2 {
             return Err(format!("{} classes, at least 2 are needed", model.classes.len()));

@@ -92,7 +92,7 @@ impl RetrainTask {
             Some(loader) => loader,
             none => none.insert(Loader::epoch(&self.plan.train, &options, epoch as u64, self.state.sums.steps)?),
         };
-        loader.next().ok_or(RetrainError::DataEnded)
+        Ok(loader.next().ok_or(RetrainError::DataEnded)??)
     }
 
     /// Runs the network over images; may be interrupted between two batches.
