@@ -17,7 +17,7 @@ pub(crate) fn make_absolute(path: &mut PathBuf) {
 }
 
 /// A path or a name for people: control characters and bytes that are no UTF-8 are escaped.
-pub(crate) fn shown(path: impl AsRef<Path>) -> String {
+pub fn shown(path: impl AsRef<Path>) -> String {
     let mut text = String::new();
     for chunk in path.as_ref().as_os_str().as_encoded_bytes().utf8_chunks() {
         for c in chunk.valid().chars() {

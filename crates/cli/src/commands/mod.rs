@@ -12,6 +12,7 @@ mod export;
 mod importance;
 mod list;
 pub mod outcome;
+mod predict;
 mod query;
 mod resume;
 mod retrain;
@@ -44,6 +45,7 @@ commands! {
     Search => search,
     Retrain => retrain,
     Evaluate => evaluate,
+    Predict => predict,
     Export => export,
     Resume => resume,
     Importance => importance,

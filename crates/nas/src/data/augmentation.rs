@@ -44,7 +44,7 @@ const WORDS_PER_SAMPLE: u128 = 8;
 
 /// Pixel value to normalised value, a table per channel.
 #[derive(Debug)]
-pub(super) struct Converter {
+pub(crate) struct Converter {
     tables: Vec<[f32; 256]>,
 }
 
@@ -167,11 +167,17 @@ fn span(centre: usize, length: usize, size: usize) -> std::ops::Range<usize> {
 
 impl Converter {
     /// `(value / pixel_max - mean) / std` in f32, the order of torchvision's `ToTensor` and `Normalize`.
-    pub(super) fn new(pixel_max: u8, mean: &[f32], std: &[f32]) -> Self {
+    pub(crate) fn new(pixel_max: u8, mean: &[f32], std: &[f32]) -> Self {
         let table = |(&mean, &std): (&f32, &f32)| {
             std::array::from_fn(|value| (value as f32 / f32::from(pixel_max) - mean) / std)
         };
         Self { tables: mean.iter().zip(std).map(table).collect() }
+    }
+
+    /// Appends pixels `[..., C]`, normalised.
+    pub(crate) fn append(&self, pixels: &[u8], to: &mut Vec<f32>) {
+        let channels = self.tables.len();
+        to.extend(pixels.iter().enumerate().map(|(i, &value)| self.tables[i % channels][value as usize]));
     }
 }
 

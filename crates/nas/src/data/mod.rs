@@ -23,6 +23,7 @@ mod source;
 mod split;
 
 pub use augmentation::Augmentation;
+pub(crate) use augmentation::Converter;
 pub use engine::ImageShape;
 
 pub use dataset::{ChannelStatistics, Dataset, Normalisation, Part, PartName};

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use engine::EngineError;
 
 use crate::{
-    data::DataError,
+    data::{DataError, PictureProblem},
     run::{RunError, TaskError},
     search::ConfigError,
     space::SpaceError,
@@ -61,6 +61,9 @@ pub enum RetrainError {
         /// What does not fit.
         why: String,
     },
+    /// A network for images that no picture can be made into.
+    #[error("pictures cannot be given to this network: one {0}")]
+    Pictures(PictureProblem),
     /// A training in which every image trains.
     #[error("this training has no validation images: all images train")]
     NoImages,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{error::RetrainError, plan::Plan};
 use crate::{
-    data::Normalisation,
+    data::{Normalisation, Preprocess},
     space::{self, Genotype, NetworkShape, SearchSpace},
 };
 
@@ -28,7 +28,7 @@ pub struct Model {
     pub space: String,
     /// The architecture in its notation.
     pub arch: String,
-    /// Size of the images that the network takes; pictures are made into it.
+    /// Size of the images that the network takes; pictures are made into it as [`Preprocess`] says.
     pub image: ImageShape,
     /// Channels of the first cells.
     pub channels: usize,
@@ -99,6 +99,12 @@ impl Model {
         }
         model.normalisation.check(model.image.channels)?;
         Ok(model)
+    }
+
+    /// What a picture is made into for the network.
+    pub fn preprocess(&self) -> Preprocess {
+        let ImageShape { height, width, channels } = self.image;
+        Preprocess { height, width, channels }
     }
 
     /// As it is written to a file.

@@ -3,16 +3,19 @@ def transform(picture):
     picture = ImageOps.exif_transpose(picture)
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture)
-    if CHANNELS == 1 and picture.mode != "L":
-        # Luma of Rec. 709; PIL's own is of Rec. 601.
-        picture = picture.convert("RGB").convert("L", (0.2126, 0.7152, 0.0722, 0))
-    elif CHANNELS == 3:
-        picture = picture.convert("RGB")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    picture = picture.convert("RGB")
+    # The largest part of the network's proportions in the middle.
+    width, height = picture.size
+    cut_width = min(width, max(1, (2 * height * WIDTH + HEIGHT) // (2 * HEIGHT)))
+    cut_height = min(height, max(1, (2 * width * HEIGHT + WIDTH) // (2 * WIDTH)))
+    left, top = (width - cut_width) // 2, (height - cut_height) // 2
+    picture = picture.crop((left, top, left + cut_width, top + cut_height))
     if picture.size != (WIDTH, HEIGHT):
-        # The largest part of the network's proportions in the middle.
-        picture = ImageOps.fit(picture, (WIDTH, HEIGHT), Image.Resampling.BILINEAR)
+        picture = picture.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
+    if CHANNELS == 1:
+        # Luma of Rec. 709; PIL's own is of Rec. 601.
+        picture = picture.convert("L", (0.2126, 0.7152, 0.0722, 0))
     pixels = torch.tensor(list(picture.tobytes()), dtype=torch.float32)
     return normalise(pixels.view(HEIGHT, WIDTH, CHANNELS).permute(2, 0, 1) / 255)
 
