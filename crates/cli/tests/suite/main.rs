@@ -10,6 +10,7 @@ mod guard;
 mod help;
 mod importance;
 mod links;
+mod models;
 mod query;
 mod retrain;
 mod score;
