@@ -27,7 +27,7 @@ fn data(file: &str) -> Option<PathBuf> {
 fn cifar10_is_what_it_should_be() {
     let Some(archive) = data("cifar-10-binary.tar.xz") else { return };
     let home = tempfile::tempdir().unwrap();
-    let options = LoadOptions { data: Some(archive), home: Some(home.path().to_owned()), verify: true };
+    let options = LoadOptions { data: Some(archive), home: Some(home.path().to_owned()), ..LoadOptions::default() };
     let mut events = Vec::new();
     let dataset = load_with(DatasetName::Cifar10, &options, &mut |event| events.push(event)).unwrap();
     assert!(matches!(events[..], [LoadEvent::Decoding { .. }, LoadEvent::Cached { .. }]), "{events:?}");

@@ -111,6 +111,13 @@ pub fn loading(out: &Output, event: &LoadEvent) {
         LoadEvent::Cached { folder } => {
             out.note(format_args!("decoded files kept in {} for next time", folder.display()));
         }
+        LoadEvent::Pictures { done, total } => {
+            if *done == 0 {
+                out.note(format_args!("decoding {total} pictures"));
+            }
+            out.progress("pictures", *done, *total);
+        }
+        LoadEvent::Remark(remark) => out.note(remark),
     }
 }
 
@@ -201,10 +208,11 @@ struct SplitReport {
 fn check(args: Check, cx: &Context) -> Result<()> {
     let default = if args.data.is_some() { DatasetName::Cifar10 } else { DatasetName::Digits };
     let name = args.dataset.or(args.option).unwrap_or(default);
-    let options = LoadOptions { data: args.data, home: cx.home().ok(), verify: !args.no_verify };
+    let options =
+        LoadOptions { data: args.data, home: cx.home().ok(), verify: !args.no_verify, ..LoadOptions::default() };
     let mut location = None;
     let dataset = load_with(name, &options, cx, &mut |path| location = Some(path.to_owned()))?;
-    let split = Split::choose(&args.split, dataset.name(), dataset.train().len(), args.seed)?;
+    let split = Split::choose(&args.split, &dataset, args.seed)?;
     let report = report(name, &dataset, location, name.verification(options.verify), &split)?;
     if args.json { cx.out.json(&report) } else { cx.out.data(text(&report)) }
 }

@@ -59,6 +59,12 @@ impl Augmentation {
         Self { crop_padding: self.crop_padding / factor, cutout: self.cutout / factor, ..self }
     }
 
+    /// The same for images of `size` pixels, where the lengths are meant for images of `of`.
+    pub fn resized(self, size: usize, of: usize) -> Self {
+        let length = |length: usize| length.saturating_mul(size) / of.max(1);
+        Self { crop_padding: length(self.crop_padding), cutout: length(self.cutout), ..self }
+    }
+
     /// Refuses padding and cutouts that are larger than they could ever be meant: a square of twice the image's side erases
     /// every pixel, wherever its centre lies.
     ///

@@ -13,7 +13,7 @@ use super::cifar::Format;
 use crate::checksum;
 
 const SUMS: &str = "MD5SUMS";
-const UNFINISHED: &str = ".tmp-";
+pub(super) const UNFINISHED: &str = ".tmp-";
 /// Age at which the leftovers of a killed process are removed.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -73,7 +73,7 @@ impl Filling {
     }
 }
 
-fn remove_stale(parent: &Path) {
+pub(super) fn remove_stale(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let unfinished = entry.file_name().to_string_lossy().starts_with(UNFINISHED);
         let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|time| time.elapsed().ok());

@@ -271,7 +271,7 @@ pub(super) mod tests {
         let error = parse(&CIFAR10, &bytes, true).unwrap_err();
         assert!(error.contains("data_batch_1.bin is not the official file: MD5 expected 5dd7e06a"), "{error}");
         assert!(error.contains(&format!("found {}", checksum::of_bytes(&bytes))), "{error}");
-        assert_eq!(parse(&CIFAR10, &bytes, false).unwrap().len(), 10_000);
+        assert_eq!(parse(&CIFAR10, &bytes, false).unwrap().labels.len(), 10_000);
     }
 
     #[test]

@@ -124,6 +124,14 @@ pub enum DataError {
         /// What is wrong, with the value.
         why: String,
     },
+    /// A folder of pictures that cannot be a data set.
+    #[error("{} {why}", crate::files::shown(.path))]
+    Folder {
+        /// The folder, or one in it.
+        path: PathBuf,
+        /// What is wrong; reads on after the name.
+        why: String,
+    },
     /// A sample that the part does not have.
     #[error("sample {index} is out of range: the {part} part of {dataset} has {samples} samples")]
     Index {
@@ -182,6 +190,9 @@ pub enum DataError {
     /// A data set that there is nothing to download for.
     #[error("{0} is built in; there is nothing to download")]
     NothingToFetch(&'static str),
+    /// A data set that is not to be had from an open address.
+    #[error("{0} cannot be downloaded from here; `--data DIR` says where it is")]
+    NoAddress(&'static str),
     /// A download that the server refused or that could not be started.
     #[error("cannot download {url}: {why}")]
     Fetch {
@@ -244,6 +255,10 @@ impl DataError {
         match self {
             Self::UnknownDataset { given } => Some(super::DatasetName::hint_for(given)),
             Self::UnknownSplit { given } => Some(super::SplitChoice::hint_for(given)),
+            Self::NoLocation { dataset: "folder" } => {
+                Some("--data DIR says where it is: a folder with a folder of pictures for each class".to_owned())
+            }
+            Self::NoSuchPath { dataset: "folder", .. } => None,
             Self::NotFound { dataset, .. }
             | Self::NoSuchPath { dataset, .. }
             | Self::NoLocation { dataset }

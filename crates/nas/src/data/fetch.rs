@@ -47,7 +47,7 @@ pub enum FetchOutcome {
 /// which the next one goes on; a broken connection is taken up again by itself a few times.
 ///
 /// # Errors
-/// [`DataError::NothingToFetch`], [`DataError::Fetch`], [`DataError::Interrupted`], [`DataError::Altered`] (wrong checksum),
+/// [`DataError::NothingToFetch`], [`DataError::NoAddress`], [`DataError::Fetch`], [`DataError::Interrupted`], [`DataError::Altered`] (wrong checksum),
 /// [`DataError::Occupied`] (another file has the archive's name), [`DataError::Locked`], [`DataError::Io`].
 pub fn fetch(
     name: DatasetName,
@@ -58,6 +58,7 @@ pub fn fetch(
         DatasetName::Digits => return Err(DataError::NothingToFetch(name.as_str())),
         DatasetName::Cifar10 => &cifar::CIFAR10,
         DatasetName::Cifar100 => &cifar::CIFAR100,
+        DatasetName::Folder => return Err(DataError::NoAddress(name.as_str())),
     };
     let file = format!("{}{}", format.archive, archive::ENDINGS[0]);
     let base = options.base.as_deref().unwrap_or(OFFICIAL).trim_end_matches('/');

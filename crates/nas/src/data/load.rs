@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use super::cache::Slot;
 use super::cifar::{self, Assembler, Format};
-use super::{DataError, Dataset, DatasetName, archive, digits};
+use super::{DataError, Dataset, DatasetName, FolderConfig, archive, digits, folder};
 use crate::checksum;
 
 /// Where a data set is looked for and how strictly it is checked.
@@ -13,6 +13,8 @@ use crate::checksum;
 /// | `data` | none | folder or archive given by the user (`--data`) |
 /// | `home` | none | the program's folder in the user's data directory: downloads and decoded archives |
 /// | `verify` | true | only the official files are accepted (`data.verify`); false: any well-formed ones |
+/// | `folder` | | how own pictures are read |
+/// | `threads` | 1 | that decode pictures |
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
     /// Folder with the files, with an archive, or an archive itself. Without it `home`'s downloads are used.
@@ -21,11 +23,15 @@ pub struct LoadOptions {
     pub home: Option<PathBuf>,
     /// Whether sizes and checksums must be the official ones.
     pub verify: bool,
+    /// How own pictures are read; the other data sets have no use for it.
+    pub folder: FolderConfig,
+    /// Threads that decode pictures.
+    pub threads: usize,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { data: None, home: None, verify: true }
+        Self { data: None, home: None, verify: true, folder: FolderConfig::default(), threads: 1 }
     }
 }
 
@@ -54,6 +60,15 @@ pub enum LoadEvent {
         /// Their folder.
         folder: PathBuf,
     },
+    /// Pictures are being decoded.
+    Pictures {
+        /// So many are done.
+        done: usize,
+        /// Of so many.
+        total: usize,
+    },
+    /// What is odd but no error, in words: files that were left out, few images of a class.
+    Remark(String),
 }
 
 /// Reads a data set into memory.
@@ -77,6 +92,7 @@ pub fn load_with(
 ) -> Result<Dataset, DataError> {
     let format = match name {
         DatasetName::Digits => return digits::load(),
+        DatasetName::Folder => return folder::load(options, notify),
         DatasetName::Cifar10 => &cifar::CIFAR10,
         DatasetName::Cifar100 => &cifar::CIFAR100,
     };
@@ -227,7 +243,7 @@ mod tests {
     }
 
     fn own(data: &Path) -> LoadOptions {
-        LoadOptions { data: Some(data.to_owned()), home: None, verify: false }
+        LoadOptions { data: Some(data.to_owned()), verify: false, ..LoadOptions::default() }
     }
 
     fn message(result: Result<Dataset, DataError>, folder: &Path) -> String {

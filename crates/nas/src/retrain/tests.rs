@@ -26,6 +26,7 @@ fn request(genotype: Genotype, set: &[&str]) -> Request {
         recipe: None,
         dataset: None,
         data: None,
+        size: None,
         epochs: Some(2),
         seed: Some(1),
         threads: Some(1),

@@ -110,7 +110,8 @@ pub(super) fn scan(folder: &Path) -> Result<Listing, DataError> {
         None => false,
     };
     if with_classes {
-        let others: Vec<_> = top.folders.iter().filter(|name| ![&train, &valid, &test].iter().any(|p| p.contains(name))).collect();
+        let others: Vec<_> =
+            top.folders.iter().filter(|name| ![&train, &valid, &test].iter().any(|p| p.contains(name))).collect();
         if let Some(first) = others.first() {
             let (n, first) = (others.len(), shown(first));
             listing.remarks.push(format!("{n} more folders beside train are not read, {first} among them"));
@@ -134,12 +135,7 @@ pub(super) fn scan(folder: &Path) -> Result<Listing, DataError> {
 }
 
 /// Reads the class folders of a part. `known`: names of the classes, which the training part gives.
-fn read_part(
-    folder: &Path,
-    place: Place,
-    known: &mut Vec<OsString>,
-    listing: &mut Listing,
-) -> Result<(), DataError> {
+fn read_part(folder: &Path, place: Place, known: &mut Vec<OsString>, listing: &mut Listing) -> Result<(), DataError> {
     let found = inside(folder)?;
     listing.hidden += found.hidden;
     let pictures = found.files.iter().filter(|name| is_picture(Path::new(name))).count();
@@ -214,7 +210,8 @@ pub(super) fn balance(train: &Part, test: &Part, classes: &[String]) -> Vec<Stri
     let few: Vec<&String> = classes.iter().zip(&counts).filter(|(_, n)| **n < FEW).map(|(name, _)| name).collect();
     if let Some(first) = few.first() {
         let n = few.len();
-        remarks.push(format!("{n} of {} classes have fewer than {FEW} training images, {first} among them", counts.len()));
+        remarks
+            .push(format!("{n} of {} classes have fewer than {FEW} training images, {first} among them", counts.len()));
     }
     let extreme = |most: bool| {
         let of = classes.iter().zip(&counts);
