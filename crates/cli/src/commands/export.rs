@@ -172,7 +172,8 @@ struct Made {
 impl Made {
     fn summary(&self) -> String {
         let text = |key: &str| self.about[key].as_str().unwrap_or_default().to_owned();
-        let epochs = self.about["epochs"].as_u64().map(|n| format!(" after {n} epochs")).unwrap_or_default();
+        let epochs = self.about["epochs"].as_u64();
+        let epochs = epochs.map(|n| format!(" after {n} epoch{}", if n == 1 { "" } else { "s" })).unwrap_or_default();
         let size = self.about["parameters"].as_u64().zip(self.about["multiply_adds"].as_u64());
         let size = size.map(|(p, m)| format!("\n{p} parameters, {m} multiply-adds an image")).unwrap_or_default();
         format!("{}{epochs}{size}", text("arch"))

@@ -297,3 +297,30 @@ fn pictures_are_told_apart() {
         assert!(err.contains(part), "{args:?}: {err}");
     }
 }
+
+#[test]
+fn own_pictures_train_and_need_not_be_there_afterwards() {
+    let place = Place::new();
+    for (name, value) in [("dark", 20), ("light", 220)] {
+        let folder = place.path("own").join(name);
+        fs::create_dir_all(&folder).unwrap();
+        (0..10).for_each(|i| bmp(&folder.join(format!("{i}.bmp")), 8 + 4 * (i % 3), value + i as u8));
+    }
+    let [own, out, net, elsewhere] = ["own", "run", "net.safetensors", "elsewhere.bmp"].map(|name| place.text(name));
+    let set = ["--set", "network.channels=4", "--set", "network.cells=1", "--set", "training.batch_size=4"];
+    let data = ["--dataset", "folder", "--data", &own, "--size", "8", "--epochs", "4"];
+    let (code, _, err) = run(&[&["retrain", CELL, "--out", &out][..], &data, &set].concat());
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(run(&["evaluate", &out]).0, 0);
+    fs::remove_dir_all(&own).unwrap();
+    bmp(Path::new(&elsewhere), 40, 225);
+    assert_eq!(run(&["export", &out, "--format", "safetensors", "-o", &net]).0, 0);
+    for model in [&out, &net] {
+        let (code, found, err) = run(&["predict", model, &elsewhere, "--json"]);
+        assert_eq!(code, 0, "{err}");
+        let found = json(&found);
+        assert_eq!(found["predictions"].as_array().unwrap().len(), 2);
+        assert_eq!(found["predictions"][0]["class"], "light", "{found}");
+    }
+    assert_eq!(run(&["evaluate", &out]).0, 1);
+}

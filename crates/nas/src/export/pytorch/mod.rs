@@ -120,7 +120,9 @@ fn cell_class(trained: &Trained, kind: usize, cell: &CellSpec) -> String {
         }
     }
     let arguments = if preprocessed { ", *preprocess" } else { "" };
-    let mut text = format!("class {}(nn.Module):\n", class_name(trained, kind));
+    let what =
+        if cell.stride == 1 { "A cell that keeps the image's size." } else { "A cell that halves the image's sides." };
+    let mut text = format!("class {}(nn.Module):\n    {}\n\n", class_name(trained, kind), quoted(what));
     text += &format!("    def __init__(self, c{arguments}):\n        super().__init__()\n");
     if preprocessed {
         text += "        self.preprocess = nn.ModuleList(preprocess)\n";
