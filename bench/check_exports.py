@@ -28,7 +28,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 1e-4
-# Of probabilities of pictures: grey values of digits are rounded to 8 bits.
+# Pictures that are written and read again, half of them at another size.
 PICTURES = 16
 
 

@@ -34,6 +34,7 @@ fn train(arch: &str, folder: &Path, set: &[&str]) -> Plan {
         recipe: None,
         dataset: None,
         data: None,
+        size: None,
         epochs: Some(1),
         seed: Some(1),
         threads: Some(1),
@@ -125,7 +126,9 @@ fn a_network_is_read_back_from_its_weights_and_odd_sides_are_no_matter() {
         let mut json: serde_json::Value = serde_json::from_slice(&description).unwrap();
         assert_eq!(json["graph"], serde_json::to_value(trained.graph()).unwrap());
         assert_eq!(json["parameters"], trained.graph().cost().parameters);
-        (json["image"]["height"], json["image"]["width"]) = (11.into(), 7.into());
+        for part in ["image", "preprocess"] {
+            (json[part]["height"], json[part]["width"]) = (11.into(), 7.into());
+        }
         fs::write(folder.path().join("net.json"), json.to_string()).unwrap();
         let odd = open(&path);
         let image = odd.model().image;
@@ -171,6 +174,7 @@ fn a_model_says_what_was_trained_and_what_is_wrong_with_it_is_told() {
     refused(&|m| m["classes"][1] = m["classes"][0].clone(), "listed twice");
     refused(&|m| m["channels"] = 5.into(), "expected [5");
     refused(&|m| m["image"]["channels"] = 3.into(), "1 means and 1 deviations for 3 channels");
+    refused(&|m| m["preprocess"]["width"] = 9.into(), "pictures are made into 8x9 with 1 channels");
     refused(&|m| m["pixel_max"] = 0.into(), "pixel_max is 0");
     refused(&|m| m["normalisation"]["std"] = vec![0.0].into(), "cannot normalise with 0");
     refused(&|m| *m = "no".into(), "it has no version");

@@ -218,7 +218,7 @@ fn open(path: &Path, args: &Args, cx: &Context) -> Result<Trained> {
     if let Err(RetrainError::Search(run)) = &opened
         && !run.join(GENOTYPE).exists()
     {
-        return Ok(opened.hint("let it finish, then `hpe-darts retrain` trains what it has found")?);
+        return opened.hint("let it finish, then `hpe-darts retrain` trains what it has found");
     }
     let trained = opened?;
     if trained.trained() == Some((0, 0)) {

@@ -53,10 +53,10 @@ pub fn heat_map(names: &[&str], counts: &[Vec<usize>]) -> String {
         for (column, &count) in counts.iter().enumerate() {
             let part = count as f64 / images.max(1) as f64;
             let (x, y) = (left + column * cell, top + row * cell);
-            let _ = write!(
+            let _ = writeln!(
                 svg,
                 "<rect x=\"{x}\" y=\"{y}\" width=\"{cell}\" height=\"{cell}\" fill=\"{}\" stroke=\"#e2e8f0\">\
-                 <title>{} as {}: {count} of {images}</title></rect>\n",
+                 <title>{} as {}: {count} of {images}</title></rect>",
                 shade(part, row == column),
                 escaped(names.get(row).unwrap_or(&"")),
                 escaped(names.get(column).unwrap_or(&"")),

@@ -35,7 +35,7 @@ pub enum Writer {
     /// Files of a trained network.
     Network {
         /// What is in them, the format's own first.
-        write: fn(&Trained, &Options) -> Result<Vec<Vec<u8>>, ExportError>,
+        write: fn(&Trained, &Options) -> Result<Files, ExportError>,
         /// How the names of the others end, which stand beside it.
         beside: &'static [&'static str],
         /// Whether it takes [`Options`].
@@ -76,6 +76,9 @@ pub static FORMATS: [Format; 5] = [
         writer: Writer::Architecture(genotype::json),
     },
 ];
+
+/// What is in the files of an export.
+pub type Files = Vec<Vec<u8>>;
 
 /// What can be chosen about a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

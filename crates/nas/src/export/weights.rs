@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use engine::{Cost, Graph};
 use serde::Serialize;
 
-use super::{ExportError, Options};
+use super::{ExportError, Files, Options};
 use crate::retrain::{Model, Trained};
 
 /// What stands beside the weights: the model, and enough to rebuild the network without this program.
@@ -20,7 +20,7 @@ struct Description<'a> {
 }
 
 /// Both files.
-pub(super) fn export(trained: &Trained, _options: &Options) -> Result<Vec<Vec<u8>>, ExportError> {
+pub(super) fn export(trained: &Trained, _options: &Options) -> Result<Files, ExportError> {
     let (model, graph) = (trained.model(), trained.graph());
     let description = Description { model, cost: graph.cost(), graph };
     let json = serde_json::to_vec(&description).map_err(std::io::Error::from)?;

@@ -73,6 +73,9 @@ pub enum RetrainError {
         /// Counted from 0.
         image: usize,
     },
+    /// The same for a picture.
+    #[error("the network's output for {} is not a number", .0.display())]
+    PictureOutput(PathBuf),
     /// A loader ended before its epoch did.
     #[error("the data ended before the epoch did")]
     DataEnded,

@@ -28,8 +28,10 @@ pub struct Model {
     pub space: String,
     /// The architecture in its notation.
     pub arch: String,
-    /// Size of the images that the network takes; pictures are made into it as [`Preprocess`] says.
+    /// Size of the images that the network takes.
     pub image: ImageShape,
+    /// What pictures are made into for it: that size.
+    pub preprocess: Preprocess,
     /// Channels of the first cells.
     pub channels: usize,
     /// Cells: of each stage, or of the whole network in the DARTS space.
@@ -55,6 +57,7 @@ impl Model {
             space: space.name().to_owned(),
             arch: config.arch.clone(),
             image: dataset.shape(),
+            preprocess: made_into(dataset.shape()),
             channels: size.channels,
             cells: size.cells,
             dataset: dataset.name().to_owned(),
@@ -98,13 +101,13 @@ impl Model {
             return Err("pixel_max is 0, expected at least 1".to_owned());
         }
         model.normalisation.check(model.image.channels)?;
+        if model.preprocess != made_into(model.image) {
+            let Preprocess { height, width, channels } = model.preprocess;
+            return Err(format!(
+                "pictures are made into {height}x{width} with {channels} channels, the image is another"
+            ));
+        }
         Ok(model)
-    }
-
-    /// What a picture is made into for the network.
-    pub fn preprocess(&self) -> Preprocess {
-        let ImageShape { height, width, channels } = self.image;
-        Preprocess { height, width, channels }
     }
 
     /// As it is written to a file.
@@ -143,4 +146,9 @@ impl Model {
         ];
         differs.into_iter().find(|(differs, _)| *differs).map(|(_, what)| what)
     }
+}
+
+fn made_into(image: ImageShape) -> Preprocess {
+    let ImageShape { height, width, channels } = image;
+    Preprocess { height, width, channels }
 }

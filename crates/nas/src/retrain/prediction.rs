@@ -43,7 +43,7 @@ impl Predictor {
     /// [`RetrainError::Pictures`]; whatever the engine refuses.
     pub fn new(trained: &Trained, make: &MakeEngine, threads: usize) -> Result<Self, RetrainError> {
         let (model, classifier) = (trained.model(), trained.classifier(make)?);
-        let preprocess = model.preprocess();
+        let preprocess = model.preprocess;
         preprocess.check().map_err(RetrainError::Pictures)?;
         // Pictures have values up to 255, whatever those of the data set are: mean and deviation are of pixels in [0, 1].
         let converter = Converter::new(u8::MAX, &model.normalisation.mean, &model.normalisation.std);
@@ -54,7 +54,7 @@ impl Predictor {
     /// through the network together.
     ///
     /// # Errors
-    /// [`RetrainError::Output`].
+    /// [`RetrainError::PictureOutput`].
     pub fn predict(
         &mut self,
         pictures: &[impl AsRef<Path> + Sync],
@@ -64,7 +64,15 @@ impl Predictor {
         for pixels in decoded.iter().flatten() {
             self.converter.append(pixels, &mut images);
         }
-        let logits = if images.is_empty() { vec![] } else { self.classifier.logits(&images, 0)? };
+        let logits = if images.is_empty() { Ok(vec![]) } else { self.classifier.logits(&images, 0) };
+        let logits = logits.map_err(|error| match error {
+            RetrainError::Output { image } => {
+                let good = pictures.iter().zip(&decoded).filter(|(_, pixels)| pixels.is_ok());
+                let path = good.map(|(picture, _)| picture.as_ref().to_owned()).nth(image);
+                path.map_or(error, RetrainError::PictureOutput)
+            }
+            other => other,
+        })?;
         let mut rows = logits.chunks_exact(self.classes);
         let mut next = || rows.next().map_or_else(Vec::new, ranked);
         Ok(decoded.into_iter().map(|pixels| pixels.map(|_| next())).collect())

@@ -23,8 +23,6 @@ use crate::{
 /// A trained network: what it is, and its weights. Whoever uses trained weights opens them here.
 #[derive(Clone, Debug)]
 pub struct Trained {
-    /// Where it is from.
-    path: PathBuf,
     model: Model,
     space: &'static dyn SearchSpace,
     genotype: Genotype,
@@ -86,7 +84,7 @@ impl Saved {
         let steps = if let Moment::Step(step) = position.moment { step } else { 0 };
         let epochs = position.epoch + usize::from(position.moment == Moment::End);
         let tensors = self.kept.into_tensors();
-        Trained::new(self.run, model, tensors, Some((epochs, steps)))
+        Trained::new(&self.run, model, tensors, Some((epochs, steps)))
     }
 }
 
@@ -116,18 +114,18 @@ impl Trained {
         }
         let model = Model::read(&path.with_extension("json"))?;
         let bytes = std::fs::read(path).map_err(|e| failed(e.to_string()))?;
-        Self::new(path.to_owned(), model, tensors::decode(&bytes).map_err(failed)?, None)
+        Self::new(path, model, tensors::decode(&bytes).map_err(failed)?, None)
     }
 
     fn new(
-        path: PathBuf,
+        path: &Path,
         model: Model,
         given: Vec<TensorState>,
         trained: Option<(usize, usize)>,
     ) -> Result<Self, RetrainError> {
         let (space, genotype, network) = model.network()?;
         let graph = network.graph()?;
-        let failed = |why: String| RetrainError::Weights { path: path.clone(), why };
+        let failed = |why: String| RetrainError::Weights { path: path.to_owned(), why };
         let parameters = graph.parameters().map(|p| (p.name, p.shape));
         let statistics = graph.statistics().map(|(name, channels)| (name, vec![channels]));
         let mut given: HashMap<String, TensorState> = given.into_iter().map(|t| (t.name.clone(), t)).collect();
@@ -147,12 +145,7 @@ impl Trained {
         if let Some(other) = given.keys().filter(|name| !training(name)).min() {
             return Err(failed(format!("tensor {other} does not belong to the network")));
         }
-        Ok(Self { path, model, space, genotype, network, graph, tensors, trained })
-    }
-
-    /// The folder or file that it was read from.
-    pub fn path(&self) -> &Path {
-        &self.path
+        Ok(Self { model, space, genotype, network, graph, tensors, trained })
     }
 
     /// What it is.

@@ -10,7 +10,7 @@ use self::{
     build::Builder,
     proto::{Entry, Graph, Model, OperatorSet, ValueInfo},
 };
-use super::{ExportError, Options};
+use super::{ExportError, Files, Options};
 use crate::retrain::Trained;
 
 /// Operator set; onnxruntime has read it since 1.20 (2024).
@@ -23,7 +23,7 @@ const INPUT: &str = "image";
 const OUTPUT: &str = "logits";
 
 /// The network as one ONNX file.
-pub(super) fn export(trained: &Trained, options: &Options) -> Result<Vec<Vec<u8>>, ExportError> {
+pub(super) fn export(trained: &Trained, options: &Options) -> Result<Files, ExportError> {
     let model = trained.model();
     let image = model.image;
     let pixels = if image.channels == 3 { "red, green, blue, " } else { "" };

@@ -6,7 +6,7 @@ mod code;
 use engine::{BlockKind, CellBlock, CellOutput, CellSpec, Head, Op, Preprocess};
 
 use self::code::{Tree, list, quoted};
-use super::{ExportError, Options, weights::weights};
+use super::{ExportError, Files, Options, weights::weights};
 use crate::retrain::Trained;
 
 /// Layers that a network may need, each a class.
@@ -15,7 +15,7 @@ const LAYERS: &str = include_str!("layers.py");
 const USE: &str = include_str!("use.py");
 
 /// The Python file, and the weights beside it.
-pub(super) fn export(trained: &Trained, _options: &Options) -> Result<Vec<Vec<u8>>, ExportError> {
+pub(super) fn export(trained: &Trained, _options: &Options) -> Result<Files, ExportError> {
     Ok(vec![file(trained)?.into_bytes(), weights(trained)?])
 }
 
