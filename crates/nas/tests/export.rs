@@ -169,7 +169,7 @@ fn a_model_says_what_was_trained_and_what_is_wrong_with_it_is_told() {
     refused(&|m| m["space"] = "dart".into(), "unknown search space `dart`");
     refused(&|m| m["arch"] = "|".into(), "model.json");
     refused(&|m| m["cells"] = 0.into(), "cells is 0, expected 1 to 1000");
-    refused(&|m| m["classes"] = classes(5).into(), "[5]");
+    refused(&|m| m["classes"] = classes(5).into(), "expected [5, 16]");
     refused(&|m| m["classes"] = classes(1).into(), "1 classes, at least 2");
     refused(&|m| m["classes"][1] = m["classes"][0].clone(), "listed twice");
     refused(&|m| m["channels"] = 5.into(), "expected [5");
