@@ -211,19 +211,14 @@ fn check(args: Check, cx: &Context) -> Result<()> {
     let options =
         LoadOptions { data: args.data, home: cx.home().ok(), verify: !args.no_verify, ..LoadOptions::default() };
     let mut location = None;
+    let own = options.data.clone().filter(|_| name == DatasetName::Folder);
     let dataset = load_with(name, &options, cx, &mut |path| location = Some(path.to_owned()))?;
     let split = Split::choose(&args.split, &dataset, args.seed)?;
-    let report = report(name, &dataset, location, name.verification(options.verify), &split)?;
+    let report = report(name, &dataset, own.or(location), &split)?;
     if args.json { cx.out.json(&report) } else { cx.out.data(text(&report)) }
 }
 
-fn report(
-    name: DatasetName,
-    dataset: &Dataset,
-    location: Option<PathBuf>,
-    verification: Verification,
-    split: &Split,
-) -> Result<Report> {
+fn report(name: DatasetName, dataset: &Dataset, location: Option<PathBuf>, split: &Split) -> Result<Report> {
     let data::ImageShape { height, width, channels } = dataset.shape();
     let counts = |part| dataset.part(part).class_counts(dataset.classes().len());
     let counts = counts(PartName::Train).into_iter().zip(counts(PartName::Test));
@@ -232,7 +227,7 @@ fn report(
     Ok(Report {
         dataset: name.as_str(),
         location,
-        verification,
+        verification: dataset.verification(),
         image: [height, width, channels],
         train: dataset.train().len(),
         test: dataset.test().len(),
