@@ -55,7 +55,7 @@ pub(super) struct Format {
 #[derive(Debug)]
 pub(super) enum Classes {
     Named(&'static [&'static str]),
-    /// By the numbers that the files give them.
+    /// By the numbers that the files give them, with three digits, so that they are sorted.
     Numbered(u32),
 }
 
@@ -70,7 +70,7 @@ impl Classes {
     pub(super) fn names(&self) -> Vec<String> {
         match self {
             Self::Named(names) => names.iter().map(|&name| name.to_owned()).collect(),
-            Self::Numbered(count) => (1..=*count).map(|number| number.to_string()).collect(),
+            Self::Numbered(count) => (1..=*count).map(|number| format!("{number:03}")).collect(),
         }
     }
 }
