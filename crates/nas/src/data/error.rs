@@ -261,6 +261,14 @@ impl DataError {
                 Some("--data DIR says where it is: a folder with a folder of pictures for each class".to_owned())
             }
             Self::NoSuchPath { dataset: "folder", .. } => None,
+            Self::NotFound { dataset: "imagenet16-120", .. }
+            | Self::NoSuchPath { dataset: "imagenet16-120", .. }
+            | Self::NoLocation { dataset: "imagenet16-120" }
+            | Self::Incomplete { dataset: "imagenet16-120", .. } => Some(
+                "--data DIR says where train_data_batch_1 to train_data_batch_10 and val_data are: ImageNet at 16x16, from \
+                 image-net.org"
+                    .to_owned(),
+            ),
             Self::NotFound { dataset, .. }
             | Self::NoSuchPath { dataset, .. }
             | Self::NoLocation { dataset }
