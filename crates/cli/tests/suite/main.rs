@@ -5,6 +5,7 @@ mod common;
 mod compare;
 mod data;
 mod describe;
+mod folder;
 mod frame;
 mod guard;
 mod help;

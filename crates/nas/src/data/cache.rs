@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::cifar::Format;
+use super::formats::Format;
 use crate::checksum;
 
 const SUMS: &str = "MD5SUMS";
@@ -23,9 +23,13 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) fn of(home: &Path, format: &Format, archive: &Path) -> io::Result<Self> {
-        let sum = checksum::of_reader(File::open(archive)?)?;
-        Ok(Self { folder: home.join("cache").join(format!("{}-{sum}", format.folder)) })
+    /// `sum`: [`Slot::sum`] of the archive.
+    pub(super) fn of(home: &Path, format: &Format, sum: &str) -> Self {
+        Self { folder: home.join("cache").join(format!("{}-{sum}", format.folder)) }
+    }
+
+    pub(super) fn sum(archive: &Path) -> io::Result<String> {
+        checksum::of_reader(File::open(archive)?)
     }
 
     pub(super) fn folder(&self) -> &Path {

@@ -2,7 +2,7 @@ use std::fmt;
 
 use engine::ImageShape;
 
-use super::{DataError, Images};
+use super::{DataError, Images, Verification};
 
 /// Per-channel shift and scale of pixels in `[0, 1]`: `(pixel - mean) / std`.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -161,6 +161,7 @@ pub struct Dataset {
     /// Training images that come before those of a validation part of its own.
     before_valid: Option<usize>,
     fingerprint: Option<String>,
+    verification: Verification,
 }
 
 impl Dataset {
@@ -181,13 +182,29 @@ impl Dataset {
         let name = name.into();
         check(shape, &classes, pixel_max, &normalisation, &train, &test)
             .map_err(|why| DataError::Inconsistent { name: name.clone(), why })?;
-        Ok(Self { name, shape, classes, pixel_max, normalisation, train, test, before_valid: None, fingerprint: None })
+        Ok(Self {
+            name,
+            shape,
+            classes,
+            pixel_max,
+            normalisation,
+            train,
+            test,
+            before_valid: None,
+            fingerprint: None,
+            verification: Verification::Structure,
+        })
     }
 
     /// The same with what only data sets without published files have: how many of the training images come before those
     /// of a validation part, and what tells images and labels apart from all others.
     pub(super) fn of_ones_own(self, before_valid: Option<usize>, fingerprint: String) -> Self {
-        Self { before_valid, fingerprint: Some(fingerprint), ..self }
+        Self { before_valid, fingerprint: Some(fingerprint), verification: Verification::Own, ..self }
+    }
+
+    /// The same, known to be the published one so far.
+    pub(super) fn verified(self, verification: Verification) -> Self {
+        Self { verification, ..self }
     }
 
     /// The same with every `factor` x `factor` block of pixels averaged into one (rounded to the nearest): images of
@@ -207,6 +224,11 @@ impl Dataset {
             self.shape = ImageShape { height: height / factor, width: width / factor, ..self.shape };
         }
         Ok(self)
+    }
+
+    /// How far it is known to be the published one.
+    pub fn verification(&self) -> Verification {
+        self.verification
     }
 
     /// The name it is recorded under.

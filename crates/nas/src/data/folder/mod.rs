@@ -12,7 +12,7 @@ mod tests;
 
 use std::path::Path;
 
-use super::load::{LoadEvent, LoadOptions};
+use super::options::{LoadEvent, LoadOptions};
 use super::picture::{Preprocess, shorter_side};
 use super::{DataError, Dataset, ImageShape, Part};
 use crate::checksum;
@@ -131,10 +131,10 @@ fn bad_pictures(
     if bad.len() as f64 > max_share * all as f64 {
         let n = bad.len();
         return Some(format!(
-            "has {n} pictures of {all} that cannot be read, more than data.folder.max_bad_share = {max_share} allows: {first}"
+            "cannot be used: {n} of {all} pictures cannot be read, more than data.folder.max_bad_share = {max_share} allows: {first}"
         ));
     }
-    notify(LoadEvent::Remark(format!("left out: {} pictures of {all} that cannot be read: {first}", bad.len())));
+    notify(LoadEvent::Remark(format!("{} of {all} pictures cannot be read and are left out: {first}", bad.len())));
     None
 }
 

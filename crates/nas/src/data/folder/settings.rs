@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// | name | default | range | meaning and source |
 /// |---|---|---|---|
-/// | `size` | fits the pictures | 8 to 1024 | height and width in pixels; the default is the median of their shorter sides (of up to 256 pictures), rounded to a multiple of 8, at least 8 and at most 64 |
+/// | `size` | fits the pictures | 8 to 1024 | height and width in pixels; own pictures only, as all of `data.folder`; the default is the median of their shorter sides (of up to 256 pictures), rounded to a multiple of 8, at least 8 and at most 64 |
 /// | `channels` | 3 | 1 or 3 | 3: red, green, blue; 1: grey |
 /// | `test_share` | 0.2 | (0, 1) | of each class, drawn as test images; only where there is no folder `test` |
 /// | `split_seed` | 0 | | of that draw. It is not the seed of the run: all runs have the same test images |

@@ -176,7 +176,7 @@ fn pictures_that_cannot_be_read_are_named_and_counted() {
     let text = error(dir.path());
     assert_eq!(
         text,
-        "DIR has 1 pictures of 60 that cannot be read, more than data.folder.max_bad_share = 0.01 allows: a/000.png is \
+        "DIR cannot be used: 1 of 60 pictures cannot be read, more than data.folder.max_bad_share = 0.01 allows: a/000.png is \
          not a picture: PNG, JPEG, WebP and BMP are read"
     );
     let folder = FolderConfig { max_bad_share: 0.05, ..FolderConfig::default() };
@@ -185,7 +185,7 @@ fn pictures_that_cannot_be_read_are_named_and_counted() {
     assert_eq!(all.train().len() + all.test().len(), 59);
     let said = remarks(&events);
     assert!(said.contains("left out: 1 files that are no pictures by their names, 1 hidden ones"), "{said}");
-    assert!(said.contains("left out: 1 pictures of 60 that cannot be read: a/000.png is not a picture"), "{said}");
+    assert!(said.contains("1 of 60 pictures cannot be read and are left out: a/000.png is not a picture"), "{said}");
     let pictures: Vec<_> = events.iter().filter(|event| matches!(event, LoadEvent::Pictures { .. })).collect();
     assert_eq!(pictures.last(), Some(&&LoadEvent::Pictures { done: 60, total: 60 }));
 }
