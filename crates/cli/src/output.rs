@@ -3,6 +3,7 @@
 use std::{
     fmt::{self, Display},
     io::{self, Write},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -24,7 +25,10 @@ impl std::error::Error for Closed {}
 
 /// Standard output and standard error of a command.
 #[derive(Clone, Debug, Default)]
-pub struct Output {}
+pub struct Output {
+    /// The bar of [`Output::progress`].
+    shown: Arc<Mutex<Option<ProgressBar>>>,
+}
 
 impl Output {
     /// Writes text to standard output and ends the line if it does not end in one.
@@ -40,6 +44,15 @@ impl Output {
         wrote(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
     }
 
+    /// Writes bytes to standard output as they are.
+    ///
+    /// # Errors
+    /// As [`Output::data`].
+    pub fn bytes(&self, bytes: &[u8]) -> Result<()> {
+        let mut stdout = io::stdout().lock();
+        wrote(stdout.write_all(bytes).and_then(|()| stdout.flush()))
+    }
+
     /// Writes one line of JSON to standard output.
     ///
     /// # Errors
@@ -50,7 +63,20 @@ impl Output {
 
     /// Writes a message to standard error and ends the line. A closed standard error loses it.
     pub fn note(&self, text: impl Display) {
-        let _ = writeln!(io::stderr().lock(), "{text}");
+        let write = || drop(writeln!(io::stderr().lock(), "{text}"));
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bar) = &*shown { bar.suspend(write) } else { write() }
+    }
+
+    /// Shows how much of something is done, until all of it is.
+    pub fn progress(&self, what: &'static str, done: usize, total: usize) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let bar = shown.get_or_insert_with(|| self.bar(what, total as u64));
+        bar.set_position(done as u64);
+        if done >= total {
+            bar.finish_and_clear();
+            *shown = None;
+        }
     }
 
     /// A progress bar with counts and ETA on standard error; drawn only on a terminal.

@@ -16,6 +16,18 @@ pub(crate) fn make_absolute(path: &mut PathBuf) {
     }
 }
 
+/// A path or a name for people: control characters and bytes that are no UTF-8 are escaped.
+pub fn shown(path: impl AsRef<Path>) -> String {
+    let mut text = String::new();
+    for chunk in path.as_ref().as_os_str().as_encoded_bytes().utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
+        }
+        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    text
+}
+
 /// Takes away what a killed process has left half-written in a folder: the files and folders that begin so.
 pub(crate) fn sweep_up(folder: &Path, prefix: &str) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
@@ -90,6 +102,14 @@ mod tests {
         assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::StorageFull);
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn names_are_shown_without_what_a_terminal_would_obey() {
+        use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+        assert_eq!(shown("a/Größe 猫.png"), "a/Größe 猫.png");
+        assert_eq!(shown(OsStr::from_bytes(b"a\x1b[2J\n\xff")), "a\\u{1b}[2J\\n\\xff");
     }
 
     #[cfg(unix)]

@@ -11,7 +11,7 @@ pub(crate) enum Purpose {
     Order,
     /// Random changes of images; by stream and epoch.
     Augmentation,
-    /// The halves of the training images.
+    /// The halves of the training images (0, 0); test images that are drawn out of a class (1, class).
     Split,
     /// A part of some images.
     Subset,

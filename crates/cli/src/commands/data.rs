@@ -32,6 +32,7 @@ pub struct Args {
 enum Command {
     Fetch(Fetch),
     Check(Check),
+    Export(Export),
 }
 
 /// Download a data set from its official address.
@@ -66,7 +67,7 @@ struct Check {
     /// Accept files that are well-formed but not the official ones.
     #[arg(long)]
     no_verify: bool,
-    /// How the training images are split: auto, benchmark, first-half, half or a JSON file with `train` and `valid`.
+    /// How the training images are split: auto, benchmark, first-half, half, folder or a JSON file with `train` and `valid`.
     #[arg(long, value_name = "SPLIT", default_value_t, value_parser = split)]
     split: SplitChoice,
     /// Seed of the split, where it is random.
@@ -77,6 +78,40 @@ struct Check {
     json: bool,
 }
 
+/// Write a data set as PNG pictures: OUT/train/CLASS/NUMBER.png and OUT/test/CLASS/NUMBER.png.
+///
+/// `--dataset folder --data OUT` reads them as it reads your own pictures.
+#[derive(Debug, clap::Args)]
+struct Export {
+    /// Data set: see `hpe-darts list datasets` [default: digits].
+    #[arg(long, value_name = "D", value_parser = args::dataset, default_value = "digits", hide_default_value = true)]
+    dataset: DatasetName,
+    /// Folder or archive of the data set [default: what `data fetch` has downloaded].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Folder to write to, new or empty.
+    #[arg(long, value_name = "OUT")]
+    out: PathBuf,
+    /// Only this part [default: both].
+    #[arg(long, value_name = "PART")]
+    part: Option<ExportPart>,
+    /// At most so many pictures of each class in each part [default: all].
+    #[arg(long, value_name = "N", value_parser = args::count(1, usize::MAX >> 1))]
+    most: Option<usize>,
+    /// Accept files that are well-formed but not the official ones.
+    #[arg(long)]
+    no_verify: bool,
+    /// Print a JSON object with `out` and the numbers of pictures in `train`, `val` and `test`.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum ExportPart {
+    Train,
+    Test,
+}
+
 fn split(text: &str) -> Result<SplitChoice, String> {
     text.parse().map_err(|e: DataError| match e.hint() {
         Some(hint) => format!("{e}; {hint}"),
@@ -84,15 +119,22 @@ fn split(text: &str) -> Result<SplitChoice, String> {
     })
 }
 
-/// Runs `data fetch` or `data check`.
+/// Runs `data fetch`, `data check` or `data export`.
 ///
 /// # Errors
-/// As [`data::fetch()`] and [`data::load`]; standard output cannot be written.
+/// As [`data::fetch()`], [`data::load`] and [`data::export()`]; standard output cannot be written.
 pub fn run(args: Args, cx: &Context) -> Result<()> {
     match args.command {
         Command::Fetch(args) => fetch(args, cx),
         Command::Check(args) => check(args, cx),
+        Command::Export(args) => export(args, cx),
     }
+}
+
+/// Where a command looks for a data set, and how strictly.
+pub fn options(data: Option<PathBuf>, no_verify: bool, cx: &Context) -> LoadOptions {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    LoadOptions { data, home: cx.home().ok(), verify: !no_verify, threads, ..LoadOptions::default() }
 }
 
 /// Reads a data set and says on standard error what takes long.
@@ -111,6 +153,13 @@ pub fn loading(out: &Output, event: &LoadEvent) {
         LoadEvent::Cached { folder } => {
             out.note(format_args!("decoded files kept in {} for next time", folder.display()));
         }
+        LoadEvent::Pictures { done, total } => {
+            if *done == 0 {
+                out.note(format_args!("decoding {total} pictures"));
+            }
+            out.progress("pictures", *done, *total);
+        }
+        LoadEvent::Remark(remark) => out.note(remark),
     }
 }
 
@@ -198,40 +247,59 @@ struct SplitReport {
     valid: usize,
 }
 
+fn export(args: Export, cx: &Context) -> Result<()> {
+    let dataset = load(args.dataset, &options(args.data, args.no_verify, cx), cx)?;
+    let parts: &[PartName] = match args.part {
+        Some(ExportPart::Train) => &[PartName::Train],
+        Some(ExportPart::Test) => &[PartName::Test],
+        None => &[PartName::Train, PartName::Test],
+    };
+    let most = args.most.unwrap_or(usize::MAX);
+    let exported = data::export(&dataset, parts, most, &args.out, &mut |done, total| {
+        cx.out.progress("pictures", done, total);
+    })?;
+    if args.json {
+        return cx.out.json(&exported);
+    }
+    let numbers = [("train", exported.train), ("val", exported.val), ("test", exported.test)];
+    let numbers = numbers.iter().filter(|(_, n)| *n > 0).map(|(part, n)| format!("{n} {part}"));
+    let numbers = numbers.collect::<Vec<_>>().join(", ");
+    cx.out.data(format_args!("{numbers} pictures in {}", exported.out.display()))?;
+    if exported.train > 0 {
+        cx.out.note(format_args!("use them with: --dataset folder --data {}", exported.out.display()));
+    }
+    Ok(())
+}
+
 fn check(args: Check, cx: &Context) -> Result<()> {
     let default = if args.data.is_some() { DatasetName::Cifar10 } else { DatasetName::Digits };
     let name = args.dataset.or(args.option).unwrap_or(default);
-    let options = LoadOptions { data: args.data, home: cx.home().ok(), verify: !args.no_verify };
+    let options = options(args.data, args.no_verify, cx);
     let mut location = None;
+    let own = options.data.clone().filter(|_| name == DatasetName::Folder);
     let dataset = load_with(name, &options, cx, &mut |path| location = Some(path.to_owned()))?;
-    let split = Split::choose(&args.split, dataset.name(), dataset.train().len(), args.seed)?;
-    let report = report(name, &dataset, location, name.verification(options.verify), &split);
+    let split = Split::choose(&args.split, &dataset, args.seed)?;
+    let report = report(name, &dataset, own.or(location), &split)?;
     if args.json { cx.out.json(&report) } else { cx.out.data(text(&report)) }
 }
 
-fn report(
-    name: DatasetName,
-    dataset: &Dataset,
-    location: Option<PathBuf>,
-    verification: Verification,
-    split: &Split,
-) -> Report {
+fn report(name: DatasetName, dataset: &Dataset, location: Option<PathBuf>, split: &Split) -> Result<Report> {
     let data::ImageShape { height, width, channels } = dataset.shape();
     let counts = |part| dataset.part(part).class_counts(dataset.classes().len());
     let counts = counts(PartName::Train).into_iter().zip(counts(PartName::Test));
     let classes = dataset.classes().iter().zip(counts);
     let split = SplitReport { kind: split.kind.to_string(), train: split.train.len(), valid: split.valid.len() };
-    Report {
+    Ok(Report {
         dataset: name.as_str(),
         location,
-        verification,
+        verification: dataset.verification(),
         image: [height, width, channels],
         train: dataset.train().len(),
         test: dataset.test().len(),
         classes: classes.map(|(name, (train, test))| Class { name: name.clone(), train, test }).collect(),
-        statistics: dataset.train().channel_statistics(channels, dataset.pixel_max()),
+        statistics: dataset.train().channel_statistics(dataset.shape(), dataset.pixel_max())?,
         split,
-    }
+    })
 }
 
 fn text(report: &Report) -> String {

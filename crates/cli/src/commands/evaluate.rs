@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use nas::{
-    retrain::{Images, Report, RetrainError, Trained},
+    retrain::{Evaluator, Images, Report, RetrainError},
     run::RunError,
     search::cpu_engines,
 };
@@ -15,7 +15,7 @@ use crate::{
     args,
     context::Context,
     error::Interrupted,
-    render::{Align, Table},
+    render::{self, Align, Table},
 };
 
 /// Measure a trained network: accuracy, loss, and what it takes for what.
@@ -39,6 +39,13 @@ pub struct Args {
     /// Write the confusion matrix to this file, as CSV: a row for each true class [default: not written].
     #[arg(long, value_name = "FILE")]
     confusion: Option<PathBuf>,
+    /// Draw the confusion matrix into this file, as SVG: a shaded square for each true class and answer [default: not drawn].
+    #[arg(long, value_name = "FILE")]
+    confusion_svg: Option<PathBuf>,
+    /// Write the network's outputs before softmax to this file, as CSV: a row for each image in the data set's order with its
+    /// true class and an output for each class [default: not written].
+    #[arg(long, value_name = "FILE")]
+    logits: Option<PathBuf>,
     #[command(flatten)]
     threads: args::Threads,
     /// Print JSON (default: tables).
@@ -75,25 +82,42 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     let stop = cx.interrupt()?;
     let threads = Some(args.threads.get());
     let mut loading = |event| data::loading(&cx.out, &event);
-    let mut trained = Trained::open(&args.run, args.epoch, home.as_deref(), &mut loading, |_| cpu_engines(threads))?;
+    let make = cpu_engines(threads);
+    let mut evaluator = Evaluator::open(&args.run, args.epoch, home.as_deref(), &mut loading, &make)?;
     let images = Images::from(args.split);
     let bar = cx.out.bar("evaluate", 0);
     let mut progress = |done: usize, of: usize| {
         bar.set_length(of as u64);
         bar.set_position(done as u64);
     };
-    let report = trained.evaluate(images, &mut progress, &stop);
+    let mut outputs = String::new();
+    let classes = evaluator.trained().model().classes.clone();
+    let mut each = |label: usize, logits: &[f32]| {
+        if args.logits.is_some() {
+            outputs += &format!(
+                "{},{}\n",
+                quoted(&classes[label]),
+                logits.iter().map(f32::to_string).collect::<Vec<_>>().join(",")
+            );
+        }
+    };
+    let report = evaluator.evaluate(images, &mut progress, &mut each, &stop);
     bar.finish_and_clear();
     let report = match report {
         Err(RetrainError::Run(RunError::Interrupted)) => return Err(Interrupted.into()),
         report => report?,
     };
-    if let Some(path) = &args.confusion {
-        let text = csv(&report);
-        nas::files::write_atomic(path, |w| w.write_all(text.as_bytes()))
+    let names: Vec<&str> = report.classes.iter().map(|class| class.name.as_str()).collect();
+    let files: [(&Option<PathBuf>, &dyn Fn() -> String); 3] = [
+        (&args.confusion, &|| csv(&names, &report)),
+        (&args.confusion_svg, &|| render::heat_map(&names, &report.confusion)),
+        (&args.logits, &|| format!("{}\n{outputs}", head(&names))),
+    ];
+    for (path, text) in files.into_iter().filter_map(|(path, text)| Some((path.as_ref()?, text))) {
+        nas::files::write_atomic(path, |w| w.write_all(text().as_bytes()))
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    let (epochs, steps) = trained.trained();
+    let (epochs, steps) = evaluator.trained().trained().unwrap_or_default();
     if args.json {
         let mut result = json!(report);
         result["run"] = json!(args.run);
@@ -111,20 +135,28 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     }
     cx.out.data(format_args!(
         "{} after {epochs} epochs{and}, {count} {} images of {}: top-1 {top1:.2} %{top5}, loss {loss:.4}\n\n{table}",
-        trained.plan().config.arch,
+        evaluator.plan().config.arch,
         images.as_str(),
-        trained.plan().config.dataset,
+        evaluator.plan().config.dataset,
     ))
 }
 
-/// Names in quotes: a class may be called anything.
-fn csv(report: &Report) -> String {
-    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-    let names: Vec<String> = report.classes.iter().map(|class| quoted(&class.name)).collect();
-    let mut text = format!("true class,{}\n", names.join(","));
+/// A name in quotes: a class may be called anything.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The first line: what a row is of, then a column for each class.
+fn head(names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|name| quoted(name)).collect();
+    format!("true class,{}", names.join(","))
+}
+
+fn csv(names: &[&str], report: &Report) -> String {
+    let mut text = head(names) + "\n";
     for (name, row) in names.iter().zip(&report.confusion) {
         let row: Vec<String> = row.iter().map(usize::to_string).collect();
-        text += &format!("{name},{}\n", row.join(","));
+        text += &format!("{},{}\n", quoted(name), row.join(","));
     }
     text
 }

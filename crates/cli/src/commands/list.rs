@@ -11,6 +11,7 @@ use nas::{
 };
 use serde::Serialize;
 
+use super::export;
 use crate::{
     context::Context,
     render::{Align, Table},
@@ -43,6 +44,8 @@ enum Registry {
     Proxies,
     /// Data sets.
     Datasets,
+    /// Formats of `export`.
+    Formats,
 }
 
 #[derive(Debug, Serialize)]
@@ -62,6 +65,7 @@ impl Registry {
             Registry::Ops => space::OpName::all().map(|o| entry(o.as_str(), o.description())).collect(),
             Registry::Proxies => proxy::all().iter().map(|p| entry(p.name(), p.description())).collect(),
             Registry::Datasets => DatasetName::ALL.iter().map(|d| entry(d.as_str(), d.description())).collect(),
+            Registry::Formats => export::formats().map(|f| entry(f.name, f.about)).collect(),
         }
     }
 }

@@ -8,9 +8,11 @@ mod compare;
 pub mod data;
 mod describe;
 mod evaluate;
+mod export;
 mod importance;
 mod list;
 pub mod outcome;
+mod predict;
 mod query;
 mod resume;
 mod retrain;
@@ -43,6 +45,8 @@ commands! {
     Search => search,
     Retrain => retrain,
     Evaluate => evaluate,
+    Predict => predict,
+    Export => export,
     Resume => resume,
     Importance => importance,
     Compare => compare,

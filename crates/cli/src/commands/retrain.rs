@@ -44,6 +44,9 @@ pub struct Args {
     /// Folder or archive of the data set [default: what `data fetch` has downloaded].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Height and width of own pictures, for --dataset folder [default: what fits them, at most 64].
+    #[arg(long, value_name = "PIXELS")]
+    size: Option<usize>,
     /// Epochs [default: those of the recipe].
     #[arg(long, value_name = "N", value_parser = args::count(1, 100_000))]
     epochs: Option<usize>,
@@ -80,6 +83,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         recipe: args.recipe,
         dataset: args.dataset,
         data: args.data,
+        size: args.size,
         epochs: args.epochs,
         seed: args.seed,
         threads: args.threads.given(),

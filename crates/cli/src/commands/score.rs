@@ -167,7 +167,7 @@ fn inputs(args: &Args, cx: &Context) -> Result<(NetworkShape, Vec<f32>)> {
     if let Some(known) = known.filter(|_| !args.proxy.needs_images()) {
         return Ok((shape(known.image_side(), known.image_side(), 3, known.classes()), Vec::new()));
     }
-    let load = data::LoadOptions { data: args.data.clone(), home: cx.home().ok(), verify: !args.no_verify };
+    let load = super::data::options(args.data.clone(), args.no_verify, cx);
     let dataset = Arc::new(super::data::load(name, &load, cx)?);
     let data::ImageShape { height, width, channels } = dataset.shape();
     let shape = shape(height, width, channels, dataset.classes().len());

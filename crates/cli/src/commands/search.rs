@@ -44,6 +44,9 @@ pub struct Args {
     /// Folder or archive of the data set [default: what `data fetch` has downloaded].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Height and width of own pictures, for --dataset folder [default: what fits them, at most 64].
+    #[arg(long, value_name = "PIXELS")]
+    size: Option<usize>,
     /// Strategy: see `hpe-darts list strategies` [default: hpe-darts].
     #[arg(long, value_name = "NAME")]
     strategy: Option<String>,
@@ -78,6 +81,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         space: args.space,
         dataset: args.dataset,
         data: args.data,
+        size: args.size,
         strategy: args.strategy,
         seed: args.seed,
         threads: args.threads.given(),

@@ -1,9 +1,11 @@
 //! What is drawn for people: cells and tables, as plain text.
 
 mod cell;
+mod heat_map;
 mod table;
 
-pub use cell::{genotype, genotype_svg};
+pub use cell::{genotype, genotype_dot, genotype_svg};
+pub use heat_map::heat_map;
 pub use table::{Align, Table};
 
 /// Which characters lines are drawn with.

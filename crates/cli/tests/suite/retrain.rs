@@ -30,7 +30,9 @@ fn it_trains_what_a_run_has_found_and_says_how_good_it_is() {
     assert!(result["best_valid"][0].as_u64().is_some() && result["test"]["accuracy"].as_f64().is_some());
     // What the training has measured is what `evaluate` measures.
     let matrix = path("matrix.csv");
-    let (code, out, err) = run(&["evaluate", &two, "--json", "--confusion", &matrix]);
+    let [drawing, logits] = ["matrix.svg", "logits.csv"].map(path);
+    let files = ["--confusion", &matrix, "--confusion-svg", &drawing, "--logits", &logits];
+    let (code, out, err) = run(&[&["evaluate", &two, "--json"][..], &files].concat());
     assert_eq!(code, 0, "{err}");
     let report: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((report["images"].as_u64(), report["epochs"].as_u64()), (Some(360), Some(2)));
@@ -42,6 +44,11 @@ fn it_trains_what_a_run_has_found_and_says_how_good_it_is() {
     let counts: Vec<usize> =
         matrix.lines().skip(1).flat_map(|l| l.split(',').skip(1)).map(|n| n.parse().unwrap()).collect();
     assert_eq!((counts.len(), counts.iter().sum::<usize>()), (100, 360));
+    let drawing = fs::read_to_string(&drawing).unwrap();
+    assert!(drawing.starts_with("<svg ") && drawing.matches("<title>").count() == 100, "{drawing}");
+    let logits = fs::read_to_string(&logits).unwrap();
+    assert!(logits.starts_with("true class,\"0\",\"1\","), "{logits}");
+    assert_eq!((logits.lines().count(), logits.matches(',').count()), (361, 10 * 361));
     let (code, out, err) = run(&["evaluate", &two, "--split", "valid"]);
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("719 valid images of digits: top-1") && out.contains("accuracy, %"), "{out}");

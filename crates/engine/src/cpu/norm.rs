@@ -5,8 +5,8 @@ use super::buffer::Buf;
 use super::kernels::elementwise::NormGrad;
 use super::params::{ParamId, Params};
 
-/// Added to the variance, as in PyTorch.
-const EPSILON: f64 = 1e-5;
+/// Added to the variance.
+const EPSILON: f64 = crate::spec::Norm::EPSILON;
 /// Weight of the newest batch in the running statistics, as in PyTorch.
 const MOMENTUM: f64 = 0.1;
 

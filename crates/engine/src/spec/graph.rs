@@ -240,6 +240,11 @@ impl Graph {
     }
 }
 
+impl Norm {
+    /// What is added to a variance, as in PyTorch.
+    pub const EPSILON: f64 = 1e-5;
+}
+
 impl Layer {
     /// The unit that it is, if it is one.
     pub fn unit(&self) -> Option<&Unit> {

@@ -1,5 +1,5 @@
 /// Size of one image or of what a layer makes of it, stored `[H, W, C]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct ImageShape {
     /// Rows.
     pub height: usize,

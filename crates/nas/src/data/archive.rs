@@ -8,7 +8,7 @@ use flate2::read::GzDecoder;
 use lzma_rust2::XzReader;
 
 use super::DataError;
-use super::cifar::{FileFormat, Format};
+use super::formats::{FileFormat, Format};
 
 /// Endings that an archive may have, in the order they are looked for.
 pub(super) const ENDINGS: [&str; 4] = [".tar.gz", ".tgz", ".tar.xz", ".tar"];
@@ -18,36 +18,43 @@ const LARGEST: u64 = 1 << 30;
 /// Memory that a `.xz` may ask for, in KiB; the strongest preset needs 65 MiB.
 const XZ_MEMORY: u32 = 1 << 20;
 
-/// Takes the number of a file in its format, and its content.
-pub(super) type Take<'a> = dyn FnMut(usize, &[u8]) -> Result<(), DataError> + 'a;
+/// Takes a file: the version that it belongs to, its number there, and its content.
+pub(super) type Take<'a> = dyn FnMut(&'static Format, usize, &[u8]) -> Result<(), DataError> + 'a;
 
-/// Gives the number and content of each file of `format` to `take`, in the archive's order.
-pub(super) fn read(path: &Path, format: &'static Format, verify: bool, take: &mut Take<'_>) -> Result<(), DataError> {
+/// Gives each file of one of the `formats` to `take`, in the archive's order: that which the first file belongs to.
+pub(super) fn read(
+    path: &Path,
+    mut formats: &[&'static Format],
+    verify: bool,
+    take: &mut Take<'_>,
+) -> Result<(), DataError> {
     let damaged = |e: io::Error| DataError::Archive { path: path.to_owned(), why: e.to_string() };
     let mut archive = tar::Archive::new(open(path).map_err(DataError::io(path))?);
     let mut bytes = Vec::new();
     for entry in archive.entries().map_err(damaged)? {
         let mut entry = entry.map_err(damaged)?;
         let inner = entry.path().map_err(damaged)?.into_owned();
-        if inner.ends_with(Path::new(format.python.0).join(format.python.1)) {
-            let dataset = format.dataset.as_str();
-            return Err(DataError::PythonVersion { dataset, path: path.to_owned() });
+        if !entry.header().entry_type().is_file() {
+            continue;
         }
-        let name = inner.file_name();
-        let Some(at) = format.files.iter().position(|file| name == Some(file.name.as_ref())) else { continue };
-        check_size(path, format, &format.files[at], entry.size(), verify)?;
+        let found = formats.iter().position(|format| format.file_at(&inner).is_some());
+        let Some((which, at)) = found.and_then(|which| Some((which, formats[which].file_at(&inner)?))) else {
+            continue;
+        };
+        formats = &formats[which..=which];
+        let format = formats[0];
+        check_size(path, &format.files[at], entry.size(), verify)?;
         bytes.clear();
         entry.read_to_end(&mut bytes).map_err(damaged)?;
-        take(at, &bytes)?;
+        take(format, at, &bytes)?;
     }
     // The compressor's own checksums come last.
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(damaged)?;
     Ok(())
 }
 
-fn check_size(path: &Path, format: &Format, file: &FileFormat, found: u64, verify: bool) -> Result<(), DataError> {
-    let expected = format.size(file);
-    if verify && found != expected {
+fn check_size(path: &Path, file: &FileFormat, found: u64, verify: bool) -> Result<(), DataError> {
+    if let Some(expected) = file.bytes.filter(|&expected| verify && found != expected) {
         return Err(DataError::Size { file: file.name.to_owned(), found, expected });
     }
     if found > LARGEST {

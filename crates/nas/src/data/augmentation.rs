@@ -44,7 +44,7 @@ const WORDS_PER_SAMPLE: u128 = 8;
 
 /// Pixel value to normalised value, a table per channel.
 #[derive(Debug)]
-pub(super) struct Converter {
+pub(crate) struct Converter {
     tables: Vec<[f32; 256]>,
 }
 
@@ -57,6 +57,12 @@ impl Augmentation {
     pub fn downsampled(self, factor: usize) -> Self {
         let factor = factor.max(1);
         Self { crop_padding: self.crop_padding / factor, cutout: self.cutout / factor, ..self }
+    }
+
+    /// The same for images of `size` pixels, where the lengths are meant for images of `of`.
+    pub fn resized(self, size: usize, of: usize) -> Self {
+        let length = |length: usize| length.saturating_mul(size) / of.max(1);
+        Self { crop_padding: length(self.crop_padding), cutout: length(self.cutout), ..self }
     }
 
     /// Refuses padding and cutouts that are larger than they could ever be meant: a square of twice the image's side erases
@@ -167,11 +173,17 @@ fn span(centre: usize, length: usize, size: usize) -> std::ops::Range<usize> {
 
 impl Converter {
     /// `(value / pixel_max - mean) / std` in f32, the order of torchvision's `ToTensor` and `Normalize`.
-    pub(super) fn new(pixel_max: u8, mean: &[f32], std: &[f32]) -> Self {
+    pub(crate) fn new(pixel_max: u8, mean: &[f32], std: &[f32]) -> Self {
         let table = |(&mean, &std): (&f32, &f32)| {
             std::array::from_fn(|value| (value as f32 / f32::from(pixel_max) - mean) / std)
         };
         Self { tables: mean.iter().zip(std).map(table).collect() }
+    }
+
+    /// Appends pixels `[..., C]`, normalised.
+    pub(crate) fn append(&self, pixels: &[u8], to: &mut Vec<f32>) {
+        let channels = self.tables.len();
+        to.extend(pixels.iter().enumerate().map(|(i, &value)| self.tables[i % channels][value as usize]));
     }
 }
 

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::cifar::Format;
+use super::formats::Format;
 use crate::checksum;
 
 const SUMS: &str = "MD5SUMS";
-const UNFINISHED: &str = ".tmp-";
+pub(super) const UNFINISHED: &str = ".tmp-";
 /// Age at which the leftovers of a killed process are removed.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -23,9 +23,13 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) fn of(home: &Path, format: &Format, archive: &Path) -> io::Result<Self> {
-        let sum = checksum::of_reader(File::open(archive)?)?;
-        Ok(Self { folder: home.join("cache").join(format!("{}-{sum}", format.folder)) })
+    /// `sum`: [`Slot::sum`] of the archive.
+    pub(super) fn of(home: &Path, format: &Format, sum: &str) -> Self {
+        Self { folder: home.join("cache").join(format!("{}-{sum}", format.folder)) }
+    }
+
+    pub(super) fn sum(archive: &Path) -> io::Result<String> {
+        checksum::of_reader(File::open(archive)?)
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -73,7 +77,7 @@ impl Filling {
     }
 }
 
-fn remove_stale(parent: &Path) {
+pub(super) fn remove_stale(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let unfinished = entry.file_name().to_string_lossy().starts_with(UNFINISHED);
         let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|time| time.elapsed().ok());

@@ -2,15 +2,29 @@ use std::fmt;
 
 use engine::ImageShape;
 
-use super::DataError;
+use super::{DataError, Images, Verification};
 
 /// Per-channel shift and scale of pixels in `[0, 1]`: `(pixel - mean) / std`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Normalisation {
     /// `[C]`
     pub mean: Vec<f32>,
     /// `[C]`, positive.
     pub std: Vec<f32>,
+}
+
+impl Normalisation {
+    /// Whether it can be applied to images of so many channels; else why not.
+    pub(crate) fn check(&self, channels: usize) -> Result<(), String> {
+        let Self { mean, std } = self;
+        if mean.len() != channels || std.len() != channels {
+            return Err(format!("{} means and {} deviations for {channels} channels", mean.len(), std.len()));
+        }
+        match mean.iter().find(|m| !m.is_finite()).or(std.iter().find(|s| !(s.is_finite() && **s > 0.0))) {
+            Some(bad) => Err(format!("cannot normalise with {bad}: means must be finite, deviations positive")),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Mean and standard deviation (of the population) of each channel, pixels in `[0, 1]`.
@@ -20,6 +34,13 @@ pub struct ChannelStatistics {
     pub mean: Vec<f64>,
     /// `[C]`
     pub std: Vec<f64>,
+}
+
+impl From<ChannelStatistics> for Normalisation {
+    fn from(statistics: ChannelStatistics) -> Self {
+        let numbers = |values: &[f64]| values.iter().map(|&value| value as f32).collect();
+        Self { mean: numbers(&statistics.mean), std: numbers(&statistics.std) }
+    }
 }
 
 /// Which part of a data set.
@@ -48,12 +69,27 @@ impl fmt::Display for PartName {
 }
 
 /// Images with their labels.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Part {
     /// `[n, H, W, C]`
-    pub images: Vec<u8>,
+    pub images: Images,
     /// `[n]`
     pub labels: Vec<u32>,
+}
+
+/// A part that is being put together.
+#[derive(Debug, Default)]
+pub(super) struct Samples {
+    /// `[n, H, W, C]`
+    pub(super) images: Vec<u8>,
+    /// `[n]`
+    pub(super) labels: Vec<u32>,
+}
+
+impl From<Samples> for Part {
+    fn from(Samples { images, labels }: Samples) -> Self {
+        Self { images: images.into(), labels }
+    }
 }
 
 impl Part {
@@ -79,16 +115,22 @@ impl Part {
     }
 
     /// Mean and standard deviation of each channel over all pixels, with `pixel_max` as 1.
-    pub fn channel_statistics(&self, channels: usize, pixel_max: u8) -> ChannelStatistics {
+    ///
+    /// # Errors
+    /// [`DataError::Io`] if the images are on disk and cannot be read.
+    pub fn channel_statistics(&self, shape: ImageShape, pixel_max: u8) -> Result<ChannelStatistics, DataError> {
+        let channels = shape.channels;
         // A histogram makes it exact and fast: sums of integers, then 256 products.
         let mut histogram = vec![[0u64; 256]; channels];
-        for pixel in self.images.chunks_exact(channels) {
-            for (counts, &value) in histogram.iter_mut().zip(pixel) {
-                counts[value as usize] += 1;
+        self.images.each(shape.len(), &mut |values| {
+            for pixel in values.chunks_exact(channels) {
+                for (counts, &value) in histogram.iter_mut().zip(pixel) {
+                    counts[value as usize] += 1;
+                }
             }
-        }
+        })?;
         let scale = f64::from(pixel_max);
-        let pixels = (self.images.len() / channels).max(1) as f64;
+        let pixels = (self.images.values() / channels).max(1) as f64;
         let moments = histogram.iter().map(|counts| {
             let sum: f64 = counts.iter().zip(0u64..).map(|(&n, v)| (n * v) as f64).sum();
             let squares: f64 = counts.iter().zip(0u64..).map(|(&n, v)| (n * v * v) as f64).sum();
@@ -96,7 +138,7 @@ impl Part {
             (mean / scale, (squares / pixels - mean * mean).max(0.0).sqrt() / scale)
         });
         let (mean, std) = moments.unzip();
-        ChannelStatistics { mean, std }
+        Ok(ChannelStatistics { mean, std })
     }
 }
 
@@ -116,6 +158,10 @@ pub struct Dataset {
     normalisation: Normalisation,
     train: Part,
     test: Part,
+    /// Training images that come before those of a validation part of its own.
+    before_valid: Option<usize>,
+    fingerprint: Option<String>,
+    verification: Verification,
 }
 
 impl Dataset {
@@ -136,14 +182,36 @@ impl Dataset {
         let name = name.into();
         check(shape, &classes, pixel_max, &normalisation, &train, &test)
             .map_err(|why| DataError::Inconsistent { name: name.clone(), why })?;
-        Ok(Self { name, shape, classes, pixel_max, normalisation, train, test })
+        Ok(Self {
+            name,
+            shape,
+            classes,
+            pixel_max,
+            normalisation,
+            train,
+            test,
+            before_valid: None,
+            fingerprint: None,
+            verification: Verification::Structure,
+        })
+    }
+
+    /// The same with what only data sets without published files have: how many of the training images come before those
+    /// of a validation part, and what tells images and labels apart from all others.
+    pub(super) fn of_ones_own(self, before_valid: Option<usize>, fingerprint: String) -> Self {
+        Self { before_valid, fingerprint: Some(fingerprint), verification: Verification::Own, ..self }
+    }
+
+    /// The same, known to be the published one so far.
+    pub(super) fn verified(self, verification: Verification) -> Self {
+        Self { verification, ..self }
     }
 
     /// The same with every `factor` x `factor` block of pixels averaged into one (rounded to the nearest): images of
     /// `[H / factor, W / factor, C]`. The normalisation stays (Chrabaszcz et al. 2017, "box").
     ///
     /// # Errors
-    /// [`DataError::Downsample`] if `factor` is 0 or does not divide both sides.
+    /// [`DataError::Downsample`] if `factor` is 0 or does not divide both sides; [`DataError::Io`].
     pub fn downsampled(mut self, factor: usize) -> Result<Self, DataError> {
         let ImageShape { height, width, .. } = self.shape;
         if factor == 0 || !height.is_multiple_of(factor) || !width.is_multiple_of(factor) {
@@ -151,11 +219,16 @@ impl Dataset {
         }
         if factor > 1 {
             for part in [&mut self.train, &mut self.test] {
-                part.images = box_average(&part.images, self.shape, factor);
+                part.images = box_average(&part.images.to_vec()?, self.shape, factor).into();
             }
             self.shape = ImageShape { height: height / factor, width: width / factor, ..self.shape };
         }
         Ok(self)
+    }
+
+    /// How far it is known to be the published one.
+    pub fn verification(&self) -> Verification {
+        self.verification
     }
 
     /// The name it is recorded under.
@@ -181,6 +254,16 @@ impl Dataset {
     /// What a loader normalises with.
     pub fn normalisation(&self) -> &Normalisation {
         &self.normalisation
+    }
+
+    /// Training images that come before those of the data set's own validation part; `None` without one.
+    pub fn before_valid(&self) -> Option<usize> {
+        self.before_valid
+    }
+
+    /// Tells images and labels apart from all others, where they are not those of published files.
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.fingerprint.as_deref()
     }
 
     /// One of the two parts.
@@ -245,17 +328,11 @@ fn check(
     if train.is_empty() {
         return Err("no training samples".to_owned());
     }
-    let Normalisation { mean, std } = normalisation;
-    if mean.len() != shape.channels || std.len() != shape.channels {
-        return Err(format!("{} means and {} deviations for {} channels", mean.len(), std.len(), shape.channels));
-    }
-    if let Some(bad) = mean.iter().find(|m| !m.is_finite()).or(std.iter().find(|s| !(s.is_finite() && **s > 0.0))) {
-        return Err(format!("cannot normalise with {bad}: means must be finite, deviations positive"));
-    }
+    normalisation.check(shape.channels)?;
     for (part, name) in [(train, "train"), (test, "test")] {
-        if part.images.len() != part.len() * shape.len() {
+        if part.images.values() != part.len() * shape.len() {
             let expected = part.len() * shape.len();
-            return Err(format!("{name}: {} pixel values, expected {expected}", part.images.len()));
+            return Err(format!("{name}: {} pixel values, expected {expected}", part.images.values()));
         }
         if let Some(record) = part.labels.iter().position(|&label| label as usize >= classes.len()) {
             let (label, max) = (part.labels[record], classes.len() - 1);
@@ -273,7 +350,7 @@ pub(super) mod tests {
     /// `train` and `test` samples of 2 classes, each pixel telling where it came from.
     pub(in super::super) fn counting(shape: ImageShape, train: usize, test: usize) -> Dataset {
         let part = |n: usize| Part {
-            images: (0..n * shape.len()).map(|i| (i % 251) as u8).collect(),
+            images: (0..n * shape.len()).map(|i| (i % 251) as u8).collect::<Vec<_>>().into(),
             labels: (0..n as u32).map(|i| i % 2).collect(),
         };
         let normalisation = Normalisation { mean: vec![0.25; shape.channels], std: vec![0.5; shape.channels] };
@@ -283,8 +360,9 @@ pub(super) mod tests {
 
     #[test]
     fn statistics_are_those_of_the_pixels() {
-        let part = Part { images: vec![0, 10, 16, 10, 0, 10, 16, 10], labels: vec![0] };
-        let stats = part.channel_statistics(2, 16);
+        let part = Part { images: vec![0, 10, 16, 10, 0, 10, 16, 10].into(), labels: vec![0] };
+        let shape = ImageShape { height: 2, width: 2, channels: 2 };
+        let stats = part.channel_statistics(shape, 16).unwrap();
         assert_eq!(stats.mean, [0.5, 0.625]);
         assert_eq!(stats.std, [0.5, 0.0]);
     }
@@ -293,7 +371,7 @@ pub(super) mod tests {
     fn downsampling_averages_blocks() {
         let shape = ImageShape { height: 2, width: 4, channels: 2 };
         // Two images; channel 0 counts, channel 1 is constant.
-        let images = (0..16u8).flat_map(|i| [10 * i, 7]).collect();
+        let images = (0..16u8).flat_map(|i| [10 * i, 7]).collect::<Vec<_>>().into();
         let part = Part { images, labels: vec![0, 1] };
         let normalisation = Normalisation { mean: vec![0.5; 2], std: vec![0.5; 2] };
         let classes = vec!["a".to_owned(), "b".to_owned()];
@@ -302,7 +380,7 @@ pub(super) mod tests {
         assert_eq!((same.shape(), same.train()), (shape, whole.train()));
         let half = whole.clone().downsampled(2).unwrap();
         assert_eq!(half.shape(), ImageShape { height: 1, width: 2, channels: 2 });
-        assert_eq!(half.train().images, [25, 7, 45, 7, 105, 7, 125, 7]);
+        assert_eq!(half.train().images.to_vec().unwrap(), [25, 7, 45, 7, 105, 7, 125, 7]);
         assert_eq!((half.train().len(), half.test().len()), (2, 0));
         for (factor, text) in [(0, "0"), (3, "3"), (4, "4")] {
             let error = whole.clone().downsampled(factor).unwrap_err();
@@ -335,8 +413,16 @@ pub(super) mod tests {
         let make = |images: Vec<u8>, labels: Vec<u32>, std: f32| {
             let classes = vec!["a".to_owned(), "b".to_owned()];
             let normalisation = Normalisation { mean: vec![0.0], std: vec![std] };
-            Dataset::new("x", shape, classes, 255, normalisation, Part { images, labels }, Part::default())
-                .map_err(|e| e.to_string())
+            Dataset::new(
+                "x",
+                shape,
+                classes,
+                255,
+                normalisation,
+                Part { images: images.into(), labels },
+                Part::default(),
+            )
+            .map_err(|e| e.to_string())
         };
         assert!(make(vec![1, 2], vec![1], 1.0).is_ok());
         assert_eq!(make(vec![1, 2, 3], vec![1], 1.0).unwrap_err(), "x: train: 3 pixel values, expected 2");

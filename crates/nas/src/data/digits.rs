@@ -6,7 +6,8 @@ use std::io::Read;
 
 use flate2::read::GzDecoder;
 
-use super::{DataError, Dataset, ImageShape, Normalisation, Part};
+use super::dataset::{Part, Samples};
+use super::{DataError, Dataset, ImageShape, Verification};
 
 static FILE: &[u8] = include_bytes!("digits.csv.gz");
 const FILE_NAME: &str = "digits.csv.gz";
@@ -17,7 +18,7 @@ const TEST: usize = 360;
 pub(super) fn load() -> Result<Dataset, DataError> {
     let mut text = String::new();
     GzDecoder::new(FILE).read_to_string(&mut text).map_err(|e| broken(&e.to_string()))?;
-    let mut all = Part::default();
+    let mut all = Samples::default();
     for line in text.lines() {
         let values = line.split(',').map(str::parse::<u8>).collect::<Result<Vec<_>, _>>();
         let values = values.map_err(|e| broken(&e.to_string()))?;
@@ -25,16 +26,14 @@ pub(super) fn load() -> Result<Dataset, DataError> {
         all.images.extend_from_slice(pixels);
         all.labels.push(u32::from(*label));
     }
-    let first_test = all.len().checked_sub(TEST).ok_or_else(|| broken("too few images"))?;
+    let first_test = all.labels.len().checked_sub(TEST).ok_or_else(|| broken("too few images"))?;
     let test =
-        Part { images: all.images.split_off(first_test * SHAPE.len()), labels: all.labels.split_off(first_test) };
-    let statistics = all.channel_statistics(SHAPE.channels, PIXEL_MAX);
-    let normalisation = Normalisation {
-        mean: statistics.mean.iter().map(|&m| m as f32).collect(),
-        std: statistics.std.iter().map(|&s| s as f32).collect(),
-    };
+        Samples { images: all.images.split_off(first_test * SHAPE.len()), labels: all.labels.split_off(first_test) };
+    let train = Part::from(all);
+    let normalisation = train.channel_statistics(SHAPE, PIXEL_MAX)?.into();
     let classes = (0..10).map(|digit| digit.to_string()).collect();
-    Dataset::new("digits", SHAPE, classes, PIXEL_MAX, normalisation, all, test)
+    let digits = Dataset::new("digits", SHAPE, classes, PIXEL_MAX, normalisation, train, test.into())?;
+    Ok(digits.verified(Verification::BuiltIn))
 }
 
 fn broken(why: &str) -> DataError {
@@ -54,9 +53,9 @@ mod tests {
         let whole: Vec<usize> = counts(digits.train()).iter().zip(counts(digits.test())).map(|(a, b)| a + b).collect();
         assert_eq!(whole, [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
         assert!(counts(digits.test()).iter().all(|&n| n >= 30));
-        assert_eq!(digits.train().images.iter().max(), Some(&16));
+        assert_eq!(digits.train().images.to_vec().unwrap().into_iter().max(), Some(16));
         // First image, second row: a 0.
         assert_eq!(digits.train().labels[0], 0);
-        assert_eq!(&digits.train().images[8..16], [0, 0, 13, 15, 10, 15, 5, 0]);
+        assert_eq!(&digits.train().images.to_vec().unwrap()[8..16], [0, 0, 13, 15, 10, 15, 5, 0]);
     }
 }

@@ -50,13 +50,13 @@ pub enum DataError {
         /// Names of the missing files.
         missing: Vec<String>,
     },
-    /// The pickled version of CIFAR.
-    #[error("{} holds the Python version of {dataset}; the binary version is needed", .path.display())]
-    PythonVersion {
-        /// Registry name.
-        dataset: &'static str,
-        /// Folder or archive.
-        path: PathBuf,
+    /// A file that is no pickle of a batch of images.
+    #[error("{file} is not a pickled batch of images: {why}")]
+    Pickle {
+        /// File name.
+        file: String,
+        /// What is wrong with it.
+        why: String,
     },
     /// A data file of another size than the official one.
     #[error("{file} has {found} bytes, expected {expected}")]
@@ -79,14 +79,16 @@ pub enum DataError {
         record: usize,
     },
     /// A label that names no class.
-    #[error("{file}: record {record} has label {label}, expected 0 to {max}")]
+    #[error("{file}: record {record} has label {label}, expected {min} to {max}")]
     Label {
         /// File name.
         file: String,
         /// Zero-based record.
         record: usize,
         /// The label.
-        label: u32,
+        label: i64,
+        /// The smallest label.
+        min: u32,
         /// The largest label.
         max: u32,
     },
@@ -122,6 +124,14 @@ pub enum DataError {
         /// Name of the split or its file.
         origin: String,
         /// What is wrong, with the value.
+        why: String,
+    },
+    /// A folder of pictures that cannot be a data set.
+    #[error("{} {why}", crate::files::shown(.path))]
+    Folder {
+        /// The folder, or one in it.
+        path: PathBuf,
+        /// What is wrong; reads on after the name.
         why: String,
     },
     /// A sample that the part does not have.
@@ -182,6 +192,9 @@ pub enum DataError {
     /// A data set that there is nothing to download for.
     #[error("{0} is built in; there is nothing to download")]
     NothingToFetch(&'static str),
+    /// A data set that is not to be had from an open address.
+    #[error("{0} cannot be downloaded from here; `--data DIR` says where it is")]
+    NoAddress(&'static str),
     /// A download that the server refused or that could not be started.
     #[error("cannot download {url}: {why}")]
     Fetch {
@@ -244,14 +257,23 @@ impl DataError {
         match self {
             Self::UnknownDataset { given } => Some(super::DatasetName::hint_for(given)),
             Self::UnknownSplit { given } => Some(super::SplitChoice::hint_for(given)),
+            Self::NoLocation { dataset: "folder" } => {
+                Some("--data DIR says where it is: a folder with a folder of pictures for each class".to_owned())
+            }
+            Self::NoSuchPath { dataset: "folder", .. } => None,
+            Self::NotFound { dataset: "imagenet16-120", .. }
+            | Self::NoSuchPath { dataset: "imagenet16-120", .. }
+            | Self::NoLocation { dataset: "imagenet16-120" }
+            | Self::Incomplete { dataset: "imagenet16-120", .. } => Some(
+                "--data DIR says where train_data_batch_1 to train_data_batch_10 and val_data are: ImageNet at 16x16, from \
+                 image-net.org"
+                    .to_owned(),
+            ),
             Self::NotFound { dataset, .. }
             | Self::NoSuchPath { dataset, .. }
             | Self::NoLocation { dataset }
             | Self::Incomplete { dataset, .. } => {
                 Some(format!("`hpe-darts data fetch {dataset}` downloads it, `--data DIR` says where it is"))
-            }
-            Self::PythonVersion { dataset, .. } => {
-                Some(format!("`hpe-darts data fetch {dataset}` downloads the binary version"))
             }
             Self::Size { found, expected, .. } if found < expected => {
                 Some(format!("the file is too short: copy or download it again ({allow})"))

@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::download::{Download, Outcome, Progress};
-use super::{DataError, DatasetName, archive, cifar};
+use super::{DataError, DatasetName, archive, formats};
 
 /// Where the archives' author publishes them.
 const OFFICIAL: &str = "https://www.cs.toronto.edu/~kriz";
@@ -47,23 +47,22 @@ pub enum FetchOutcome {
 /// which the next one goes on; a broken connection is taken up again by itself a few times.
 ///
 /// # Errors
-/// [`DataError::NothingToFetch`], [`DataError::Fetch`], [`DataError::Interrupted`], [`DataError::Altered`] (wrong checksum),
+/// [`DataError::NothingToFetch`], [`DataError::NoAddress`], [`DataError::Fetch`], [`DataError::Interrupted`], [`DataError::Altered`] (wrong checksum),
 /// [`DataError::Occupied`] (another file has the archive's name), [`DataError::Locked`], [`DataError::Io`].
 pub fn fetch(
     name: DatasetName,
     options: &FetchOptions,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Fetched, DataError> {
-    let format = match name {
-        DatasetName::Digits => return Err(DataError::NothingToFetch(name.as_str())),
-        DatasetName::Cifar10 => &cifar::CIFAR10,
-        DatasetName::Cifar100 => &cifar::CIFAR100,
-    };
+    if name.is_built_in() {
+        return Err(DataError::NothingToFetch(name.as_str()));
+    }
+    let fetched = formats::of(name).first().and_then(|format| Some((format, format.archive_md5?)));
+    let (format, md5) = fetched.ok_or(DataError::NoAddress(name.as_str()))?;
     let file = format!("{}{}", format.archive, archive::ENDINGS[0]);
     let base = options.base.as_deref().unwrap_or(OFFICIAL).trim_end_matches('/');
     let path = options.to.join(&file);
     let url = format!("{base}/{file}");
-    let md5 = format.archive_md5;
     let download = Download { url: &url, md5, target: &path, retries: 5, pause: Duration::from_secs(1) };
     let outcome = match download.run(progress)? {
         Outcome::AlreadyThere => FetchOutcome::AlreadyThere,

@@ -1,67 +1,19 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::batches::Assembler;
 use super::cache::Slot;
-use super::cifar::{self, Assembler, Format};
-use super::{DataError, Dataset, DatasetName, archive, digits};
+use super::formats::{self, Format};
+use super::options::{LoadEvent, LoadOptions};
+use super::{DataError, Dataset, DatasetName, archive, digits, folder};
 use crate::checksum;
-
-/// Where a data set is looked for and how strictly it is checked.
-///
-/// | field | default | meaning |
-/// |---|---|---|
-/// | `data` | none | folder or archive given by the user (`--data`) |
-/// | `home` | none | the program's folder in the user's data directory: downloads and decoded archives |
-/// | `verify` | true | only the official files are accepted (`data.verify`); false: any well-formed ones |
-#[derive(Clone, Debug)]
-pub struct LoadOptions {
-    /// Folder with the files, with an archive, or an archive itself. Without it `home`'s downloads are used.
-    pub data: Option<PathBuf>,
-    /// The program's own folder.
-    pub home: Option<PathBuf>,
-    /// Whether sizes and checksums must be the official ones.
-    pub verify: bool,
-}
-
-impl Default for LoadOptions {
-    fn default() -> Self {
-        Self { data: None, home: None, verify: true }
-    }
-}
-
-impl LoadOptions {
-    /// Where downloads are kept below the program's own folder.
-    pub fn downloads(home: &Path) -> PathBuf {
-        home.join("datasets")
-    }
-}
-
-/// What [`load_with`] tells while it works.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LoadEvent {
-    /// The files are read from a folder, the user's own or that of decoded archives.
-    Reading {
-        /// The folder.
-        folder: PathBuf,
-    },
-    /// An archive is being decoded, which takes seconds.
-    Decoding {
-        /// The archive.
-        archive: PathBuf,
-    },
-    /// The decoded files were kept for the next time.
-    Cached {
-        /// Their folder.
-        folder: PathBuf,
-    },
-}
 
 /// Reads a data set into memory.
 ///
 /// # Errors
 /// Everything that can be wrong with the files: [`DataError::NoLocation`], [`DataError::NoSuchPath`], [`DataError::NotFound`],
 /// [`DataError::Incomplete`], [`DataError::Size`], [`DataError::Records`], [`DataError::Label`], [`DataError::Checksum`],
-/// [`DataError::Archive`], [`DataError::PythonVersion`], [`DataError::Io`].
+/// [`DataError::Archive`], [`DataError::Pickle`], [`DataError::Folder`], [`DataError::Io`].
 pub fn load(name: DatasetName, options: &LoadOptions) -> Result<Dataset, DataError> {
     load_with(name, options, &mut |_| ())
 }
@@ -75,27 +27,27 @@ pub fn load_with(
     options: &LoadOptions,
     notify: &mut dyn FnMut(LoadEvent),
 ) -> Result<Dataset, DataError> {
-    let format = match name {
+    match name {
         DatasetName::Digits => return digits::load(),
-        DatasetName::Cifar10 => &cifar::CIFAR10,
-        DatasetName::Cifar100 => &cifar::CIFAR100,
-    };
-    match locate(format, options)? {
-        Found::Folder(folder) => {
+        DatasetName::Folder => return folder::load(options, notify),
+        DatasetName::Cifar10 | DatasetName::Cifar100 | DatasetName::ImageNet16 => {}
+    }
+    let formats = formats::of(name);
+    match locate(name.as_str(), formats, options)? {
+        Found::Folder(format, folder) => {
             notify(LoadEvent::Reading { folder: folder.clone() });
             read_folder(format, &folder, options.verify, None)
         }
-        Found::Archive(path) => read_archive(format, &path, options, notify),
+        Found::Archive(path) => read_archive(name.as_str(), formats, &path, options, notify),
     }
 }
 
 enum Found {
-    Folder(PathBuf),
+    Folder(&'static Format, PathBuf),
     Archive(PathBuf),
 }
 
-fn locate(format: &'static Format, options: &LoadOptions) -> Result<Found, DataError> {
-    let dataset = format.dataset.as_str();
+fn locate(dataset: &'static str, formats: &[&'static Format], options: &LoadOptions) -> Result<Found, DataError> {
     let path = match (&options.data, &options.home) {
         (Some(data), _) => data.clone(),
         (None, Some(home)) => LoadOptions::downloads(home),
@@ -107,20 +59,19 @@ fn locate(format: &'static Format, options: &LoadOptions) -> Result<Found, DataE
     if options.data.is_some() && !path.exists() {
         return Err(DataError::NoSuchPath { dataset, path });
     }
-    for folder in [path.clone(), path.join(format.folder)] {
-        if format.files.iter().any(|file| folder.join(file.name).is_file()) {
-            return Ok(Found::Folder(folder));
+    for format in formats {
+        for folder in [path.clone(), path.join(format.folder)] {
+            if format.files.iter().any(|file| folder.join(file.name).is_file()) {
+                return Ok(Found::Folder(format, folder));
+            }
+        }
+        let archives = archive::ENDINGS.iter().map(|ending| path.join(format!("{}{ending}", format.archive)));
+        if let Some(archive) = archives.into_iter().find(|archive| archive.is_file()) {
+            return Ok(Found::Archive(archive));
         }
     }
-    let archives = archive::ENDINGS.iter().map(|ending| path.join(format!("{}{ending}", format.archive)));
-    if let Some(archive) = archives.into_iter().find(|archive| archive.is_file()) {
-        return Ok(Found::Archive(archive));
-    }
-    let (folder, file) = format.python;
-    if path.join(folder).join(file).is_file() || path.ends_with(folder) && path.join(file).is_file() {
-        return Err(DataError::PythonVersion { dataset, path });
-    }
-    let wanted = format!("{} nor {}{}", format.files[0].name, format.archive, archive::ENDINGS[0]);
+    let wanted = |format: &&Format| format!("{} nor {}{}", format.files[0].name, format.archive, archive::ENDINGS[0]);
+    let wanted = formats.iter().map(|format| wanted(format)).collect::<Vec<_>>().join(" nor ");
     Err(DataError::NotFound { dataset, path, wanted })
 }
 
@@ -159,13 +110,16 @@ fn complete(assembler: Assembler, format: &Format, path: &Path) -> Result<Datase
 }
 
 fn read_archive(
-    format: &'static Format,
+    dataset: &'static str,
+    formats: &[&'static Format],
     path: &Path,
     options: &LoadOptions,
     notify: &mut dyn FnMut(LoadEvent),
 ) -> Result<Dataset, DataError> {
-    let slot = options.home.as_deref().and_then(|home| Slot::of(home, format, path).ok());
-    if let Some((slot, sums)) = slot.as_ref().and_then(|slot| Some((slot, slot.sums()?))) {
+    let home = options.home.as_deref().and_then(|home| Some((home, Slot::sum(path).ok()?)));
+    let slot = |format: &Format| home.as_ref().map(|(home, sum)| Slot::of(home, format, sum));
+    for format in formats {
+        let Some((slot, sums)) = slot(format).and_then(|slot| slot.sums().map(|sums| (slot, sums))) else { continue };
         // Official checksums, where there are any, make the cache's own superfluous.
         let sums = (!options.verify || !format.has_checksums()).then_some(sums.as_slice());
         // Anything wrong with the cached files: the archive decides.
@@ -175,15 +129,24 @@ fn read_archive(
         }
     }
     notify(LoadEvent::Decoding { archive: path.to_owned() });
-    let mut filling = slot.as_ref().and_then(Slot::fill);
-    let mut assembler = Assembler::new(format, options.verify);
-    archive::read(path, format, options.verify, &mut |at, bytes| {
+    // Both begin with the first file, which tells the version.
+    let mut begun: Option<(&'static Format, Assembler)> = None;
+    let mut filling = None;
+    archive::read(path, formats, options.verify, &mut |format, at, bytes| {
+        let (_, assembler) = begun.get_or_insert_with(|| {
+            filling = slot(format).as_ref().and_then(Slot::fill);
+            (format, Assembler::new(format, options.verify))
+        });
         assembler.add(at, bytes)?;
         filling = filling.take().and_then(|filling| filling.add(format.files[at].name, bytes));
         Ok(())
     })?;
+    let Some((format, assembler)) = begun else {
+        let missing = formats.iter().map(|format| format.files[0].name.to_owned()).collect::<Vec<_>>().join(" or ");
+        return Err(DataError::Incomplete { dataset, path: path.to_owned(), missing: vec![missing] });
+    };
     let dataset = complete(assembler, format, path)?;
-    if let (Some(filling), Some(slot)) = (filling, slot)
+    if let (Some(filling), Some(slot)) = (filling, slot(format))
         && filling.finish(&slot)
     {
         notify(LoadEvent::Cached { folder: slot.folder().to_owned() });
@@ -193,8 +156,8 @@ fn read_archive(
 
 #[cfg(test)]
 mod tests {
-    use super::super::cifar::tests::records;
-    use super::super::cifar::{CIFAR10, CIFAR100};
+    use super::super::batches::tests::{as_pickle, records};
+    use super::super::formats::{CIFAR10, CIFAR10_PYTHON, CIFAR100, CIFAR100_PYTHON};
     use super::*;
     use flate2::{Compression, write::GzEncoder};
     use lzma_rust2::{XzOptions, XzWriter};
@@ -227,7 +190,7 @@ mod tests {
     }
 
     fn own(data: &Path) -> LoadOptions {
-        LoadOptions { data: Some(data.to_owned()), home: None, verify: false }
+        LoadOptions { data: Some(data.to_owned()), verify: false, ..LoadOptions::default() }
     }
 
     fn message(result: Result<Dataset, DataError>, folder: &Path) -> String {
@@ -260,6 +223,39 @@ mod tests {
     }
 
     #[test]
+    fn the_python_version_gives_the_same_as_the_binary_one() {
+        for (name, format, python) in
+            [(DatasetName::Cifar10, &CIFAR10, &CIFAR10_PYTHON), (DatasetName::Cifar100, &CIFAR100, &CIFAR100_PYTHON)]
+        {
+            let dir = tempfile::tempdir().unwrap();
+            let (plain, pickles) = (dir.path().join(format.folder), dir.path().join("py").join(python.folder));
+            fs::create_dir_all(&plain).unwrap();
+            fs::create_dir_all(&pickles).unwrap();
+            for (at, (file, other)) in format.files.iter().zip(python.files).enumerate() {
+                let records = records(format, at + 1);
+                fs::write(plain.join(file.name), &records).unwrap();
+                fs::write(pickles.join(other.name), as_pickle(format, python, &records)).unwrap();
+            }
+            let expected = load(name, &own(&plain)).unwrap();
+            let mut tar = tar::Builder::new(Vec::new());
+            tar.append_dir_all(python.folder, &pickles).unwrap();
+            let tar = tar.into_inner().unwrap();
+            let (any, named) = (dir.path().join("any name"), dir.path().join("downloads"));
+            fs::write(&any, &tar).unwrap();
+            fs::create_dir(&named).unwrap();
+            fs::write(named.join(format!("{}.tar.gz", python.archive)), gz(&tar)).unwrap();
+            for place in [dir.path().join("py"), pickles, any, named] {
+                let options = LoadOptions { home: Some(dir.path().join("home")), ..own(&place) };
+                for _ in ["decoded", "cached"] {
+                    let dataset = load(name, &options).unwrap();
+                    assert_eq!((dataset.train(), dataset.test()), (expected.train(), expected.test()));
+                    assert_eq!(dataset.classes(), expected.classes());
+                }
+            }
+        }
+    }
+
+    #[test]
     fn what_is_missing_is_said() {
         let dir = tempfile::tempdir().unwrap();
         let error = load(DatasetName::Cifar10, &own(&dir.path().join("nowhere"))).unwrap_err();
@@ -267,7 +263,8 @@ mod tests {
         assert!(error.hint().unwrap().contains("`hpe-darts data fetch cifar10`"));
         assert_eq!(
             message(load(DatasetName::Cifar10, &own(dir.path())), dir.path()),
-            "cifar10 is not in DIR: found neither data_batch_1.bin nor cifar-10-binary.tar.gz"
+            "cifar10 is not in DIR: found neither data_batch_1.bin nor cifar-10-binary.tar.gz nor data_batch_1 nor \
+             cifar-10-python.tar.gz"
         );
         fs::write(dir.path().join("data_batch_2.bin"), records(&CIFAR10, 1)).unwrap();
         assert_eq!(
@@ -280,22 +277,6 @@ mod tests {
         assert!(error.starts_with("cifar100 is not in DIR/datasets"), "{error}");
         assert!(load(DatasetName::Cifar10, &LoadOptions::default()).is_err());
         assert!(load(DatasetName::Digits, &LoadOptions::default()).is_ok());
-    }
-
-    #[test]
-    fn the_python_version_is_recognised() {
-        let dir = tempfile::tempdir().unwrap();
-        let pickles = dir.path().join("cifar-10-batches-py");
-        fs::create_dir(&pickles).unwrap();
-        fs::write(pickles.join("data_batch_1"), "pickle").unwrap();
-        let mut tar = tar::Builder::new(Vec::new());
-        tar.append_dir_all("cifar-10-batches-py", &pickles).unwrap();
-        let archive = dir.path().join("cifar-10-python.tar.gz");
-        fs::write(&archive, gz(&tar.into_inner().unwrap())).unwrap();
-        for place in [dir.path(), &pickles, &archive] {
-            let error = load(DatasetName::Cifar10, &own(place)).unwrap_err();
-            assert!(error.to_string().contains("holds the Python version of cifar10"), "{error}");
-        }
     }
 
     #[test]

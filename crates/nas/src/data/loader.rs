@@ -93,7 +93,7 @@ impl Loader {
     /// The single batch of an epoch and step, made by the caller's thread.
     ///
     /// # Errors
-    /// [`DataError::Batch`], also for a step that the epoch does not have; [`DataError::Augmentation`].
+    /// [`DataError::Batch`], also for a step that the epoch does not have; [`DataError::Augmentation`]; [`DataError::Io`].
     pub fn single(source: &Source, options: &LoaderOptions, epoch: u64, step: usize) -> Result<BatchBuf, DataError> {
         options.check(source)?;
         if step >= options.steps(source.len()) {
@@ -101,7 +101,7 @@ impl Loader {
         }
         let mut maker = Maker::new(source, options);
         let mut buffers = Buffers::default();
-        maker.fill(epoch, step, &mut buffers);
+        maker.fill(epoch, step, &mut buffers)?;
         Ok(BatchBuf { buffers, returns: None })
     }
 
@@ -110,11 +110,12 @@ impl Loader {
         let steps = options.steps(source.len());
         let mut maker = Maker::new(source, options);
         let mut next = start;
-        let batches = Prefetch::spawn(move |buffers| {
+        let batches = Prefetch::spawn(move |buffers: &mut Buffers| {
             if end.is_some_and(|end| next >= end) {
                 return false;
             }
-            maker.fill(next / steps as u64, (next % steps as u64) as usize, buffers);
+            // What follows an error is of no use to anybody: the loader is dropped.
+            buffers.failed = maker.fill(next / steps as u64, (next % steps as u64) as usize, buffers).err();
             next += 1;
             true
         })
@@ -135,12 +136,16 @@ impl Loader {
 }
 
 impl Iterator for Loader {
-    type Item = BatchBuf;
+    /// [`DataError::Io`] if the images are on disk and cannot be read.
+    type Item = Result<BatchBuf, DataError>;
 
-    fn next(&mut self) -> Option<BatchBuf> {
-        let buffers = self.batches.next()?;
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut buffers = self.batches.next()?;
         self.position += 1;
-        Some(BatchBuf { buffers, returns: Some(self.returns.clone()) })
+        match buffers.failed.take() {
+            Some(error) => Some(Err(error)),
+            None => Some(Ok(BatchBuf { buffers, returns: Some(self.returns.clone()) })),
+        }
     }
 }
 
@@ -156,6 +161,7 @@ struct Buffers {
     labels: Vec<u32>,
     epoch: u64,
     step: usize,
+    failed: Option<DataError>,
 }
 
 /// A batch. Its memory goes back to its loader when it is dropped.
@@ -223,14 +229,16 @@ struct Maker {
     /// Places in the source in the order of `ordered`'s epoch.
     places: Vec<u32>,
     ordered: Option<u64>,
+    /// An image that is read from disk.
+    image: Vec<u8>,
 }
 
 impl Maker {
     fn new(source: &Source, options: &LoaderOptions) -> Self {
-        Self { source: source.clone(), options: *options, places: Vec::new(), ordered: None }
+        Self { source: source.clone(), options: *options, places: Vec::new(), ordered: None, image: Vec::new() }
     }
 
-    fn fill(&mut self, epoch: u64, step: usize, out: &mut Buffers) {
+    fn fill(&mut self, epoch: u64, step: usize, out: &mut Buffers) -> Result<(), DataError> {
         self.arrange(epoch);
         let LoaderOptions { batch, augmentation, seed, stream, .. } = self.options;
         let first = step * batch;
@@ -242,11 +250,12 @@ impl Maker {
         out.labels.clear();
         let mut rng = Augmentation::generator(seed, stream, epoch, first);
         for (&place, image) in places.iter().zip(out.images.chunks_exact_mut(shape.len())) {
-            let (pixels, label) = self.source.sample(place);
+            let (pixels, label) = self.source.sample(place, &mut self.image)?;
             let draw = augmentation.draw(&mut rng, shape);
             augmentation.apply(draw, pixels, shape, self.source.converter(), image);
             out.labels.push(label);
         }
+        Ok(())
     }
 
     fn arrange(&mut self, epoch: u64) {
@@ -284,6 +293,10 @@ mod tests {
 
     type Content = (u64, usize, Vec<u32>, Vec<f32>);
 
+    fn read(batch: Result<BatchBuf, DataError>) -> Content {
+        content(batch.unwrap())
+    }
+
     fn content(batch: BatchBuf) -> Content {
         (batch.epoch(), batch.step(), batch.labels().to_vec(), batch.images().to_vec())
     }
@@ -298,17 +311,17 @@ mod tests {
             let options = LoaderOptions { drop_last, seed, ..training(batch.min(samples)) };
             let steps = options.steps(samples);
             let whole: Vec<Content> =
-                (0..3).flat_map(|epoch| Loader::epoch(&source, &options, epoch, 0).unwrap().map(content)).collect();
+                (0..3).flat_map(|epoch| Loader::epoch(&source, &options, epoch, 0).unwrap().map(read)).collect();
             prop_assert_eq!(whole.len(), 3 * steps);
 
             let at = start % whole.len();
             let (epoch, step) = (at / steps, at % steps);
             let rest: Vec<Content> =
-                Loader::epoch(&source, &options, epoch as u64, step).unwrap().map(content).collect();
+                Loader::epoch(&source, &options, epoch as u64, step).unwrap().map(read).collect();
             prop_assert_eq!(&rest[..], &whole[at..(epoch + 1) * steps]);
 
             let cycled: Vec<Content> =
-                Loader::cycle(&source, &options, at as u64).unwrap().take(whole.len() - at).map(content).collect();
+                Loader::cycle(&source, &options, at as u64).unwrap().take(whole.len() - at).map(read).collect();
             prop_assert_eq!(&cycled[..], &whole[at..]);
 
             let single = content(Loader::single(&source, &options, epoch as u64, step).unwrap());
@@ -323,7 +336,7 @@ mod tests {
                 drop_last: false, augmentation: Augmentation::NONE, seed, ..training(batch)
             };
             let mut seen: Vec<f32> =
-                Loader::epoch(&source, &options, epoch, 0).unwrap().flat_map(|b| b.images().to_vec()).collect();
+                Loader::epoch(&source, &options, epoch, 0).unwrap().flat_map(|b| b.unwrap().images().to_vec()).collect();
             seen.sort_unstable_by(f32::total_cmp);
             let expected: Vec<f32> = (0..samples).map(|v| (v as f32 / 255.0 - 0.25) / 0.5).collect();
             prop_assert_eq!(seen, expected);
@@ -334,8 +347,8 @@ mod tests {
     fn how_batches_are_consumed_does_not_matter() {
         let source = source(64);
         let options = training(4);
-        let prompt: Vec<Content> = Loader::epoch(&source, &options, 1, 0).unwrap().map(content).collect();
-        let held: Vec<BatchBuf> = Loader::epoch(&source, &options, 1, 0).unwrap().collect();
+        let prompt: Vec<Content> = Loader::epoch(&source, &options, 1, 0).unwrap().map(read).collect();
+        let held: Vec<BatchBuf> = Loader::epoch(&source, &options, 1, 0).unwrap().map(Result::unwrap).collect();
         assert_eq!(held.into_iter().map(content).collect::<Vec<_>>(), prompt);
     }
 
@@ -352,7 +365,7 @@ mod tests {
     #[test]
     fn evaluation_is_in_order_and_complete() {
         let batches: Vec<Content> =
-            Loader::epoch(&source(10), &LoaderOptions::evaluation(4), 0, 0).unwrap().map(content).collect();
+            Loader::epoch(&source(10), &LoaderOptions::evaluation(4), 0, 0).unwrap().map(read).collect();
         assert_eq!(batches.iter().map(|b| b.2.len()).collect::<Vec<_>>(), [4, 4, 2]);
         assert_eq!(batches.iter().flat_map(|b| b.2.clone()).collect::<Vec<_>>(), [0, 1, 0, 1, 0, 1, 0, 1, 0, 1]);
         assert_eq!(batches[0].3[3], (3.0 / 255.0 - 0.25) / 0.5);
@@ -365,9 +378,9 @@ mod tests {
         assert_eq!(loader.steps_per_epoch(), 2);
         loader.by_ref().take(5).for_each(drop);
         assert_eq!(loader.position(), 5);
-        let expected = content(loader.next().unwrap());
+        let expected = read(loader.next().unwrap());
         assert_eq!((expected.0, expected.1), (2, 1));
-        assert_eq!(content(Loader::cycle(&source, &training(8), 5).unwrap().next().unwrap()), expected);
+        assert_eq!(read(Loader::cycle(&source, &training(8), 5).unwrap().next().unwrap()), expected);
     }
 
     #[test]

@@ -6,29 +6,42 @@
 
 mod archive;
 mod augmentation;
+mod batches;
 mod cache;
-mod cifar;
 mod dataset;
 mod digits;
 mod download;
 mod error;
+mod export;
 mod fetch;
+mod folder;
+mod formats;
+mod images;
 mod load;
 mod loader;
+mod options;
+mod pickle;
+mod picture;
 mod prefetch;
 mod registry;
 mod source;
 mod split;
 
 pub use augmentation::Augmentation;
+pub(crate) use augmentation::Converter;
 pub use engine::ImageShape;
 
 pub use dataset::{ChannelStatistics, Dataset, Normalisation, Part, PartName};
 pub use download::Progress;
 pub use error::DataError;
+pub use export::{Exported, export};
 pub use fetch::{FetchOptions, FetchOutcome, Fetched, fetch};
-pub use load::{LoadEvent, LoadOptions, load, load_with};
+pub use folder::FolderConfig;
+pub use images::Images;
+pub use load::{load, load_with};
 pub use loader::{BatchBuf, Loader, LoaderOptions, Order};
+pub use options::{LoadEvent, LoadOptions};
+pub use picture::{PictureError, PictureProblem, Preprocess, is_picture, read_picture};
 pub use registry::{DatasetName, Verification};
 pub use source::Source;
 pub use split::{Split, SplitChoice, SplitKind};

@@ -16,6 +16,10 @@ pub enum DatasetName {
     Cifar10,
     /// CIFAR-100, 32x32 colour, 100 (fine) classes.
     Cifar100,
+    /// ImageNet16-120, 16x16 colour, the first 120 classes.
+    ImageNet16,
+    /// Own pictures.
+    Folder,
 }
 
 /// How far a data set is known to be the published one.
@@ -30,6 +34,8 @@ pub enum Verification {
     Sizes,
     /// Every file consists of whole records with valid labels.
     Structure,
+    /// There are no published ones.
+    Own,
 }
 
 impl Verification {
@@ -40,13 +46,14 @@ impl Verification {
             Self::Checksums => "the official files (checksums)",
             Self::Sizes => "official sizes and valid labels",
             Self::Structure => "well-formed, not compared with the official files",
+            Self::Own => "own pictures",
         }
     }
 }
 
 impl DatasetName {
     /// Every data set, in the order they are listed in.
-    pub const ALL: [Self; 3] = [Self::Digits, Self::Cifar10, Self::Cifar100];
+    pub const ALL: [Self; 5] = [Self::Digits, Self::Cifar10, Self::Cifar100, Self::ImageNet16, Self::Folder];
 
     /// The name on the command line and in configurations.
     pub fn as_str(self) -> &'static str {
@@ -54,6 +61,8 @@ impl DatasetName {
             Self::Digits => "digits",
             Self::Cifar10 => "cifar10",
             Self::Cifar100 => "cifar100",
+            Self::ImageNet16 => "imagenet16-120",
+            Self::Folder => "folder",
         }
     }
 
@@ -63,6 +72,8 @@ impl DatasetName {
             Self::Digits => "handwritten digits, 8x8 grey, 10 classes, 1,437 + 360 images; built in",
             Self::Cifar10 => "CIFAR-10, 32x32 colour, 10 classes, 50,000 + 10,000 images",
             Self::Cifar100 => "CIFAR-100, 32x32 colour, 100 classes, 50,000 + 10,000 images",
+            Self::ImageNet16 => "ImageNet16-120, 16x16 colour, 120 classes, 151,700 + 6,000 images",
+            Self::Folder => "own pictures in folders named by their classes (--data DIR), PNG, JPEG, WebP or BMP",
         }
     }
 
@@ -71,22 +82,15 @@ impl DatasetName {
         matches!(self, Self::Digits)
     }
 
-    /// How far [`super::load`] with this `verify` proves that the data are the published ones.
-    pub fn verification(self, verify: bool) -> Verification {
-        match self {
-            Self::Digits => Verification::BuiltIn,
-            _ if !verify => Verification::Structure,
-            Self::Cifar10 => Verification::Checksums,
-            Self::Cifar100 => Verification::Sizes,
-        }
-    }
-
     /// The augmentation that training uses unless told otherwise: for CIFAR flip and crop with 4 pixels of padding
-    /// (He et al. 2016, and every paper of the field), for digits a crop with 1 (mirrored digits are not digits).
+    /// (He et al. 2016, and every paper of the field), for digits a crop with 1 (mirrored digits are not digits), for
+    /// ImageNet16-120 a crop with 2 (Dong and Yang 2020). For own
+    /// pictures that of CIFAR, at 32 pixels: the padding is an eighth of the side.
     pub fn default_augmentation(self) -> Augmentation {
         match self {
             Self::Digits => Augmentation { flip: false, crop_padding: 1, cutout: 0 },
-            Self::Cifar10 | Self::Cifar100 => Augmentation { flip: true, crop_padding: 4, cutout: 0 },
+            Self::ImageNet16 => Augmentation { flip: true, crop_padding: 2, cutout: 0 },
+            Self::Cifar10 | Self::Cifar100 | Self::Folder => Augmentation { flip: true, crop_padding: 4, cutout: 0 },
         }
     }
 
@@ -148,9 +152,12 @@ mod tests {
     fn unknown_names_get_a_suggestion() {
         let error = "CIFAR-10".parse::<DatasetName>().unwrap_err();
         assert_eq!(error.to_string(), "unknown data set 'CIFAR-10'");
-        assert_eq!(error.hint().unwrap(), "did you mean `cifar10`? Valid names are digits, cifar10 or cifar100");
+        assert_eq!(
+            error.hint().unwrap(),
+            "did you mean `cifar10`? Valid names are digits, cifar10, cifar100, imagenet16-120 or folder"
+        );
         let error = "imagenet".parse::<DatasetName>().unwrap_err();
-        assert_eq!(error.hint().unwrap(), "valid names are digits, cifar10 or cifar100");
+        assert_eq!(error.hint().unwrap(), "valid names are digits, cifar10, cifar100, imagenet16-120 or folder");
         let error = serde_json::from_str::<DatasetName>("\"digit\"").unwrap_err().to_string();
         assert!(error.contains("did you mean `digits`?"), "{error}");
     }

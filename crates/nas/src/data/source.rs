@@ -77,12 +77,11 @@ impl Source {
         &self.converter
     }
 
-    /// Pixels `[H, W, C]` and label of the sample at `place`.
-    pub(super) fn sample(&self, place: u32) -> (&[u8], u32) {
+    /// Pixels `[H, W, C]` and label of the sample at `place`; the pixels may lie in `buffer`.
+    pub(super) fn sample<'a>(&'a self, place: u32, buffer: &'a mut Vec<u8>) -> Result<(&'a [u8], u32), DataError> {
         let index = self.indices[place as usize] as usize;
         let part = self.dataset.part(self.part);
-        let values = self.shape().len();
-        (&part.images[index * values..][..values], part.labels[index])
+        Ok((part.images.get(index, self.shape().len(), buffer)?, part.labels[index]))
     }
 }
 
@@ -99,7 +98,7 @@ mod tests {
         let error = Source::new(data.clone(), PartName::Test, vec![3, 4]).unwrap_err();
         assert_eq!(error.to_string(), "sample 4 is out of range: the test part of counting has 4 samples");
         let source = Source::new(data, PartName::Train, vec![9, 1]).unwrap();
-        assert_eq!(source.sample(0), (&[36, 37, 38, 39][..], 1));
+        assert_eq!(source.sample(0, &mut Vec::new()).unwrap(), (&[36, 37, 38, 39][..], 1));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use flate2::read::GzDecoder;
 use serde::{Deserialize, Serialize};
 
-use super::DataError;
+use super::{DataError, Dataset};
 
 use crate::{
     checksum,
@@ -40,6 +40,8 @@ pub enum SplitKind {
         /// The seed it is drawn from.
         seed: u64,
     },
+    /// The validation images of a folder of pictures are `D_val`.
+    Folder,
     /// Read from a file.
     File {
         /// The file.
@@ -51,10 +53,11 @@ pub enum SplitKind {
 ///
 /// | value | meaning |
 /// |---|---|
-/// | `auto` (default) | `benchmark` for CIFAR-10, `half` for everything else |
+/// | `auto` (default) | `benchmark` for CIFAR-10, `folder` where there is a folder `val`, `half` for everything else |
 /// | `benchmark` | the 25,000 + 25,000 of NAS-Bench-201, CIFAR-10 only |
 /// | `first-half` | the first half trains omega (DrNAS, beta-DARTS, DARTS-PT) |
 /// | `half` | a random half from the run's seed |
+/// | `folder` | own pictures: those in `train` and those in `val` |
 /// | a path | JSON with `train` and `valid`, also gzipped, also as NAS-Bench-201's `cifar-split.txt` |
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -68,6 +71,8 @@ pub enum SplitChoice {
     FirstHalf,
     /// [`SplitKind::Half`] from the run's seed.
     Half,
+    /// [`SplitKind::Folder`]
+    Folder,
     /// [`SplitKind::File`]
     File(PathBuf),
 }
@@ -76,18 +81,28 @@ pub enum SplitChoice {
 const CIFAR10_TRAIN: usize = 50_000;
 
 impl Split {
-    /// The chosen split of a training part with `samples` samples.
+    /// The chosen split of a data set's training part.
     ///
     /// # Errors
-    /// [`DataError::Split`] for the benchmark's split of anything but CIFAR-10, for fewer than 2 samples and for a file that
-    /// holds no valid split; [`DataError::Io`].
-    pub fn choose(choice: &SplitChoice, dataset: &str, samples: usize, seed: u64) -> Result<Self, DataError> {
-        let is_cifar10 = dataset == "cifar10" && samples == CIFAR10_TRAIN;
+    /// [`DataError::Split`] for the benchmark's split of anything but CIFAR-10, for that of a folder where there are no
+    /// validation images, for fewer than 2 samples and for a file that holds no valid split; [`DataError::Io`].
+    pub fn choose(choice: &SplitChoice, dataset: &Dataset, seed: u64) -> Result<Self, DataError> {
+        let (name, samples) = (dataset.name(), dataset.train().len());
+        let is_cifar10 = name == "cifar10" && samples == CIFAR10_TRAIN;
         let split = match choice {
             SplitChoice::Benchmark | SplitChoice::Auto if is_cifar10 => Self::benchmark(),
             SplitChoice::Benchmark => {
-                let why = format!("is made for cifar10 with 50000 training images, not for {dataset} with {samples}");
+                let why = format!("is made for cifar10 with 50000 training images, not for {name} with {samples}");
                 return Err(DataError::Split { origin: "benchmark".to_owned(), why });
+            }
+            SplitChoice::Folder | SplitChoice::Auto if dataset.before_valid().is_some() => {
+                let valid = dataset.before_valid().unwrap_or(samples);
+                let numbers = |range: std::ops::Range<usize>| range.map(|at| at as u32).collect();
+                Self { kind: SplitKind::Folder, train: numbers(0..valid), valid: numbers(valid..samples) }
+            }
+            SplitChoice::Folder => {
+                let why = "needs --dataset folder and a folder val beside train".to_owned();
+                return Err(DataError::Split { origin: "folder".to_owned(), why });
             }
             SplitChoice::Auto | SplitChoice::Half => Self::half(samples, seed),
             SplitChoice::FirstHalf => Self::first_half(samples),
@@ -196,12 +211,13 @@ impl fmt::Display for SplitKind {
             Self::Benchmark => f.write_str("benchmark"),
             Self::FirstHalf => f.write_str("first-half"),
             Self::Half { seed } => write!(f, "half (seed {seed})"),
+            Self::Folder => f.write_str("folder"),
             Self::File { path } => write!(f, "{}", path.display()),
         }
     }
 }
 
-const CHOICES: [&str; 4] = ["auto", "benchmark", "first-half", "half"];
+const CHOICES: [&str; 5] = ["auto", "benchmark", "first-half", "half", "folder"];
 
 impl SplitChoice {
     pub(super) fn hint_for(given: &str) -> String {
@@ -225,6 +241,7 @@ impl FromStr for SplitChoice {
             "benchmark" => Self::Benchmark,
             "first-half" => Self::FirstHalf,
             "half" => Self::Half,
+            "folder" => Self::Folder,
             path if path.contains(['/', '\\', '.']) => Self::File(path.into()),
             _ => return Err(DataError::UnknownSplit { given: given.to_owned() }),
         })
@@ -238,6 +255,7 @@ impl fmt::Display for SplitChoice {
             Self::Benchmark => f.write_str("benchmark"),
             Self::FirstHalf => f.write_str("first-half"),
             Self::Half => f.write_str("half"),
+            Self::Folder => f.write_str("folder"),
             Self::File(path) => write!(f, "{}", path.display()),
         }
     }
@@ -260,6 +278,7 @@ impl From<SplitChoice> for String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{ImageShape, Normalisation, Part};
     use super::*;
     use proptest::prelude::*;
     use std::io::Write;
@@ -325,7 +344,11 @@ mod tests {
     #[test]
     fn choices_by_data_set() {
         let kind = |choice: &str, dataset, samples| {
-            Split::choose(&choice.parse().unwrap(), dataset, samples, 5).map(|s| s.kind).map_err(|e| e.to_string())
+            let part = Part { images: vec![0; samples].into(), labels: vec![0; samples] };
+            let normalisation = Normalisation { mean: vec![0.0], std: vec![1.0] };
+            let (shape, classes) = (ImageShape { height: 1, width: 1, channels: 1 }, vec![String::new(); 2]);
+            let dataset = Dataset::new(dataset, shape, classes, 255, normalisation, part, Part::default()).unwrap();
+            Split::choose(&choice.parse().unwrap(), &dataset, 5).map(|s| s.kind).map_err(|e| e.to_string())
         };
         assert_eq!(kind("auto", "cifar10", 50_000), Ok(SplitKind::Benchmark));
         assert_eq!(kind("auto", "cifar10", 100), Ok(SplitKind::Half { seed: 5 }));
@@ -334,6 +357,10 @@ mod tests {
         assert_eq!(
             kind("benchmark", "digits", 1437).unwrap_err(),
             "split benchmark: is made for cifar10 with 50000 training images, not for digits with 1437"
+        );
+        assert_eq!(
+            kind("folder", "digits", 10).unwrap_err(),
+            "split folder: needs --dataset folder and a folder val beside train"
         );
         assert!(kind("half", "x", 1).unwrap_err().contains("'train' is empty (1 samples to split)"));
         let error = "benchmrk".parse::<SplitChoice>().unwrap_err();

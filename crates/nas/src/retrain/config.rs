@@ -5,11 +5,11 @@ use toml::Table;
 
 use super::recipe::RECIPES;
 use crate::{
-    data::{Augmentation, DatasetName, SplitChoice},
+    data::{Augmentation, DatasetName, FolderConfig, SplitChoice},
     files::make_absolute,
     limits::{AtMost, ClipNorm},
     run::CONFIG,
-    search::{self, ConfigError, RunConfig},
+    search::{self, ConfigError, RunConfig, folder},
     space::{self, SearchSpace, Size},
 };
 
@@ -63,8 +63,9 @@ pub struct RetrainConfig {
 /// |---|---|---|---|
 /// | `dir` | where `data fetch` puts it | a path | folder or archive of the data set |
 /// | `verify` | true | | only the official files are accepted |
-/// | `train` | `all` | `all`, or a split of a search: `benchmark`, `first-half`, `half`, a file | images that train; with a split its second half is validated on after every epoch |
+/// | `train` | `all` | `all`, or a split of a search: `benchmark`, `first-half`, `half`, `folder`, a file | images that train; with a split its second half is validated on after every epoch |
 /// | `downsample` | 1 | >= 1, divides the images' sides | blocks of so many pixels squared are averaged into one |
+/// | `folder` | | | table, see [`FolderConfig`] |
 /// | `augmentation` | | | table, see [`Augmentation`] |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -78,6 +79,9 @@ pub struct RetrainDataConfig {
     pub train: TrainOn,
     /// Side of the blocks of pixels that are averaged into one.
     pub downsample: usize,
+    /// How own pictures are read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<FolderConfig>,
     /// Random changes of the training images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub augmentation: Option<Augmentation>,
@@ -228,7 +232,7 @@ impl Default for RetrainConfig {
 
 impl Default for RetrainDataConfig {
     fn default() -> Self {
-        Self { dir: None, verify: true, train: TrainOn::All, downsample: 1, augmentation: None }
+        Self { dir: None, verify: true, train: TrainOn::All, downsample: 1, folder: None, augmentation: None }
     }
 }
 
@@ -289,6 +293,12 @@ impl RetrainConfig {
         }
     }
 
+    /// Writes out what depends on a folder of own pictures.
+    pub(super) fn settle_folder(&mut self) -> Result<(), ConfigError> {
+        let data = &mut self.data;
+        folder::settle(self.dataset, data.dir.as_deref(), data.downsample, &mut data.folder)
+    }
+
     /// Writes out what depends on machine, space and data set, and checks every number.
     pub(super) fn resolve(&mut self) -> Result<(), ConfigError> {
         let space = space::find(&self.space).map_err(|e| ConfigError::Whole(e.to_string()))?;
@@ -300,6 +310,7 @@ impl RetrainConfig {
         self.size_of_supernet();
         let Size { channels, cells } = self.network.size(space);
         (self.network.channels, self.network.cells) = (Some(channels), Some(cells));
+        self.settle_folder()?;
         if let Some(dir) = &mut self.data.dir {
             make_absolute(dir);
         }

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use engine::EngineError;
 
 use crate::{
-    data::DataError,
+    data::{DataError, PictureProblem},
     memory::TooLarge,
     run::{RunError, TaskError},
     search::ConfigError,
@@ -51,6 +51,31 @@ pub enum RetrainError {
         /// What does not fit.
         why: String,
     },
+    /// The folder of a search where that of a training is expected.
+    #[error("{} is the folder of a search: its weights are those of a supernet, not of a network", .0.display())]
+    Search(PathBuf),
+    /// An epoch of a file, which has one state only.
+    #[error("{} has no epochs to choose from", .0.display())]
+    OneEpoch(PathBuf),
+    /// The description of a trained network.
+    #[error("cannot use the model description {}: {why}", .path.display())]
+    Model {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Weights that are not those of the network that its description describes.
+    #[error("the weights in {} do not fit the model: {why}", .path.display())]
+    Weights {
+        /// The folder or file.
+        path: PathBuf,
+        /// What does not fit.
+        why: String,
+    },
+    /// A network for images that no picture can be made into.
+    #[error("pictures cannot be given to this network: one {0}")]
+    Pictures(PictureProblem),
     /// A training in which every image trains.
     #[error("this training has no validation images: all images train")]
     NoImages,
@@ -60,6 +85,9 @@ pub enum RetrainError {
         /// Counted from 0.
         image: usize,
     },
+    /// The same for a picture.
+    #[error("the network's output for {} is not a number", .0.display())]
+    PictureOutput(PathBuf),
     /// A loader ended before its epoch did.
     #[error("the data ended before the epoch did")]
     DataEnded,
@@ -72,6 +100,14 @@ impl RetrainError {
             Self::Config(e) => e.hint(),
             Self::NoAuxiliaryHead { .. } => Some("network.auxiliary must be 0 in this space".to_owned()),
             Self::NoTraining(_) => Some("`hpe-darts retrain` makes one".to_owned()),
+            Self::Search(run) => {
+                Some(format!("`hpe-darts retrain {}` trains what it has found, in a folder of its own", run.display()))
+            }
+            Self::OneEpoch(_) => Some("--epoch is for the run folder of a training".to_owned()),
+            Self::Model { .. } => {
+                Some("restore it as the training or the export wrote it, or train the network again".to_owned())
+            }
+            Self::Weights { .. } => Some("weights and model description must be of the same training".to_owned()),
             Self::NoImages => Some("`retrain --set data.train=half` keeps a half of them for validation".to_owned()),
             Self::Data(e) => e.hint(),
             Self::Run(e) => e.hint(),

@@ -3,18 +3,17 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use engine::{Engine, Normalisation, Pass};
 use serde::Serialize;
 
 use super::{
     error::RetrainError,
-    launch,
+    model::{MODEL, Model},
     plan::{EVALUATION_BATCH, Plan},
-    task::RetrainTask,
+    trained::{Classifier, Saved, Trained},
 };
 use crate::{
     data::{LoadEvent, Loader, LoaderOptions, Source},
-    run::{CONFIG, Kept, Moment, RunError},
+    run::RunError,
     supernet::MakeEngine,
 };
 
@@ -40,12 +39,12 @@ impl Images {
     }
 }
 
-/// The network of a training as a checkpoint has it. Nothing in the run folder changes.
+/// A trained network with the data set that it is measured on. Nothing in the run folder changes.
 #[derive(Debug)]
-pub struct Trained {
+pub struct Evaluator {
     plan: Plan,
-    network: Box<dyn Engine>,
-    trained: (usize, usize),
+    trained: Trained,
+    classifier: Classifier,
 }
 
 /// How good a network is on some images.
@@ -76,31 +75,29 @@ pub struct ClassReport {
     pub accuracy: Option<f64>,
 }
 
-impl Trained {
+impl Evaluator {
     /// The newest checkpoint of a training, or the one kept at the end of `epoch` (counted from 1; see `run.keep_epochs`).
     ///
     /// # Errors
-    /// The folder holds no training, or not that checkpoint; everything that [`Plan::new`] refuses.
+    /// The folder holds no training, or not that checkpoint; everything that [`Plan::new`] refuses; a model of another network
+    /// than the configuration's.
     pub fn open(
         run: &Path,
         epoch: Option<usize>,
         home: Option<&Path>,
         notify: &mut dyn FnMut(LoadEvent),
-        make: impl FnOnce(&Plan) -> MakeEngine,
+        make: &MakeEngine,
     ) -> Result<Self, RetrainError> {
-        if !launch::is_retraining(run) {
-            return Err(RetrainError::NoTraining(run.to_owned()));
+        let saved = Saved::open(run, epoch)?;
+        let plan = saved.plan(home, notify)?;
+        let of_plan = Model::of(&plan);
+        let trained = saved.into_trained(|_| Ok(of_plan.clone()))?;
+        if let Some(what) = trained.model().difference(&of_plan) {
+            let why = format!("it says {what}, and configuration and data set something else");
+            return Err(RetrainError::Model { path: run.join(MODEL), why });
         }
-        let kept = Kept::open(run, epoch)?;
-        let plan = Plan::new(launch::read(&run.join(CONFIG))?, home, notify)?;
-        kept.same_settings(&plan.decisive())?;
-        let make = make(&plan);
-        let mut task = RetrainTask::new(plan, &make)?;
-        let position = kept.restore(&mut task)?;
-        let steps = if let Moment::Step(step) = position.moment { step } else { 0 };
-        let epochs = position.epoch + usize::from(position.moment == Moment::End);
-        let (plan, network) = task.into_network();
-        Ok(Self { plan, network, trained: (epochs, steps) })
+        let classifier = trained.classifier(make)?;
+        Ok(Self { plan, trained, classifier })
     }
 
     /// Configuration, space and data.
@@ -108,13 +105,13 @@ impl Trained {
         &self.plan
     }
 
-    /// Whole epochs that it has been trained for, and steps of the one after them.
-    pub fn trained(&self) -> (usize, usize) {
-        self.trained
+    /// The network that is measured.
+    pub fn trained(&self) -> &Trained {
+        &self.trained
     }
 
-    /// Runs the network over images, with running statistics. `progress` is told the batches done and all of them; once `stop` is
-    /// set, it ends with [`RunError::Interrupted`].
+    /// Runs the network over images, with running statistics. `progress` is told the batches done and all of them, `each`
+    /// every image's true class and the outputs `[classes]` before softmax, in the data set's order; once `stop` is set, it ends with [`RunError::Interrupted`].
     ///
     /// # Errors
     /// [`RetrainError::NoImages`]: it has no validation images; an output that is not a number.
@@ -122,6 +119,7 @@ impl Trained {
         &mut self,
         images: Images,
         progress: &mut dyn FnMut(usize, usize),
+        each: &mut dyn FnMut(usize, &[f32]),
         stop: &AtomicBool,
     ) -> Result<Report, RetrainError> {
         let source: Source = match images {
@@ -129,20 +127,21 @@ impl Trained {
             Images::Valid => self.plan.valid.clone().ok_or(RetrainError::NoImages)?,
             Images::Test => self.plan.test.clone(),
         };
-        let names = self.plan.train.dataset().classes().to_vec();
-        let w = vec![1.0; self.plan.network.mixing_len()];
+        let names = self.trained.model().classes.clone();
         let options = LoaderOptions::evaluation(EVALUATION_BATCH);
         let steps = options.steps(source.len());
         let mut confusion = vec![vec![0; names.len()]; names.len()];
         let (mut loss, mut among_five, mut seen) = (0.0, 0, 0);
         for (step, batch) in Loader::epoch(&source, &options, 0, 0)?.enumerate() {
+            let batch = batch?;
             if stop.load(Ordering::Relaxed) {
                 return Err(RunError::Interrupted.into());
             }
-            let logits = self.network.logits(batch.images(), Pass::new(&w), Normalisation::Running)?;
+            let logits = self.classifier.logits(batch.images(), seen)?;
             for (row, &label) in logits.chunks_exact(names.len()).zip(batch.labels()) {
                 let label = label as usize;
-                let scored = score(row, label).ok_or(RetrainError::Output { image: seen })?;
+                each(label, row);
+                let scored = score(row, label);
                 loss += scored.loss;
                 among_five += usize::from(scored.rank < 5);
                 confusion[label][scored.chosen] += 1;
@@ -176,18 +175,14 @@ struct Scored {
     rank: usize,
 }
 
-/// `None` where an output is not a number.
-fn score(logits: &[f32], label: usize) -> Option<Scored> {
-    if logits.iter().any(|l| !l.is_finite()) {
-        return None;
-    }
+fn score(logits: &[f32], label: usize) -> Scored {
     let chosen = (1..logits.len()).fold(0, |best, k| if logits[k] > logits[best] { k } else { best });
     let max = f64::from(logits[chosen]);
     let sum: f64 = logits.iter().map(|&l| (f64::from(l) - max).exp()).sum();
     let own = logits[label];
     let before = |(k, &l): (usize, &f32)| l > own || (l == own && k < label);
     let rank = logits.iter().enumerate().filter(|&other| before(other)).count();
-    Some(Scored { loss: sum.ln() + max - f64::from(own), chosen, rank })
+    Scored { loss: sum.ln() + max - f64::from(own), chosen, rank }
 }
 
 #[cfg(test)]
@@ -196,13 +191,12 @@ mod tests {
 
     #[test]
     fn an_output_is_scored() {
-        let scored = score(&[1.0, 3.0, 3.0, -1.0], 2).unwrap();
+        let scored = score(&[1.0, 3.0, 3.0, -1.0], 2);
         assert_eq!((scored.chosen, scored.rank), (1, 1));
         let exact = (1f64.exp() + 2.0 * 3f64.exp() + (-1f64).exp()).ln() - 3.0;
         assert!((scored.loss - exact).abs() < 1e-12);
-        assert_eq!(score(&[2.0, 1.0], 0).unwrap().rank, 0);
-        assert!(score(&[f32::NAN, 1.0], 1).is_none() && score(&[f32::INFINITY, 1.0], 0).is_none());
+        assert_eq!(score(&[2.0, 1.0], 0).rank, 0);
         // Large outputs do not overflow.
-        assert!(score(&[1e4, -1e4], 1).unwrap().loss.is_finite());
+        assert!(score(&[1e4, -1e4], 1).loss.is_finite());
     }
 }

@@ -59,15 +59,19 @@ impl Plan {
     ) -> Result<Self, RetrainError> {
         let space = space::find(&config.space)?;
         let genotype = space.parse(&config.arch)?;
-        let options =
-            LoadOptions { data: config.data.dir.clone(), home: home.map(Path::to_owned), verify: config.data.verify };
+        let options = LoadOptions {
+            data: config.data.dir.clone(),
+            home: home.map(Path::to_owned),
+            verify: config.data.verify,
+            folder: config.data.folder.unwrap_or_default(),
+            threads: config.threads.unwrap_or(1),
+        };
         let dataset = Arc::new(data::load_with(config.dataset, &options, notify)?.downsampled(config.data.downsample)?);
         let mut fingerprint = None;
         let (train, valid) = match &config.data.train {
             TrainOn::All => (Source::all(Arc::clone(&dataset), PartName::Train), None),
             TrainOn::Split(choice) => {
-                let samples = dataset.train().len();
-                let split = Split::choose(choice, config.dataset.as_str(), samples, config.seed)?;
+                let split = Split::choose(choice, &dataset, config.seed)?;
                 fingerprint = Some(split.fingerprint());
                 let source = |indices| Source::new(Arc::clone(&dataset), PartName::Train, indices);
                 (source(split.train)?, Some(source(split.valid)?))
@@ -136,11 +140,14 @@ impl Plan {
         self.config.network.drop_path * epoch as f64 / self.config.training.epochs as f64
     }
 
-    /// The settings that decide what comes out, with what the split file held.
+    /// The settings that decide what comes out, with what the split file and a folder of pictures held.
     pub(super) fn decisive(&self) -> Table {
         let mut table = self.config.decisive();
         if let Some(fingerprint) = &self.fingerprint {
             table.insert("split".to_owned(), fingerprint.clone().into());
+        }
+        if let Some(pictures) = self.train.dataset().fingerprint() {
+            table.insert("pictures".to_owned(), pictures.into());
         }
         table
     }

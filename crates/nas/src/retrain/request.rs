@@ -8,8 +8,8 @@ use super::{
     recipe::{RECIPES, Recipe},
 };
 use crate::{
-    data::{Augmentation, DatasetName},
-    search::{ConfigError, Setting, one_line},
+    data::{Augmentation, DatasetName, FolderConfig},
+    search::{ConfigError, Setting, folder, one_line},
     space::{self, Genotype},
     tables::{self, merge},
 };
@@ -25,6 +25,8 @@ pub struct Request {
     pub dataset: Option<String>,
     /// Folder or archive of the data.
     pub data: Option<PathBuf>,
+    /// Side of own pictures in pixels.
+    pub size: Option<usize>,
     /// Epochs.
     pub epochs: Option<usize>,
     /// Seed.
@@ -60,15 +62,15 @@ impl Request {
         let as_table = |config: &RetrainConfig| Table::try_from(config).map_err(|e| ConfigError::Whole(e.to_string()));
         let mut table = as_table(&config)?;
         merge(&mut table, recipe.toml.parse().map_err(whole)?);
-        if let Some(epochs) = self.epochs {
-            let epochs = i64::try_from(epochs).unwrap_or(i64::MAX);
-            merge(
-                &mut table,
-                Table::from_iter([(
-                    "training".to_owned(),
-                    Value::Table(Table::from_iter([("epochs".to_owned(), epochs.into())])),
-                )]),
-            );
+        for (tables, key, number) in
+            [(&["training"][..], "epochs", self.epochs), (&["data", "folder"], "size", self.size)]
+        {
+            if let Some(number) = number {
+                let number = i64::try_from(number).unwrap_or(i64::MAX);
+                let leaf = Table::from_iter([(key.to_owned(), number.into())]);
+                let nested = |inner, table: &&str| Table::from_iter([((*table).to_owned(), Value::Table(inner))]);
+                merge(&mut table, tables.iter().rev().fold(leaf, nested));
+            }
         }
         let known = known_keys()?;
         // The recipe's lengths are of whole images, as the usual ones; what is set by name is taken as it is.
@@ -80,11 +82,14 @@ impl Request {
         }
         let set = take_augmentation(&mut table);
         let mut config = RetrainConfig::deserialize(table).map_err(whole)?;
+        folder::check_size(self.size, config.dataset)?;
+        config.settle_folder()?;
         // Recipe and settings may name a part of the augmentation; the rest is as usual for the data set.
         let as_table = |of: Augmentation| Table::try_from(of).map_err(|e| ConfigError::Whole(e.to_string()));
         let mut usual = as_table(config.dataset.default_augmentation())?;
         merge(&mut usual, of_recipe);
-        let usual = Augmentation::deserialize(usual).map_err(whole)?.downsampled(config.data.downsample);
+        let usual = Augmentation::deserialize(usual).map_err(whole)?;
+        let usual = folder::at_size(usual, config.data.downsample, config.data.folder.as_ref());
         let mut augmentation = as_table(usual)?;
         merge(&mut augmentation, set);
         config.data.augmentation = Some(Augmentation::deserialize(augmentation).map_err(whole)?);
@@ -131,6 +136,7 @@ fn take_augmentation(table: &mut Table) -> Table {
 fn known_keys() -> Result<Vec<String>, ConfigError> {
     let mut all = RetrainConfig { threads: Some(1), ..RetrainConfig::default() };
     all.data.dir = Some(".".into());
+    all.data.folder = Some(FolderConfig::full());
     all.data.augmentation = Some(Augmentation::NONE);
     all.inherit = Some(Inherit { run: ".".into(), epoch: Some(1), weights_md5: None });
     (all.network.channels, all.network.cells) = (Some(1), Some(1));
@@ -153,6 +159,7 @@ mod tests {
             recipe: None,
             dataset: None,
             data: None,
+            size: None,
             epochs: None,
             seed: None,
             threads: None,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     error::RetrainError,
     events::{Measured, RetrainStart, TrainEpoch},
+    model::{MODEL, Model},
     plan::{EVALUATION_BATCH, Plan},
 };
 use crate::{
@@ -82,11 +83,6 @@ impl RetrainTask {
         Ok(Self { plan, network, w, loader: None, state: State::default() })
     }
 
-    /// The network with its weights, and what it was trained for.
-    pub(super) fn into_network(self) -> (Plan, Box<dyn Engine>) {
-        (self.plan, self.network)
-    }
-
     /// Starts from these tensors, by their names, in place of initial values.
     pub(super) fn take_over(&mut self, tensors: Vec<TensorState>) -> Result<(), RetrainError> {
         let mut given: HashMap<String, TensorState> = tensors.into_iter().map(|t| (t.name.clone(), t)).collect();
@@ -100,7 +96,7 @@ impl RetrainTask {
             Some(loader) => loader,
             none => none.insert(Loader::epoch(&self.plan.train, &options, epoch as u64, self.state.sums.steps)?),
         };
-        loader.next().ok_or(RetrainError::DataEnded)
+        Ok(loader.next().ok_or(RetrainError::DataEnded)??)
     }
 
     /// Runs the network over images; may be interrupted between two batches.
@@ -115,7 +111,7 @@ impl RetrainTask {
                 Some(loader) => loader,
                 none => none.insert(Loader::epoch(source, &options, 0, step)?),
             };
-            let batch = loader.next().ok_or(RetrainError::DataEnded)?;
+            let batch = loader.next().ok_or(RetrainError::DataEnded)??;
             let out = task.network.evaluate(batch.as_batch(), Pass::new(&task.w), Normalisation::Running)?;
             sums[0] += out.loss * batch.len() as f64;
             sums[1] += out.correct as f64;
@@ -167,6 +163,7 @@ impl Task for RetrainTask {
             parameters: cost.parameters,
             multiply_adds: cost.multiply_adds,
         };
+        session.write_file(MODEL, Model::of(&self.plan).to_json().as_bytes())?;
         Ok(session.record(&start)?)
     }
 

@@ -10,6 +10,7 @@ use std::{
 use super::*;
 use crate::{
     run::{EVENTS, Notice, Observer, Observers, RunError},
+    search::cpu_engines,
     space::{Darts, Genotype, NasBench201, SearchSpace},
 };
 
@@ -25,6 +26,7 @@ fn request(genotype: Genotype, set: &[&str]) -> Request {
         recipe: None,
         dataset: None,
         data: None,
+        size: None,
         epochs: Some(2),
         seed: Some(1),
         threads: Some(1),
@@ -192,7 +194,7 @@ fn a_split_file_that_has_changed_does_not_go_on() {
     fs::write(&file, r#"{"train": [6, 7, 8], "valid": [0, 1, 2, 3, 4, 5]}"#).unwrap();
     let error = go().unwrap_err().to_string();
     assert!(error.contains("split is"), "{error}");
-    assert!(Trained::open(&run, None, None, &mut |_| {}, Plan::engines).is_err());
+    assert!(Evaluator::open(&run, None, None, &mut |_| {}, &cpu_engines(Some(1))).is_err());
     fs::write(&file, r#"{"valid": [6, 7, 8], "train": [0, 1, 2, 3, 4, 5]}"#).unwrap();
     assert!(matches!(go().unwrap(), Resumed::Ready(_)));
 }

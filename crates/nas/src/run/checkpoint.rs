@@ -6,7 +6,6 @@ use std::{
 };
 
 use engine::TensorState;
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use toml::Table;
@@ -16,6 +15,7 @@ use crate::{
     checksum,
     files::{self, sync_folder},
     numbers::Number,
+    tensors,
 };
 
 /// Version of the checkpoint's format.
@@ -113,7 +113,7 @@ pub(super) enum ReadError {
 /// At every moment one whole checkpoint stands under one of the two names.
 pub(super) fn write(run: &Path, mut state: State, tensors: &[TensorState]) -> io::Result<()> {
     let temporary = temporary(run)?;
-    let weights = encode(tensors)?;
+    let weights = tensors::encode(tensors, None)?;
     state.weights_md5 = checksum::of_bytes(&weights);
     let json = serde_json::to_vec_pretty(&state)?;
     for (name, bytes) in [(WEIGHTS, &weights), (STATE, &json)] {
@@ -169,32 +169,8 @@ fn read_folder(folder: &Path) -> Result<Checkpoint, ReadError> {
         let why = format!("{} bytes with MD5 {md5}, expected {}", weights.len(), state.weights_md5);
         return Err(broken(&path, &why));
     }
-    let tensors = decode(&weights).map_err(|why| broken(&path, &why))?;
+    let tensors = tensors::decode(&weights).map_err(|why| broken(&path, &why))?;
     Ok(Checkpoint { state, tensors, fallback: None })
-}
-
-/// Tensors in the safetensors format, names in the engine's order of sorting.
-fn encode(tensors: &[TensorState]) -> io::Result<Vec<u8>> {
-    let bytes: Vec<Vec<u8>> = tensors.iter().map(|t| t.data.iter().flat_map(|v| v.to_le_bytes()).collect()).collect();
-    let views = tensors.iter().zip(&bytes).map(|(t, bytes)| {
-        let view = TensorView::new(Dtype::F32, t.shape.clone(), bytes).map_err(io::Error::other)?;
-        Ok((t.name.as_str(), view))
-    });
-    let views = views.collect::<io::Result<Vec<_>>>()?;
-    safetensors::serialize(views, None).map_err(io::Error::other)
-}
-
-fn decode(bytes: &[u8]) -> Result<Vec<TensorState>, String> {
-    let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
-    let tensor = |(name, view): (String, TensorView<'_>)| {
-        if view.dtype() != Dtype::F32 {
-            return Err(format!("tensor {name} is {:?}, expected F32", view.dtype()));
-        }
-        let (values, _) = view.data().as_chunks::<4>();
-        let data = values.iter().map(|v| f32::from_le_bytes(*v)).collect();
-        Ok(TensorState { name, shape: view.shape().to_vec(), data })
-    };
-    file.tensors().into_iter().map(tensor).collect()
 }
 
 /// A folder to be filled and then renamed. A temporary folder is private by default; this one will be an ordinary folder.

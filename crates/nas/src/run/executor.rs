@@ -122,6 +122,16 @@ impl Kept {
         &self.state.weights_md5
     }
 
+    /// Where the run stood.
+    pub fn position(&self) -> Position {
+        self.state.position
+    }
+
+    /// The settings that made it.
+    pub fn settings(&self) -> &Table {
+        &self.state.settings
+    }
+
     /// Weights, statistics and momentum.
     pub fn into_tensors(self) -> Vec<TensorState> {
         self.tensors

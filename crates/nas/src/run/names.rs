@@ -8,6 +8,7 @@
 //! | `checkpoint/`, `checkpoint.previous/` | `state.json` and `weights.safetensors` |
 //! | `epochs/N/` | the same of the end of every epoch, where `run.keep_epochs` asks for it |
 //! | the result, by a name of the task (`genotype.json` of a search) | its presence says that the run is finished |
+//! | `model.json` of a training | what the network is, for whoever uses its weights |
 //! | `env.json` | version, CPU, threads |
 //! | `.starting` | there from the making of the folder to its first checkpoint |
 

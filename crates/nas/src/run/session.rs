@@ -23,7 +23,7 @@ use super::{
     names::{EVENTS, TIMING},
     observer::{Notice, Observers},
 };
-use crate::numbers::Number;
+use crate::{files, numbers::Number};
 
 /// What a run is started with, apart from its task.
 #[derive(Debug)]
@@ -176,6 +176,15 @@ impl Session {
         self.events.append(&event).map_err(RunError::write(self.events.path()))?;
         self.notice(Notice::Event(&event));
         Ok(())
+    }
+
+    /// Writes a file of the task's own into the run folder, whole or not at all.
+    ///
+    /// # Errors
+    /// [`RunError::Write`].
+    pub fn write_file(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
+        let path = self.folder.file(name);
+        files::write_atomic(&path, |w| w.write_all(bytes)).map_err(RunError::write(path))
     }
 
     /// The error of a quantity that has left the numbers, here and now.

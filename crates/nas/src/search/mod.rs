@@ -31,7 +31,7 @@ pub use candidates::{Candidates, OpSets};
 pub use config::{
     Config, ConfigError, DataConfig, PRESETS, Preset, Request, RunConfig, SpaceConfig, SupernetConfig, TrainingConfig,
 };
-pub(crate) use config::{Setting, one_line};
+pub(crate) use config::{Setting, folder, one_line};
 pub use context::Context;
 pub use error::SearchError;
 pub use launch::{GENOTYPE, Outcome, Resumed, Search, finished, is_past};

@@ -63,11 +63,15 @@ impl Plan {
             let phases: Vec<_> = schedule.phases.iter().map(|p| format!("{} {}", p.name, p.epochs)).collect();
             return Err(SearchError::TooLong { epochs, phases: phases.join(", "), max });
         }
-        let options =
-            LoadOptions { data: config.data.dir.clone(), home: home.map(Path::to_owned), verify: config.data.verify };
+        let options = LoadOptions {
+            data: config.data.dir.clone(),
+            home: home.map(Path::to_owned),
+            verify: config.data.verify,
+            folder: config.data.folder.unwrap_or_default(),
+            threads: config.threads.unwrap_or(1),
+        };
         let dataset = Arc::new(data::load_with(config.dataset, &options, notify)?.downsampled(config.data.downsample)?);
-        let samples = dataset.train().len();
-        let split = Split::choose(&config.data.split, config.dataset.as_str(), samples, config.seed)?;
+        let split = Split::choose(&config.data.split, &dataset, config.seed)?;
         let fingerprint = split.fingerprint();
         let train = Source::new(Arc::clone(&dataset), PartName::Train, split.train)?;
         let valid = Source::new(Arc::clone(&dataset), PartName::Train, split.valid)?;
@@ -119,10 +123,13 @@ impl Plan {
         config.strategy.build(candidates, &mut random::generator(config.seed, Purpose::Alpha, 0, 0))
     }
 
-    /// The settings that decide what comes out, with what a split file held.
+    /// The settings that decide what comes out, with what a split file and a folder of pictures held.
     pub(super) fn decisive(&self) -> Table {
         let mut table = self.config.decisive().table();
         table.insert("split".to_owned(), self.fingerprint.clone().into());
+        if let Some(pictures) = self.train.dataset().fingerprint() {
+            table.insert("pictures".to_owned(), pictures.into());
+        }
         table
     }
 

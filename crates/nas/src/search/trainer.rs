@@ -109,7 +109,7 @@ impl Trainer {
             Some(loader) => loader,
             none => none.insert(Loader::epoch(&self.train, &options, epoch as u64, self.sums.steps)?),
         };
-        loader.next().ok_or(SearchError::DataEnded)
+        Ok(loader.next().ok_or(SearchError::DataEnded)??)
     }
 
     fn next_valid(&mut self) -> Result<BatchBuf, SearchError> {
@@ -118,7 +118,7 @@ impl Trainer {
             Some(loader) => loader,
             none => none.insert(Loader::cycle(&self.valid, &options, self.valid_batches)?),
         };
-        let batch = loader.next().ok_or(SearchError::DataEnded)?;
+        let batch = loader.next().ok_or(SearchError::DataEnded)??;
         self.valid_batches += 1;
         Ok(batch)
     }

@@ -3,6 +3,7 @@
 //! The trunk of a later node runs nearer to the boxes, and the inputs of a node are drawn nearest trunk first, so lines
 //! rarely cross.
 
+mod dot;
 mod svg;
 mod text;
 
@@ -18,6 +19,11 @@ pub fn genotype(space: &dyn SearchSpace, genotype: &Genotype, charset: Charset) 
 /// Draws every cell of a genotype, side by side, as an SVG picture.
 pub fn genotype_svg(space: &dyn SearchSpace, genotype: &Genotype) -> String {
     svg::draw(&drawings(space, genotype))
+}
+
+/// Writes every cell of a genotype as a graph for Graphviz.
+pub fn genotype_dot(space: &dyn SearchSpace, genotype: &Genotype) -> String {
+    dot::draw(&drawings(space, genotype))
 }
 
 /// A cell as it is drawn.

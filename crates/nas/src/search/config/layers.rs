@@ -5,12 +5,13 @@ use toml::{Table, Value};
 
 use super::{
     error::ConfigError,
+    folder,
     keys::{nearest_key, one_line},
     setting::Setting,
     settings::{Config, DataConfig, SpaceConfig},
 };
 use crate::{
-    data::{Augmentation, DatasetName},
+    data::{Augmentation, DatasetName, FolderConfig},
     search::{
         OpSets,
         strategies::{Entry, STRATEGIES},
@@ -79,6 +80,8 @@ pub struct Request {
     pub dataset: Option<String>,
     /// Folder or archive of the data.
     pub data: Option<PathBuf>,
+    /// Side of own pictures in pixels.
+    pub size: Option<usize>,
     /// Strategy.
     pub strategy: Option<String>,
     /// Seed.
@@ -114,6 +117,8 @@ impl Request {
         }
         let given = table.get("data").and_then(|data| data.get("augmentation")?.as_table()).cloned();
         let mut config = Config::deserialize(table).map_err(|e| ConfigError::Whole(one_line(&e)))?;
+        folder::check_size(self.size, config.dataset)?;
+        config.settle_folder()?;
         if let Some(given) = given {
             // A layer may change a part of the augmentation; the rest is then as usual.
             let usual = Table::try_from(config.usual_augmentation());
@@ -176,6 +181,10 @@ impl Request {
         if let Some(dir) = &self.data {
             let dir = dir.to_str().ok_or_else(|| ConfigError::range("--data", dir.display(), "a path in UTF-8"))?;
             merge(table, nested("data", "dir", dir.into()));
+        }
+        if let Some(size) = self.size {
+            let size = i64::try_from(size).unwrap_or(i64::MAX);
+            merge(table, nested("data", "folder", Value::Table(Table::from_iter([("size".to_owned(), size.into())]))));
         }
         let threads = self.threads.map(|t| t as u64);
         for (key, number) in [("seed", self.seed), ("threads", threads)] {
@@ -260,7 +269,12 @@ fn strategy_of(file: &Table) -> Option<&str> {
 
 /// Every dotted key of a configuration with this strategy, those included that a default leaves out.
 fn known_keys(strategy: &Entry) -> Result<Vec<String>, ConfigError> {
-    let data = DataConfig { dir: Some(".".into()), augmentation: Some(Augmentation::NONE), ..Default::default() };
+    let data = DataConfig {
+        dir: Some(".".into()),
+        folder: Some(FolderConfig::full()),
+        augmentation: Some(Augmentation::NONE),
+        ..Default::default()
+    };
     let space = SpaceConfig { ops: Some(OpSets::All(vec![])), ..Config::default().space };
     let all = Config { space, threads: Some(1), data, strategy: (strategy.config)(), ..Config::default() };
     Ok(tables::keys(&as_table(&all)?))

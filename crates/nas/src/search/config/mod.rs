@@ -1,6 +1,7 @@
 //! The configuration of a search, and the layers it is made of.
 
 mod error;
+pub(crate) mod folder;
 mod keys;
 mod layers;
 mod setting;

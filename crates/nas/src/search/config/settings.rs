@@ -6,9 +6,9 @@ use serde::{
 };
 use toml::Table;
 
-use super::error::ConfigError;
+use super::{error::ConfigError, folder};
 use crate::{
-    data::{Augmentation, DatasetName, SplitChoice},
+    data::{Augmentation, DatasetName, FolderConfig, SplitChoice},
     files::make_absolute,
     limits::{AtMost, ClipNorm},
     run::Keep,
@@ -125,8 +125,9 @@ impl<'de> Visitor<'de> for NameOrTable {
 /// |---|---|---|---|
 /// | `dir` | where `data fetch` puts it | a path | folder or archive of the data set |
 /// | `verify` | true | | only the official files are accepted |
-/// | `split` | `auto` | `auto`, `benchmark`, `first-half`, `half`, a file | `D_train` and `D_val`; `auto`: NAS-Bench-201's own on CIFAR-10, else a random half |
+/// | `split` | `auto` | `auto`, `benchmark`, `first-half`, `half`, `folder`, a file | `D_train` and `D_val`; `auto`: NAS-Bench-201's own on CIFAR-10, `train` and `val` of own pictures where there is a folder `val` (`folder`), else a random half |
 /// | `downsample` | 1 | >= 1, divides the images' sides | blocks of so many pixels squared are averaged into one: 2 makes CIFAR's images 16x16, for faster searches |
+/// | `folder` | | | table, see [`FolderConfig`] |
 /// | `augmentation` | | | table, see [`Augmentation`] |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -140,6 +141,9 @@ pub struct DataConfig {
     pub split: SplitChoice,
     /// Side of the blocks of pixels that are averaged into one.
     pub downsample: usize,
+    /// How own pictures are read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<FolderConfig>,
     /// Random changes of the images of both halves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub augmentation: Option<Augmentation>,
@@ -229,7 +233,7 @@ impl Default for Config {
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self { dir: None, verify: true, split: SplitChoice::Auto, downsample: 1, augmentation: None }
+        Self { dir: None, verify: true, split: SplitChoice::Auto, downsample: 1, folder: None, augmentation: None }
     }
 }
 
@@ -281,13 +285,20 @@ impl Config {
 
     /// What images of this data set usually go through, at the size that they have here.
     pub(super) fn usual_augmentation(&self) -> Augmentation {
-        self.dataset.default_augmentation().downsampled(self.data.downsample)
+        folder::at_size(self.dataset.default_augmentation(), self.data.downsample, self.data.folder.as_ref())
+    }
+
+    /// Writes out what depends on a folder of own pictures.
+    pub(super) fn settle_folder(&mut self) -> Result<(), ConfigError> {
+        let data = &mut self.data;
+        folder::settle(self.dataset, data.dir.as_deref(), data.downsample, &mut data.folder)
     }
 
     /// Writes out what depends on the machine and the data set, and checks every number.
     pub(super) fn resolve(&mut self) -> Result<(), ConfigError> {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let threads = *self.threads.get_or_insert_with(cores);
+        self.settle_folder()?;
         let usual = self.usual_augmentation();
         self.data.augmentation.get_or_insert(usual);
         if let Some(dir) = &mut self.data.dir {

@@ -103,7 +103,7 @@ impl Importance {
                     Some(loader) => loader,
                     empty => empty.insert(Loader::epoch(&source, &options, epoch, step)?),
                 };
-                current = loader.next();
+                current = loader.next().transpose()?;
             }
             let batch = current.as_ref().ok_or(SearchError::DataEnded)?;
             if variants.like_whole(variant) {
