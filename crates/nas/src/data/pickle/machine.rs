@@ -63,33 +63,33 @@ impl<'a> Machine<'a> {
                 Some(&height) if height == self.stack.len() => drop(self.marks.pop()),
                 _ => drop(self.pop()?),
             },
-            b'1' => drop(self.to_mark()?),
+            b'1' => drop(self.above_mark()?),
             b'2' => {
                 let top = self.top()?;
                 self.push(top)?;
             }
-            b'N' => self.new(Value::None)?,
-            0x88 => self.new(Value::Int(1))?,
-            0x89 => self.new(Value::Int(0))?,
+            b'N' => self.make(Value::None)?,
+            0x88 => self.make(Value::Int(1))?,
+            0x89 => self.make(Value::Int(0))?,
             b'K' | b'M' | b'J' | b'I' | b'L' | 0x8a | 0x8b => {
                 let number = self.integer(op)?;
-                self.new(Value::Int(number))?;
+                self.make(Value::Int(number))?;
             }
             b'F' => {
                 self.line()?;
-                self.new(Value::Float)?;
+                self.make(Value::Float)?;
             }
             b'G' => {
                 self.take(8)?;
-                self.new(Value::Float)?;
+                self.make(Value::Float)?;
             }
             b'S' => {
                 let text = quoted(self.line()?)?;
-                self.new(Value::Bytes(text.into()))?;
+                self.make(Value::Bytes(text.into()))?;
             }
             b'V' => {
                 let text = raw_unicode(self.line()?)?;
-                self.new(Value::Text(text.into_bytes().into()))?;
+                self.make(Value::Text(text.into_bytes().into()))?;
             }
             b'T' | b'U' | b'B' | b'C' | 0x8e | 0x96 => {
                 let bytes = self.counted(match op {
@@ -97,7 +97,7 @@ impl<'a> Machine<'a> {
                     b'T' | b'B' => 4,
                     _ => 8,
                 })?;
-                self.new(Value::Bytes(bytes.into()))?;
+                self.make(Value::Bytes(bytes.into()))?;
             }
             b'X' | 0x8c | 0x8d => {
                 let text = self.counted(match op {
@@ -105,14 +105,14 @@ impl<'a> Machine<'a> {
                     b'X' => 4,
                     _ => 8,
                 })?;
-                self.new(Value::Text(text.into()))?;
+                self.make(Value::Text(text.into()))?;
             }
-            b')' => self.new(Value::Tuple(Vec::new()))?,
-            b']' => self.new(Value::List(Vec::new()))?,
-            b'}' => self.new(Value::Dict(Vec::new()))?,
+            b')' => self.make(Value::Tuple(Vec::new()))?,
+            b']' => self.make(Value::List(Vec::new()))?,
+            b'}' => self.make(Value::Dict(Vec::new()))?,
             b't' | b'l' | b'd' => {
-                let items = self.to_mark()?;
-                self.new(match op {
+                let items = self.above_mark()?;
+                self.make(match op {
                     b't' => Value::Tuple(items),
                     b'l' => Value::List(items),
                     _ => Value::Dict(pairs(&items)?),
@@ -122,10 +122,10 @@ impl<'a> Machine<'a> {
                 let count = usize::from(op - 0x84);
                 let first = self.floor(count)?;
                 let items = self.stack.split_off(first);
-                self.new(Value::Tuple(items))?;
+                self.make(Value::Tuple(items))?;
             }
             b'a' | b'e' => {
-                let items = if op == b'a' { vec![self.pop()?] } else { self.to_mark()? };
+                let items = if op == b'a' { vec![self.pop()?] } else { self.above_mark()? };
                 let top = self.top()?;
                 match self.values.get_mut(top as usize) {
                     Some(Value::List(list)) => list.extend(items),
@@ -137,7 +137,7 @@ impl<'a> Machine<'a> {
                     let first = self.floor(2)?;
                     self.stack.split_off(first)
                 } else {
-                    self.to_mark()?
+                    self.above_mark()?
                 };
                 let items = pairs(&items)?;
                 let top = self.top()?;
@@ -159,17 +159,17 @@ impl<'a> Machine<'a> {
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
                 let global = global(module, name)?;
-                self.new(Value::Global(global))?;
+                self.make(Value::Global(global))?;
             }
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
                 let global = global(self.text(module)?, self.text(name)?)?;
-                self.new(Value::Global(global))?;
+                self.make(Value::Global(global))?;
             }
             b'R' => {
                 let (arguments, what) = (self.pop()?, self.pop()?);
                 let made = self.call(what, arguments)?;
-                self.new(made)?;
+                self.make(made)?;
             }
             b'b' => {
                 let (state, what) = (self.pop()?, self.top()?);
@@ -249,7 +249,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn new(&mut self, value: Value<'a>) -> Result<(), String> {
+    fn make(&mut self, value: Value<'a>) -> Result<(), String> {
         let id = self.values.len() as Id;
         // `push` counts them all.
         self.push(id)?;
@@ -277,7 +277,7 @@ impl<'a> Machine<'a> {
         Ok(id)
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Id>, String> {
+    fn above_mark(&mut self) -> Result<Vec<Id>, String> {
         let height = self.marks.pop().ok_or("there is no mark")?;
         Ok(self.stack.split_off(height))
     }
