@@ -5,6 +5,8 @@ use super::{Array, Global, Id, Pickle, Value};
 
 /// Most values and most pushes to the stack: the data sets have some hundred thousand of each.
 const MOST: usize = 1 << 23;
+/// Longest name of a type of elements, and most dimensions of an array (numpy has at most 64).
+const SHORT: usize = 64;
 
 pub(super) fn run(bytes: &[u8]) -> Result<Pickle<'_>, String> {
     let mut machine = Machine {
@@ -15,6 +17,7 @@ pub(super) fn run(bytes: &[u8]) -> Result<Pickle<'_>, String> {
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
+        encoded: 0,
     };
     loop {
         let start = machine.at;
@@ -38,6 +41,8 @@ struct Machine<'a> {
     /// Heights of the stack.
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
+    /// Bytes of text that have been encoded.
+    encoded: usize,
 }
 
 impl<'a> Machine<'a> {
@@ -149,6 +154,9 @@ impl<'a> Machine<'a> {
             b'p' | b'q' | b'r' | 0x94 => {
                 let place = if op == 0x94 { self.memo.len() as u64 } else { self.place(op)? };
                 let top = self.top()?;
+                if self.memo.len() >= MOST {
+                    return Err(too_many());
+                }
                 self.memo.insert(place, top);
             }
             b'g' | b'h' | b'j' => {
@@ -300,13 +308,16 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn call(&self, what: Id, arguments: Id) -> Result<Value<'a>, String> {
+    fn call(&mut self, what: Id, arguments: Id) -> Result<Value<'a>, String> {
         let &Value::Global(global) = self.value(what)? else { return Err("refuses to call a value".to_owned()) };
         match (global, self.tuple(arguments)?) {
             (Global::Reconstruct, &[of, _, _]) if matches!(self.value(of)?, Value::Global(Global::NdArray)) => {
                 Ok(Value::Unbuilt)
             }
-            (Global::Dtype, &[name, ..]) => Ok(Value::Dtype(self.text(name)?.to_vec())),
+            (Global::Dtype, &[name, ..]) => match self.text(name)? {
+                name if name.len() <= SHORT => Ok(Value::Dtype(name.to_vec())),
+                _ => Err(format!("a type of elements with a name of more than {SHORT} bytes")),
+            },
             (Global::Encode, &[text, encoding]) => self.encode(text, encoding),
             (Global::FromBuffer, &[content, dtype, shape, order]) => {
                 let fortran = self.text(order)? == b"F";
@@ -317,10 +328,16 @@ impl<'a> Machine<'a> {
     }
 
     /// Text of the code points 0 to 255 to bytes.
-    fn encode(&self, text: Id, encoding: Id) -> Result<Value<'a>, String> {
+    fn encode(&mut self, text: Id, encoding: Id) -> Result<Value<'a>, String> {
         let encoding = self.text(encoding)?;
         if encoding != b"latin1" && encoding != b"latin-1" {
             return Err(format!("refuses the encoding '{}'", encoding.escape_ascii()));
+        }
+        // The same text again and again would fill the memory; honest files encode each text once, and UTF-8 makes two bytes
+        // of one at most.
+        self.encoded = self.encoded.saturating_add(self.text(text)?.len());
+        if self.encoded / 2 > self.bytes.len() {
+            return Err("encodes more text than there is".to_owned());
         }
         let text = std::str::from_utf8(self.text(text)?).map_err(|_| "text is not UTF-8")?;
         let bytes = text.chars().map(|c| u8::try_from(u32::from(c)));
@@ -333,7 +350,11 @@ impl<'a> Machine<'a> {
             Value::Int(size) => usize::try_from(*size).map_err(|_| "an array of negative size".to_owned()),
             _ => Err("an array's size is no integer".to_owned()),
         };
-        let shape = self.tuple(shape)?.iter().map(size).collect::<Result<_, _>>()?;
+        let shape = self.tuple(shape)?;
+        if shape.len() > SHORT {
+            return Err(format!("an array of {} dimensions", shape.len()));
+        }
+        let shape = shape.iter().map(size).collect::<Result<_, _>>()?;
         self.text(content)?;
         Ok(Array { dtype, shape, fortran, content })
     }
