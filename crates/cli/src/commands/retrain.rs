@@ -24,7 +24,7 @@ use crate::{
 /// `--set data.train=half` keeps a half for validation after every epoch. Nothing is ever chosen by the test images.
 ///
 /// The run folder holds the configuration (config.toml), the record (events.jsonl), the checkpoints, whose newest one has the
-/// weights, and result.json. Ctrl-C saves; `hpe-darts resume RUN` goes on, bit for bit.
+/// weights, model.json (what they are of, for `predict` and `export`), and result.json. Ctrl-C saves; `hpe-darts resume RUN` goes on, bit for bit.
 ///
 /// With --json, the last line of standard output is one object {"genotype", "arch", "index", "parameters", "multiply_adds",
 /// "epochs", "last_valid", "best_valid", "test", "seconds", "run_dir"}: each measurement with "loss", "accuracy" (%) and

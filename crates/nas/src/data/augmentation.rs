@@ -11,7 +11,7 @@ use crate::random::{self, Purpose};
 /// | name | default | range | meaning and source |
 /// |---|---|---|---|
 /// | `flip` | true; digits false | | mirror half of the images; He et al. 2016 |
-/// | `crop_padding` | 4, digits 1, divided by `data.downsample` | 0 to the image's side, in pixels | random crop from the padded image, 0: none; He et al. 2016 |
+/// | `crop_padding` | 4, digits 1, imagenet16-120 2, own pictures an eighth of their size; divided by `data.downsample` | 0 to the image's side, in pixels | random crop from the padded image, 0: none; He et al. 2016 |
 /// | `cutout` | 0; 16 in DARTS' retraining | 0 to the image's side, in pixels | side of an erased square, 0: none; DeVries and Taylor 2017 |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

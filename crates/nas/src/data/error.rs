@@ -182,7 +182,7 @@ pub enum DataError {
     #[error("cannot start the loader's thread: {0}")]
     Thread(std::io::Error),
     /// A file that cannot be read or written.
-    #[error("{}: {source}", .path.display())]
+    #[error("{}: {source}", crate::files::shown(.path))]
     Io {
         /// The file or folder.
         path: PathBuf,

@@ -71,7 +71,7 @@ fn locate(dataset: &'static str, formats: &[&'static Format], options: &LoadOpti
         }
     }
     let wanted = |format: &&Format| format!("{} nor {}{}", format.files[0].name, format.archive, archive::ENDINGS[0]);
-    let wanted = formats.iter().map(|format| wanted(format)).collect::<Vec<_>>().join(" nor ");
+    let wanted = formats.iter().map(wanted).collect::<Vec<_>>().join(" nor ");
     Err(DataError::NotFound { dataset, path, wanted })
 }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::files::shown;
 
 /// Endings of file names that are taken for pictures.
-const ENDINGS: [&str; 6] = ["png", "jpg", "jpeg", "jpe", "webp", "bmp"];
+const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp"];
 const READ: &str = "PNG, JPEG, WebP and BMP are read";
 /// Largest file in bytes.
 const LARGEST_FILE: u64 = 1 << 28;

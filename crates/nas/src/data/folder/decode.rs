@@ -197,7 +197,7 @@ impl Job<'_> {
     fn finish(&self, slot: &Path, folder: &tempfile::TempDir, index: Index) -> io::Result<()> {
         fs::write(folder.path().join(INDEX), serde_json::to_vec(&index)?)?;
         match fs::remove_dir_all(slot) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             _ => fs::rename(folder.path(), slot),
         }
     }

@@ -91,7 +91,7 @@ pub(super) fn load(options: &LoadOptions, notify: &mut dyn FnMut(LoadEvent)) -> 
     if let Some(class) = counts.iter().position(|count| *count == 0) {
         return Err(wrong(format!("has no training picture of the class {} that can be read", listing.classes[class])));
     }
-    for remark in balance(&train, &test, &listing.classes) {
+    for remark in balance(&train, &listing.classes) {
         notify(LoadEvent::Remark(remark));
     }
     let mut statistics = statistics(kept.as_deref(), &fingerprint, || train.channel_statistics(shape, u8::MAX))?;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::super::picture::is_picture;
-use super::super::{DataError, Part, PartName};
+use super::super::{DataError, Part};
 use crate::files::shown;
 
 /// Names of the folder with validation images.
@@ -116,7 +116,11 @@ pub(super) fn scan(folder: &Path) -> Result<Listing, DataError> {
             let (n, first) = (others.len(), shown(first));
             listing.remarks.push(format!("{n} more folders beside train are not read, {first} among them"));
         }
-        listing.other_files += top.files.len();
+        let loose = top.files.iter().filter(|name| is_picture(Path::new(name))).count();
+        if loose > 0 {
+            listing.remarks.push(format!("{loose} pictures beside train are of no class and not read"));
+        }
+        listing.other_files += top.files.len() - loose;
         (listing.has_valid, listing.has_test) = (!valid.is_empty(), !test.is_empty());
         let all = [(Place::Train, train), (Place::Valid, valid), (Place::Test, test)];
         let mut known = Vec::new();
@@ -155,6 +159,7 @@ fn read_part(folder: &Path, place: Place, known: &mut Vec<OsString>, listing: &m
         listing.classes = found.folders.iter().map(shown).collect();
         known.clone_from(&found.folders);
     }
+    let mut missing = Vec::new();
     for (label, class) in known.iter().enumerate() {
         let there = found.folders.binary_search(class).is_ok();
         let before = listing.items.len();
@@ -163,13 +168,23 @@ fn read_part(folder: &Path, place: Place, known: &mut Vec<OsString>, listing: &m
         }
         if listing.items.len() == before {
             if place == Place::Train {
-                return Err(wrong(&folder.join(class), "is a class folder without pictures; remove it or fill it"));
+                return Err(wrong(
+                    &folder.join(class),
+                    "is a class folder without PNG, JPEG, WebP or BMP pictures; fill it or remove it",
+                ));
             }
-            listing.remarks.push(format!("{} has no pictures of the class {}", shown(folder), shown(class)));
+            missing.push(shown(class));
         }
     }
     if let Some(class) = found.folders.iter().find(|name| known.binary_search(name).is_err()) {
         return Err(wrong(folder, format!("has a class that the training images do not have: {}", shown(class))));
+    }
+    if missing.len() == known.len() {
+        return Err(wrong(folder, "has no pictures of the classes of train; fill it or remove it"));
+    }
+    if let Some(first) = missing.first() {
+        let (n, all) = (missing.len(), known.len());
+        listing.remarks.push(format!("{} has no pictures of {n} of {all} classes, {first} among them", shown(folder)));
     }
     Ok(())
 }
@@ -200,7 +215,7 @@ fn read_class(folder: &Path, place: Place, label: u32, listing: &mut Listing) ->
 }
 
 /// Reports what is few or uneven: numbers that a user should know before a search starts.
-pub(super) fn balance(train: &Part, test: &Part, classes: &[String]) -> Vec<String> {
+pub(super) fn balance(train: &Part, classes: &[String]) -> Vec<String> {
     /// Fewer images of a class than this are called few.
     const FEW: usize = 20;
     /// Larger ratios than this are called uneven.
@@ -221,10 +236,6 @@ pub(super) fn balance(train: &Part, test: &Part, classes: &[String]) -> Vec<Stri
         && *most > UNEVEN * *least
     {
         remarks.push(format!("the classes are uneven: {most} training images of {large}, {least} of {small}"));
-    }
-    let without = test.class_counts(classes.len()).iter().filter(|n| **n == 0).count();
-    if without > 0 && !test.is_empty() {
-        remarks.push(format!("{without} of {} classes have no {} images", classes.len(), PartName::Test));
     }
     remarks
 }

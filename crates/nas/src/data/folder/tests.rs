@@ -106,17 +106,14 @@ fn folders_of_parts_are_kept_apart() {
     fill(&dir.path().join("Validation"), &[("a", 2), ("b", 1)]);
     fill(&dir.path().join("test"), &[("a", 3)]);
     fill(dir.path(), &[("extra", 1)]);
+    fs::copy(dir.path().join("extra/000.png"), dir.path().join("loose.png")).unwrap();
     let (all, events) = read(&options(dir.path()));
     let all = Arc::new(all.unwrap());
     assert_eq!((all.train().len(), all.before_valid(), all.test().len()), (14, Some(11), 3));
     let said = remarks(&events);
-    assert!(
-        said.contains(
-            "DIR/test has no pictures of the class b".replace("DIR", &dir.path().display().to_string()).as_str()
-        ),
-        "{said}"
-    );
+    assert!(said.contains("test has no pictures of 1 of 2 classes, b among them"), "{said}");
     assert!(said.contains("1 more folders beside train are not read, extra among them"), "{said}");
+    assert!(said.contains("1 pictures beside train are of no class and not read"), "{said}");
     assert!(said.contains("2 of 2 classes have fewer than 20 training images"), "{said}");
     for choice in [SplitChoice::Auto, SplitChoice::Folder] {
         let split = Split::choose(&choice, &all, 7).unwrap();
@@ -128,6 +125,10 @@ fn folders_of_parts_are_kept_apart() {
     let folder = FolderConfig { test_share: Some(0.5), ..FolderConfig::default() };
     let text = read(&LoadOptions { folder, ..options(dir.path()) }).0.unwrap_err();
     assert!(text.contains("DIR has a folder test, so none are drawn: data.folder.test_share"), "{text}");
+    fill(&dir.path().join("later/train"), &[("a", 6), ("b", 5)]);
+    fs::create_dir(dir.path().join("later/val")).unwrap();
+    let text = error(&dir.path().join("later"));
+    assert_eq!(text, "DIR/val has no pictures of the classes of train; fill it or remove it");
     fill(&dir.path().join("Validation"), &[("c", 2)]);
     assert_eq!(error(dir.path()), "DIR/Validation has a class that the training images do not have: c");
     fill(&dir.path().join("val"), &[("c", 2)]);
@@ -158,7 +159,10 @@ fn wrong_layouts_are_refused_with_what_would_be_right() {
     fill(&at("one"), &[("cats", 3)]);
     assert!(error(&at("one")).starts_with("DIR has one class folder, cats; at least 2 classes are needed; expected"));
     fill(&at("hollow"), &[("a", 1), ("b", 0)]);
-    assert_eq!(error(&at("hollow")), "DIR/b is a class folder without pictures; remove it or fill it");
+    assert_eq!(
+        error(&at("hollow")),
+        "DIR/b is a class folder without PNG, JPEG, WebP or BMP pictures; fill it or remove it"
+    );
     fill(&at("flat/train"), &[("", 3)]);
     assert!(error(&at("flat")).starts_with("DIR/train has no class folders; expected"));
     fill(&at("tested/test"), &[("a", 3)]);

@@ -5,6 +5,8 @@ use super::{Array, Global, Id, Pickle, Value};
 
 /// Most values and most pushes to the stack: the data sets have some hundred thousand of each.
 const MOST: usize = 1 << 23;
+/// Longest name of a type of elements, and most dimensions of an array (numpy has at most 64).
+const SHORT: usize = 64;
 
 pub(super) fn run(bytes: &[u8]) -> Result<Pickle<'_>, String> {
     let mut machine = Machine {
@@ -15,6 +17,7 @@ pub(super) fn run(bytes: &[u8]) -> Result<Pickle<'_>, String> {
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
+        encoded: 0,
     };
     loop {
         let start = machine.at;
@@ -38,6 +41,8 @@ struct Machine<'a> {
     /// Heights of the stack.
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
+    /// Bytes of text that have been encoded.
+    encoded: usize,
 }
 
 impl<'a> Machine<'a> {
@@ -63,33 +68,33 @@ impl<'a> Machine<'a> {
                 Some(&height) if height == self.stack.len() => drop(self.marks.pop()),
                 _ => drop(self.pop()?),
             },
-            b'1' => drop(self.to_mark()?),
+            b'1' => drop(self.above_mark()?),
             b'2' => {
                 let top = self.top()?;
                 self.push(top)?;
             }
-            b'N' => self.new(Value::None)?,
-            0x88 => self.new(Value::Int(1))?,
-            0x89 => self.new(Value::Int(0))?,
+            b'N' => self.make(Value::None)?,
+            0x88 => self.make(Value::Int(1))?,
+            0x89 => self.make(Value::Int(0))?,
             b'K' | b'M' | b'J' | b'I' | b'L' | 0x8a | 0x8b => {
                 let number = self.integer(op)?;
-                self.new(Value::Int(number))?;
+                self.make(Value::Int(number))?;
             }
             b'F' => {
                 self.line()?;
-                self.new(Value::Float)?;
+                self.make(Value::Float)?;
             }
             b'G' => {
                 self.take(8)?;
-                self.new(Value::Float)?;
+                self.make(Value::Float)?;
             }
             b'S' => {
                 let text = quoted(self.line()?)?;
-                self.new(Value::Bytes(text.into()))?;
+                self.make(Value::Bytes(text.into()))?;
             }
             b'V' => {
                 let text = raw_unicode(self.line()?)?;
-                self.new(Value::Text(text.into_bytes().into()))?;
+                self.make(Value::Text(text.into_bytes().into()))?;
             }
             b'T' | b'U' | b'B' | b'C' | 0x8e | 0x96 => {
                 let bytes = self.counted(match op {
@@ -97,7 +102,7 @@ impl<'a> Machine<'a> {
                     b'T' | b'B' => 4,
                     _ => 8,
                 })?;
-                self.new(Value::Bytes(bytes.into()))?;
+                self.make(Value::Bytes(bytes.into()))?;
             }
             b'X' | 0x8c | 0x8d => {
                 let text = self.counted(match op {
@@ -105,14 +110,14 @@ impl<'a> Machine<'a> {
                     b'X' => 4,
                     _ => 8,
                 })?;
-                self.new(Value::Text(text.into()))?;
+                self.make(Value::Text(text.into()))?;
             }
-            b')' => self.new(Value::Tuple(Vec::new()))?,
-            b']' => self.new(Value::List(Vec::new()))?,
-            b'}' => self.new(Value::Dict(Vec::new()))?,
+            b')' => self.make(Value::Tuple(Vec::new()))?,
+            b']' => self.make(Value::List(Vec::new()))?,
+            b'}' => self.make(Value::Dict(Vec::new()))?,
             b't' | b'l' | b'd' => {
-                let items = self.to_mark()?;
-                self.new(match op {
+                let items = self.above_mark()?;
+                self.make(match op {
                     b't' => Value::Tuple(items),
                     b'l' => Value::List(items),
                     _ => Value::Dict(pairs(&items)?),
@@ -122,10 +127,10 @@ impl<'a> Machine<'a> {
                 let count = usize::from(op - 0x84);
                 let first = self.floor(count)?;
                 let items = self.stack.split_off(first);
-                self.new(Value::Tuple(items))?;
+                self.make(Value::Tuple(items))?;
             }
             b'a' | b'e' => {
-                let items = if op == b'a' { vec![self.pop()?] } else { self.to_mark()? };
+                let items = if op == b'a' { vec![self.pop()?] } else { self.above_mark()? };
                 let top = self.top()?;
                 match self.values.get_mut(top as usize) {
                     Some(Value::List(list)) => list.extend(items),
@@ -137,7 +142,7 @@ impl<'a> Machine<'a> {
                     let first = self.floor(2)?;
                     self.stack.split_off(first)
                 } else {
-                    self.to_mark()?
+                    self.above_mark()?
                 };
                 let items = pairs(&items)?;
                 let top = self.top()?;
@@ -149,6 +154,9 @@ impl<'a> Machine<'a> {
             b'p' | b'q' | b'r' | 0x94 => {
                 let place = if op == 0x94 { self.memo.len() as u64 } else { self.place(op)? };
                 let top = self.top()?;
+                if self.memo.len() >= MOST {
+                    return Err(too_many());
+                }
                 self.memo.insert(place, top);
             }
             b'g' | b'h' | b'j' => {
@@ -159,17 +167,17 @@ impl<'a> Machine<'a> {
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
                 let global = global(module, name)?;
-                self.new(Value::Global(global))?;
+                self.make(Value::Global(global))?;
             }
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
                 let global = global(self.text(module)?, self.text(name)?)?;
-                self.new(Value::Global(global))?;
+                self.make(Value::Global(global))?;
             }
             b'R' => {
                 let (arguments, what) = (self.pop()?, self.pop()?);
                 let made = self.call(what, arguments)?;
-                self.new(made)?;
+                self.make(made)?;
             }
             b'b' => {
                 let (state, what) = (self.pop()?, self.top()?);
@@ -249,7 +257,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn new(&mut self, value: Value<'a>) -> Result<(), String> {
+    fn make(&mut self, value: Value<'a>) -> Result<(), String> {
         let id = self.values.len() as Id;
         // `push` counts them all.
         self.push(id)?;
@@ -277,7 +285,7 @@ impl<'a> Machine<'a> {
         Ok(id)
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Id>, String> {
+    fn above_mark(&mut self) -> Result<Vec<Id>, String> {
         let height = self.marks.pop().ok_or("there is no mark")?;
         Ok(self.stack.split_off(height))
     }
@@ -300,13 +308,16 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn call(&self, what: Id, arguments: Id) -> Result<Value<'a>, String> {
+    fn call(&mut self, what: Id, arguments: Id) -> Result<Value<'a>, String> {
         let &Value::Global(global) = self.value(what)? else { return Err("refuses to call a value".to_owned()) };
         match (global, self.tuple(arguments)?) {
             (Global::Reconstruct, &[of, _, _]) if matches!(self.value(of)?, Value::Global(Global::NdArray)) => {
                 Ok(Value::Unbuilt)
             }
-            (Global::Dtype, &[name, ..]) => Ok(Value::Dtype(self.text(name)?.to_vec())),
+            (Global::Dtype, &[name, ..]) => match self.text(name)? {
+                name if name.len() <= SHORT => Ok(Value::Dtype(name.to_vec())),
+                _ => Err(format!("a type of elements with a name of more than {SHORT} bytes")),
+            },
             (Global::Encode, &[text, encoding]) => self.encode(text, encoding),
             (Global::FromBuffer, &[content, dtype, shape, order]) => {
                 let fortran = self.text(order)? == b"F";
@@ -317,10 +328,16 @@ impl<'a> Machine<'a> {
     }
 
     /// Text of the code points 0 to 255 to bytes.
-    fn encode(&self, text: Id, encoding: Id) -> Result<Value<'a>, String> {
+    fn encode(&mut self, text: Id, encoding: Id) -> Result<Value<'a>, String> {
         let encoding = self.text(encoding)?;
         if encoding != b"latin1" && encoding != b"latin-1" {
             return Err(format!("refuses the encoding '{}'", encoding.escape_ascii()));
+        }
+        // The same text again and again would fill the memory; honest files encode each text once, and UTF-8 makes two bytes
+        // of one at most.
+        self.encoded = self.encoded.saturating_add(self.text(text)?.len());
+        if self.encoded / 2 > self.bytes.len() {
+            return Err("encodes more text than there is".to_owned());
         }
         let text = std::str::from_utf8(self.text(text)?).map_err(|_| "text is not UTF-8")?;
         let bytes = text.chars().map(|c| u8::try_from(u32::from(c)));
@@ -333,7 +350,11 @@ impl<'a> Machine<'a> {
             Value::Int(size) => usize::try_from(*size).map_err(|_| "an array of negative size".to_owned()),
             _ => Err("an array's size is no integer".to_owned()),
         };
-        let shape = self.tuple(shape)?.iter().map(size).collect::<Result<_, _>>()?;
+        let shape = self.tuple(shape)?;
+        if shape.len() > SHORT {
+            return Err(format!("an array of {} dimensions", shape.len()));
+        }
+        let shape = shape.iter().map(size).collect::<Result<_, _>>()?;
         self.text(content)?;
         Ok(Array { dtype, shape, fortran, content })
     }

@@ -69,6 +69,12 @@ fn nothing_is_run_and_what_does_not_fit_is_said() {
 fn values_are_limited_and_lists_may_hold_themselves() {
     let many = vec![b'N'; (1 << 23) + 1];
     assert!(refused(&many).ends_with("has more than 8388608 values"));
+    // A text that is remembered, encoded again and again.
+    let mut again = [&b"X\x50\0\0\0"[..], &[b'a'; 0x50], b"q\0c_codecs\nencode\nq\x01X\x06\0\0\0latin1q\x02"].concat();
+    (0..20).for_each(|_| again.extend(b"h\x01h\0h\x02\x86R"));
+    assert!(refused(&again).ends_with("encodes more text than there is"), "{}", refused(&again));
+    let long = [&b"cnumpy\ndtype\nX\x50\0\0\0"[..], &[b'u'; 0x50], b"\x85R."].concat();
+    assert!(refused(&long).ends_with("a type of elements with a name of more than 64 bytes"));
     // l = []; l.append(l)
     let own = Pickle::read(b"]q\x00h\x00a.").unwrap();
     assert!(own.integers(own.root).is_err());
