@@ -30,15 +30,11 @@ const DARTS: &str = "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_5x5', 1), 
 /// Trains for an epoch.
 fn train(arch: &str, folder: &Path, set: &[&str]) -> Plan {
     let request = Request {
-        genotype: space::read(arch, None).unwrap(),
-        recipe: None,
-        dataset: None,
-        data: None,
-        size: None,
         epochs: Some(1),
         seed: Some(1),
         threads: Some(1),
         set: ["network.channels=4", "network.cells=3"].iter().chain(set).map(|&s| s.to_owned()).collect(),
+        ..Request::new(space::read(arch, None).unwrap())
     };
     let plan = Plan::new(request.resolve().unwrap(), None, &mut |_| {}).unwrap();
     let stop = Arc::new(AtomicBool::new(false));

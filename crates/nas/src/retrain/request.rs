@@ -40,6 +40,22 @@ pub struct Request {
 }
 
 impl Request {
+    /// The first recipe as it is, on the built-in data.
+    pub fn new(genotype: Genotype) -> Self {
+        Self {
+            genotype,
+            recipe: None,
+            dataset: None,
+            data: None,
+            size: None,
+            epochs: None,
+            seed: None,
+            threads: None,
+            from_supernet: None,
+            set: Vec::new(),
+        }
+    }
+
     /// The configuration that the layers make, every default written out.
     ///
     /// # Errors
@@ -154,18 +170,7 @@ mod tests {
             &NasBench201,
             "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|",
         );
-        Request {
-            genotype: genotype.unwrap(),
-            recipe: None,
-            dataset: None,
-            data: None,
-            size: None,
-            epochs: None,
-            seed: None,
-            threads: None,
-            from_supernet: None,
-            set: vec![],
-        }
+        Request::new(genotype.unwrap())
     }
 
     fn resolve(recipe: &str, set: &[&str]) -> Result<RetrainConfig, ConfigError> {

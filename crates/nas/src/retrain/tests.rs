@@ -22,16 +22,11 @@ const DARTS: &str = "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), 
 
 fn request(genotype: Genotype, set: &[&str]) -> Request {
     Request {
-        genotype,
-        recipe: None,
-        dataset: None,
-        data: None,
-        size: None,
         epochs: Some(2),
         seed: Some(1),
         threads: Some(1),
-        from_supernet: None,
         set: set.iter().map(|&s| s.to_owned()).collect(),
+        ..Request::new(genotype)
     }
 }
 

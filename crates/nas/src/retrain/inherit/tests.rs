@@ -32,15 +32,12 @@ const ONE_EPOCH: &str = "strategy.darts.epochs=3";
 
 fn plan(genotype: &Genotype, from: &Path, set: &[&str]) -> Result<Plan, RetrainError> {
     let request = Request {
-        genotype: genotype.clone(),
-        recipe: None,
-        dataset: None,
-        data: None,
         epochs: Some(1),
         seed: Some(1),
         threads: Some(2),
         from_supernet: Some(from.to_owned()),
         set: set.iter().map(|&s| s.to_owned()).collect(),
+        ..Request::new(genotype.clone())
     };
     Plan::new(request.resolve()?, None, &mut |_| {})
 }
