@@ -11,7 +11,7 @@ const INTRODUCTION: &str = "\
 <!-- Written from the doc comments of the code: UPDATE_DOCS=1 cargo test -p hpe-darts-nas --test configuration_docs -->
 
 A search is determined by one TOML table, made of layers: a preset (`--preset`, by default `demo` with a built-in data set and `late-loss` with any
-other; `hpe-darts list presets`), then a file (`--config`), then `--space`, `--dataset`, `--data`, `--strategy`, `--seed`, `--threads`, then every
+other; `hpe-darts list presets`), then a file (`--config`), then `--space`, `--dataset`, `--data`, `--size`, `--strategy`, `--seed`, `--threads`, then every
 `--set key=value`. `hpe-darts search --dry-run` prints the outcome with every default, and `config.toml` of a run folder keeps it.
 Unknown keys are refused. The column \"default\" below is that of a key that no layer sets; `--preset late-loss` sets other values for several keys of `[strategy.hpe-darts]`
 (`hpe-darts list presets`, `--dry-run`).
@@ -20,7 +20,7 @@ Unknown keys are refused. The column \"default\" below is that of a key that no 
 const TRAINING: &str = "
 # Configuration of a training
 
-`hpe-darts retrain` makes its configuration of a recipe (`--recipe`, `hpe-darts list recipes`), then `--dataset`, `--data`, `--epochs`, `--seed`, `--threads`, then every `--set key=value`;
+`hpe-darts retrain` makes its configuration of a recipe (`--recipe`, `hpe-darts list recipes`), then `--dataset`, `--data`, `--size`, `--epochs`, `--seed`, `--threads`, then every `--set key=value`;
 `hpe-darts retrain ARCH --dry-run` prints it. The column \"default\" is that of a key that the recipe does not set.
 ";
 

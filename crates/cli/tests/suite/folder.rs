@@ -106,6 +106,7 @@ fn what_has_no_effect_is_refused() {
     }
     for (setting, part) in [
         ("data.folder.split_seed=1", "has a folder test, so none are drawn"),
+        ("data.verify=false", "has no official files that could be compared: data.verify = false (--no-verify) has"),
         ("data.downsample=2", "data.downsample = 2, expected 1 for own pictures"),
         ("data.folder.size=4", "data.folder.size = 4, expected 8 to 1024 pixels"),
         ("data.folder.sise=4", "did you mean `data.folder.size`?"),

@@ -156,8 +156,9 @@ fn read_archive(
 
 #[cfg(test)]
 mod tests {
-    use super::super::batches::tests::{as_pickle, records};
-    use super::super::formats::{CIFAR10, CIFAR10_PYTHON, CIFAR100, CIFAR100_PYTHON};
+    use super::super::Verification;
+    use super::super::batches::tests::{as_pickle, pickled, records};
+    use super::super::formats::{CIFAR10, CIFAR10_PYTHON, CIFAR100, CIFAR100_PYTHON, IMAGENET16};
     use super::*;
     use flate2::{Compression, write::GzEncoder};
     use lzma_rust2::{XzOptions, XzWriter};
@@ -253,6 +254,29 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Batches of the layout that is published; the data themselves are not for tests to have.
+    #[test]
+    fn imagenet16_is_read_from_its_batches() {
+        let dir = tempfile::tempdir().unwrap();
+        let batches = dir.path().join("ImageNet16");
+        fs::create_dir(&batches).unwrap();
+        for (at, file) in IMAGENET16.files.iter().enumerate() {
+            let planes: Vec<u8> = (0..3 * 768).map(|i| (at * 20 + i / 256) as u8).collect();
+            fs::write(batches.join(file.name), pickled(&planes, 768, &[("labels", &[1 + at as i64, 121, 120])]))
+                .unwrap();
+        }
+        let whole = load(DatasetName::ImageNet16, &own(dir.path())).unwrap();
+        assert_eq!((whole.shape().height, whole.shape().width, whole.classes().len()), (16, 16, 120));
+        assert_eq!((whole.classes()[0].as_str(), whole.verification()), ("001", Verification::Structure));
+        assert_eq!((whole.train().len(), whole.test().labels.as_slice()), (20, &[10, 119][..]));
+        assert_eq!(whole.train().labels[..4], [0, 119, 1, 119]);
+        // The last image of the second batch: its planes are 6, 7 and 8 values above the first.
+        assert_eq!(whole.train().images.to_vec().unwrap()[3 * 768..][..4], [26, 27, 28, 26]);
+        fs::remove_file(batches.join("val_data")).unwrap();
+        let error = message(load(DatasetName::ImageNet16, &own(&batches)), &batches);
+        assert_eq!(error, "imagenet16-120 in DIR is incomplete: val_data missing");
     }
 
     #[test]

@@ -261,7 +261,7 @@ fn guarded<T>(format: ImageFormat, run: impl FnOnce() -> Result<T, ImageError>) 
         Ok(Err(error)) => Err(match error {
             ImageError::Limits(e) => match e.kind() {
                 LimitErrorKind::Unsupported { .. } => PictureProblem::Unsupported { format, why: e.to_string() },
-                _ => PictureProblem::Large { why: format!("more than {} MiB or {e}", LARGEST_PICTURE >> 20) },
+                _ => PictureProblem::Large { why: format!("it needs more than {} MiB", LARGEST_PICTURE >> 20) },
             },
             ImageError::Unsupported(e) => PictureProblem::Unsupported { format, why: e.to_string() },
             ImageError::IoError(e) if e.kind() == io::ErrorKind::UnexpectedEof => PictureProblem::Cut { format },
@@ -452,7 +452,7 @@ mod tests {
         crc.update(&png[12..29]);
         png[29..33].copy_from_slice(&crc.sum().to_be_bytes());
         let text = read_as(&png, &Preprocess::square(4, 3)).unwrap_err();
-        assert!(text.contains("is too large to be decoded: more than 256 MiB"), "{text}");
+        assert!(text.contains("is too large to be decoded: it needs more than 256 MiB"), "{text}");
         let mut bmp = encoded(&sample().into(), ImageFormat::Bmp);
         bmp[18..26].copy_from_slice(&[0xff, 0xff, 0, 0, 0xff, 0xff, 0, 0]);
         let text = read_as(&bmp, &Preprocess::square(4, 3)).unwrap_err();

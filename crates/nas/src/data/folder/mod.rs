@@ -57,6 +57,10 @@ fn usual_size(items: &[Item]) -> Option<usize> {
 pub(super) fn load(options: &LoadOptions, notify: &mut dyn FnMut(LoadEvent)) -> Result<Dataset, DataError> {
     let folder = options.data.as_deref().ok_or(DataError::NoLocation { dataset: "folder" })?;
     let wrong = |why: String| DataError::Folder { path: folder.to_owned(), why };
+    if !options.verify {
+        let why = "has no official files that could be compared: data.verify = false (--no-verify) has no effect";
+        return Err(wrong(why.to_owned()));
+    }
     let config = &options.folder;
     let listing = scan(folder)?;
     if listing.has_test && (config.test_share.is_some() || config.split_seed.is_some()) {
