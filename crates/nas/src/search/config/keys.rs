@@ -1,8 +1,8 @@
 use crate::suggest;
 
-/// What may have been meant by an unknown key: one of the same name in another table (of several the least deep one), a
-/// sibling spelled nearly like it, one that ends in the same words, any key or, for a bare name, any name spelled nearly
-/// like it.
+/// What may have been meant by an unknown key: where a table is named, a key of it spelled nearly like this one; a key of the
+/// same name in another table (of several the least deep one); for a bare name one without a table spelled nearly like it; one
+/// that ends in the same words; any key or, for a bare name, any name spelled nearly like it.
 pub(super) fn nearest_key(given: &str, known: &[String]) -> Option<String> {
     let (table, name) = split(given);
     let words = |key: &str| format!("_{}", key.replace(['.', '-'], "_"));
@@ -20,7 +20,8 @@ pub(super) fn nearest_key(given: &str, known: &[String]) -> Option<String> {
         let names = known.iter().map(|k| split(k).1).filter(|_| table.is_empty());
         named(suggest::nearest(name, names)?).cloned()
     };
-    same.or_else(sibling).or_else(inside).or_else(anywhere).or_else(bare).map(|k| suggest::did_you_mean(&k))
+    let slip = if table.is_empty() { None } else { sibling() };
+    slip.or(same).or_else(sibling).or_else(inside).or_else(anywhere).or_else(bare).map(|k| suggest::did_you_mean(&k))
 }
 
 fn split(key: &str) -> (&str, &str) {
@@ -56,6 +57,9 @@ mod tests {
         assert_eq!(nearest("strategy.x.importance.image").unwrap(), "did you mean `strategy.x.importance.images`?");
         assert_eq!(nearest("rate").unwrap(), "did you mean `training.rate`?");
         assert_eq!(nearest("momentums").unwrap(), "did you mean `training.momentum`?");
+        assert_eq!(nearest("strategy.x.adam.rat").unwrap(), "did you mean `strategy.x.adam.rate`?");
+        assert_eq!(nearest("training.ratee").unwrap(), "did you mean `training.rate`?");
+        assert_eq!(nearest("training.seed").unwrap(), "did you mean `seed`?");
         assert_eq!(nearest("sead").unwrap(), "did you mean `seed`?");
         assert_eq!(nearest("weather"), None);
     }
