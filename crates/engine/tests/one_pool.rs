@@ -16,6 +16,7 @@ fn spec() -> NetworkSpec {
         image: ImageShape { height: 8, width: 8, channels: 3 },
         classes: 4,
         channels: 4,
+        stem_stride: 1,
         cells_per_stage: 1,
         stages: 2,
         nodes: 3,

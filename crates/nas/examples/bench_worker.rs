@@ -189,6 +189,7 @@ fn of_space(name: &str, v: &Value) -> Result<NetworkSpec> {
     let space = space::find(name)?;
     let image = counts(&v["image"])?;
     let shape = NetworkShape {
+        stem_stride: 1,
         image: ImageShape { height: image[0], width: image[1], channels: image[2] },
         classes: count(&v["classes"])?,
         channels: count(&v["channels"])?,

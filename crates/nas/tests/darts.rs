@@ -19,7 +19,7 @@ const V2: &str = "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('s
     ('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], reduce_concat=range(2, 6))";
 
 fn shape(channels: usize, cells: usize, classes: usize) -> NetworkShape {
-    NetworkShape { image: ImageShape { height: 32, width: 32, channels: 3 }, classes, channels, cells }
+    NetworkShape { image: ImageShape { height: 32, width: 32, channels: 3 }, classes, channels, cells, stem_stride: 1 }
 }
 
 fn cost(spec: &NetworkSpec) -> Cost {

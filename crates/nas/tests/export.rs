@@ -81,7 +81,13 @@ fn furthest(a: &[f32], b: &[f32]) -> f32 {
 
 #[test]
 fn onnx_files_compute_what_the_program_computes() {
-    for (arch, set) in [(CELL, &[][..]), (SPARSE, &[]), (EMPTY, &[]), (DARTS, &["network.cells=5"])] {
+    for (arch, set) in [
+        (CELL, &[][..]),
+        (SPARSE, &[]),
+        (EMPTY, &[]),
+        (DARTS, &["network.cells=5"]),
+        (CELL, &["network.stem_stride=2"]),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let plan = train(arch, &folder.path().join("run"), set);
         let trained = open(&folder.path().join("run"));
@@ -165,6 +171,8 @@ fn a_model_says_what_was_trained_and_what_is_wrong_with_it_is_told() {
     refused(&|m| m["space"] = "dart".into(), "unknown search space `dart`");
     refused(&|m| m["arch"] = "|".into(), "model.json");
     refused(&|m| m["cells"] = 0.into(), "cells is 0, expected 1 to 1000");
+    refused(&|m| m["stem_stride"] = 3.into(), "stem stride is 3, expected 1 to 2");
+    refused(&|m| m["stem_stride"] = 2.into(), "the checkpoint was made with");
     refused(&|m| m["classes"] = classes(5).into(), "expected [5, 16]");
     refused(&|m| m["classes"] = classes(1).into(), "1 classes, at least 2");
     refused(&|m| m["classes"][1] = m["classes"][0].clone(), "listed twice");
@@ -178,6 +186,7 @@ fn a_model_says_what_was_trained_and_what_is_wrong_with_it_is_told() {
     // Fields of later versions do not matter, and a folder of a version that wrote no model is read with its data.
     let mut later = json.clone();
     later["news"] = 1.into();
+    later.as_object_mut().unwrap().remove("stem_stride");
     fs::write(&path, later.to_string()).unwrap();
     assert!(open().unwrap().model() == &model);
     fs::write(&path, "{").unwrap();

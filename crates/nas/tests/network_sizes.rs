@@ -7,6 +7,7 @@ use hpe_darts_nas::{
 };
 
 const CIFAR10: NetworkShape = NetworkShape {
+    stem_stride: 1,
     image: engine::ImageShape { height: 32, width: 32, channels: 3 },
     classes: 10,
     channels: 16,
@@ -36,6 +37,7 @@ fn a_supernet_counts_every_candidate_and_no_scale_and_shift() {
 #[test]
 fn odd_grey_images_round_up_when_halved() {
     let shape = NetworkShape {
+        stem_stride: 1,
         image: engine::ImageShape { height: 7, width: 5, channels: 1 },
         classes: 3,
         channels: 2,
@@ -72,6 +74,7 @@ fn a_table_of_operations_gives_the_cost_of_any_network() {
 fn the_engine_holds_as_many_parameters() {
     let engines = engines::cpu(1).unwrap();
     let odd = NetworkShape {
+        stem_stride: 1,
         image: engine::ImageShape { height: 9, width: 7, channels: 1 },
         classes: 3,
         channels: 5,

@@ -46,7 +46,7 @@ fn uniform(key: &str, position: usize) -> f64 {
 
 fn network(case: &Case) -> Box<dyn Engine> {
     let image = ImageShape { height: 16, width: 16, channels: 3 };
-    let shape = NetworkShape { image, classes: 10, channels: case.channels, cells: 1 };
+    let shape = NetworkShape { image, classes: 10, channels: case.channels, cells: 1, stem_stride: 1 };
     let spec = nas_bench_201::network_spec(&shape, case.alive.clone(), case.affine);
     let mut network = engines::cpu(2).unwrap().build(&spec, 0).unwrap();
     let mut state = network.state();

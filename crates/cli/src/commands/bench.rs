@@ -240,7 +240,7 @@ fn read(path: &PathBuf, space: &dyn SearchSpace) -> Result<Report> {
 fn supernet(space: &dyn SearchSpace, size: Size, alive: &[usize]) -> Result<NetworkSpec> {
     let Size { channels, cells } = size;
     let image = ImageShape { height: 32, width: 32, channels: 3 };
-    let mut spec = space.supernet(&NetworkShape { image, classes: 10, channels, cells })?;
+    let mut spec = space.supernet(&NetworkShape { image, classes: 10, channels, cells, stem_stride: 1 })?;
     let ops = spec.ops.len();
     spec.alive.iter_mut().enumerate().for_each(|(eo, a)| *a = alive.contains(&(eo % ops)));
     Ok(spec)

@@ -44,6 +44,9 @@ pub struct Args {
     /// nas-bench-201 5; darts 20, its supernet 8].
     #[arg(long, value_name = "N", value_parser = count(1, 1000))]
     cells: Option<usize>,
+    /// Stride of the stem's convolution, 1 or 2.
+    #[arg(long, value_name = "S", default_value_t = 1, value_parser = count(1, 2))]
+    stem_stride: usize,
     /// Classes, 1 to 1000000.
     #[arg(long, value_name = "K", default_value_t = 10, value_parser = count(1, 1_000_000))]
     classes: usize,
@@ -153,6 +156,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     };
     let Size { channels, cells } = if genotype.is_some() { space.network_size() } else { space.supernet_size() };
     let shape = NetworkShape {
+        stem_stride: args.stem_stride,
         image: ImageShape { height: args.size, width: args.size, channels: 3 },
         classes: args.classes,
         channels: args.channels.unwrap_or(channels),

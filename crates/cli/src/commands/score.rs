@@ -155,6 +155,7 @@ fn blame(error: EngineError) -> anyhow::Error {
 /// The network's sizes and the images `[batch, H, W, C]`; no images for a proxy that needs none.
 fn inputs(args: &Args, cx: &Context) -> Result<(NetworkShape, Vec<f32>)> {
     let shape = |height, width, channels, classes| NetworkShape {
+        stem_stride: 1,
         image: engine::ImageShape { height, width, channels },
         classes,
         channels: args.channels,

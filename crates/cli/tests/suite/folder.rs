@@ -81,6 +81,10 @@ fn validation_pictures_are_the_second_half_of_a_search() {
     assert_eq!(data_of(&auto)["folder"]["size"].as_u64(), Some(16));
     assert_eq!(data_of(&auto)["folder"]["test_share"].as_f64(), Some(0.2));
     assert_eq!(data_of(&auto)["augmentation"], serde_json::json!({"flip": true, "crop_padding": 2, "cutout": 0}));
+    // Large pictures are halved by the stem, unless it is set.
+    let stride = |args: &[&str]| plan(args)["config"]["supernet"]["stem_stride"].as_u64();
+    assert_eq!([stride(&["--size", "56"]), stride(&["--size", "64"])], [None, Some(2)]);
+    assert_eq!(stride(&["--size", "64", "--set", "supernet.stem_stride=1"]), Some(1));
     let half = plan(&["--set", "data.split=half", "--set", "data.folder.test_share=0.5"]);
     assert_eq!((half["train_images"].as_u64(), half["valid_images"].as_u64()), (Some(280), Some(280)));
 }
@@ -109,6 +113,7 @@ fn what_has_no_effect_is_refused() {
         ("data.verify=false", "has no official files that could be compared: data.verify = false (--no-verify) has"),
         ("data.downsample=2", "data.downsample = 2, expected 1 for own pictures"),
         ("data.folder.size=4", "data.folder.size = 4, expected 8 to 1024 pixels"),
+        ("supernet.stem_stride=3", "supernet.stem_stride = 3, expected 1 or 2"),
         ("data.folder.sise=4", "did you mean `data.folder.size`?"),
         ("data.split=folder", "split folder: needs --dataset folder and a folder val beside train"),
     ] {

@@ -21,7 +21,7 @@ impl NetworkSpec {
 fn graph(spec: &NetworkSpec) -> Result<Graph, EngineError> {
     let mut b = Builder { spec, values: vec![], layers: vec![], part: Part::Stem };
     let image = b.value(spec.image, None);
-    let conv3 = Transform::Conv(window(3, 1, 1));
+    let conv3 = Transform::Conv(window(3, spec.stem_stride, 1));
     let stem = b.unit(Names::split("stem", "conv", "bn"), false, conv3, spec.stem_channels, image)?;
     // Outputs of the two blocks before.
     let mut outputs = [stem, stem];

@@ -120,6 +120,8 @@ pub struct NetworkSpec {
     pub rows: usize,
     /// Channels of the stem's output.
     pub stem_channels: usize,
+    /// Stride of the stem's convolution: 1, or 2 for images that would be large for the blocks.
+    pub stem_stride: usize,
     /// Blocks from the stem to the head.
     pub blocks: Vec<Block>,
     /// The head.
@@ -168,6 +170,7 @@ impl NetworkSpec {
             ("image channels", self.image.channels, MAX_CHANNELS),
             ("classes", self.classes, MAX_CHANNELS),
             ("channels", self.stem_channels, MAX_CHANNELS),
+            ("stem stride", self.stem_stride, 2),
         ] {
             if !(1..=max).contains(&value) {
                 return fail(format!("{what} is {value}, expected 1 to {max}"));

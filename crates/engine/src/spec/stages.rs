@@ -15,6 +15,8 @@ pub struct Stages {
     pub channels: usize,
     /// Cells of each stage (`N`, 5 in NAS-Bench-201).
     pub cells_per_stage: usize,
+    /// Stride of the stem's convolution (1 in NAS-Bench-201).
+    pub stem_stride: usize,
     /// Number of stages, at least 1 (3 in NAS-Bench-201).
     pub stages: usize,
     /// Nodes of the cell: node 0 is its input, the last node its output.
@@ -63,6 +65,7 @@ impl Stages {
             rows: self.edges.len(),
             cells: vec![cell],
             stem_channels: self.channels,
+            stem_stride: self.stem_stride,
             blocks,
             head: Head::NormRelu,
             auxiliary: None,
@@ -79,6 +82,7 @@ impl Stages {
             image: spec.image,
             classes: spec.classes,
             channels: spec.stem_channels,
+            stem_stride: spec.stem_stride,
             cells_per_stage: (spec.blocks.len() - reductions) / (reductions + 1),
             stages: reductions + 1,
             nodes: cell.nodes,

@@ -46,7 +46,9 @@ fn any_stages() -> impl Strategy<Value = NetworkSpec> {
         let alive = (0..cell.edges.len() * cell.ops.len()).map(|i| whole || cases::pick(&key, i, 3) > 0).collect();
         let image = ImageShape { height: image.0, width: image.1, channels: image.2 };
         let cases::Cell { nodes, edges, ops } = cell;
-        Stages { image, classes, channels, cells_per_stage, stages, nodes, edges, ops, alive, affine }.network()
+        let stem_stride = 1 + cases::pick(&format!("stem {mask}"), 0, 2);
+        Stages { image, classes, channels, stem_stride, cells_per_stage, stages, nodes, edges, ops, alive, affine }
+            .network()
     })
 }
 
@@ -58,6 +60,7 @@ fn any_two_inputs() -> impl Strategy<Value = NetworkSpec> {
         let key = format!("mask {mask}");
         spec.alive.iter_mut().enumerate().for_each(|(i, alive)| *alive = mask % 3 == 0 || cases::pick(&key, i, 3) > 0);
         spec.norm = OpNorm { affine, pools };
+        spec.stem_stride = 1 + cases::pick(&format!("stem {mask}"), 0, 2);
         spec
     })
 }

@@ -122,6 +122,7 @@ impl From<TrainOn> for String {
 /// | `size` | `network` | `supernet` | whose channels and cells are the default: the network's or the supernet's in the space's paper |
 /// | `channels` | nas-bench-201 16; darts 36, `supernet` 16 | 1 to 1024 | `C`, channels of the first cells |
 /// | `cells` | nas-bench-201 5; darts 20, `supernet` 8 | 1 to 1000 | `N`: of each stage, or of the whole network in the DARTS space |
+/// | `stem_stride` | 1; own pictures from 64 pixels on 2 | 1 or 2 | stride of the stem's convolution |
 /// | `auxiliary` | 0 | >= 0 | weight of the auxiliary head's loss, 0: no head; DARTS 0.4 |
 /// | `drop_path` | 0 | [0, 1) | probability that drop-path rises to linearly; DARTS 0.2 |
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -135,6 +136,9 @@ pub struct NetworkConfig {
     /// Cells.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cells: Option<usize>,
+    /// Stride of the stem's convolution.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stem_stride: Option<usize>,
     /// Weight of the auxiliary head's loss.
     pub auxiliary: f64,
     /// Probability of drop-path in the end.
@@ -238,7 +242,7 @@ impl Default for RetrainDataConfig {
 
 impl Default for NetworkConfig {
     fn default() -> Self {
-        Self { size: SizeOf::Network, channels: None, cells: None, auxiliary: 0.0, drop_path: 0.0 }
+        Self { size: SizeOf::Network, channels: None, cells: None, stem_stride: None, auxiliary: 0.0, drop_path: 0.0 }
     }
 }
 
@@ -290,6 +294,7 @@ impl RetrainConfig {
         if let Ok(search) = search::Config::read(&inherit.run.join(CONFIG)) {
             self.network.channels.get_or_insert(search.supernet.channels);
             self.network.cells.get_or_insert(search.supernet.cells_per_stage);
+            self.network.stem_stride = self.network.stem_stride.or(search.supernet.stem_stride);
         }
     }
 
@@ -311,6 +316,9 @@ impl RetrainConfig {
         let Size { channels, cells } = self.network.size(space);
         (self.network.channels, self.network.cells) = (Some(channels), Some(cells));
         self.settle_folder()?;
+        let stride = &mut self.network.stem_stride;
+        *stride = stride.or(folder::usual_stem_stride(self.data.folder.as_ref()));
+        folder::check_stem_stride("network.stem_stride", *stride)?;
         if let Some(dir) = &mut self.data.dir {
             make_absolute(dir);
         }

@@ -38,6 +38,7 @@ impl Plan {
             classes: self.network.classes,
             channels: search.supernet.channels,
             cells: search.supernet.cells_per_stage,
+            stem_stride: search.supernet.stem_stride.unwrap_or(1),
         };
         let supernet = candidates.supernet(&shape)?;
         let given: HashMap<String, TensorState> =

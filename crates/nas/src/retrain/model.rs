@@ -36,6 +36,9 @@ pub struct Model {
     pub channels: usize,
     /// Cells: of each stage, or of the whole network in the DARTS space.
     pub cells: usize,
+    /// Stride of the stem.
+    #[serde(default = "one")]
+    pub stem_stride: usize,
     /// Name of the data set that it was trained on.
     pub dataset: String,
     /// Names of the classes, in the order of the network's outputs.
@@ -60,6 +63,7 @@ impl Model {
             preprocess: made_into(dataset.shape()),
             channels: size.channels,
             cells: size.cells,
+            stem_stride: config.network.stem_stride.unwrap_or(1),
             dataset: dataset.name().to_owned(),
             classes: dataset.classes().to_vec(),
             pixel_max: dataset.pixel_max(),
@@ -123,9 +127,9 @@ impl Model {
     pub fn network(&self) -> Result<(&'static dyn SearchSpace, Genotype, NetworkSpec), RetrainError> {
         let space = space::find(&self.space)?;
         let genotype = space.parse(&self.arch)?;
-        let Self { image, channels, cells, .. } = *self;
-        let network =
-            space.network(&genotype, &NetworkShape { image, classes: self.classes.len(), channels, cells })?;
+        let Self { image, channels, cells, stem_stride, .. } = *self;
+        let classes = self.classes.len();
+        let network = space.network(&genotype, &NetworkShape { image, classes, channels, cells, stem_stride })?;
         network.check()?;
         Ok((space, genotype, network))
     }
@@ -140,12 +144,18 @@ impl Model {
             (self.image != other.image, size),
             (self.channels != other.channels, format!("{} channels", self.channels)),
             (self.cells != other.cells, format!("{} cells", self.cells)),
+            (self.stem_stride != other.stem_stride, format!("a stem of stride {}", self.stem_stride)),
             (self.classes != other.classes, format!("the classes {}", self.classes.join(", "))),
             (self.pixel_max != other.pixel_max, format!("pixels up to {}", self.pixel_max)),
             (self.normalisation != other.normalisation, format!("the normalisation {:?}", self.normalisation)),
         ];
         differs.into_iter().find(|(differs, _)| *differs).map(|(_, what)| what)
     }
+}
+
+/// Of a description that says nothing of it.
+fn one() -> usize {
+    1
 }
 
 fn made_into(image: ImageShape) -> Preprocess {

@@ -79,7 +79,9 @@ impl Plan {
         };
         let Size { channels, cells } = config.network.size(space);
         let (image, classes) = (dataset.shape(), dataset.classes().len());
-        let mut network = space.network(&genotype, &NetworkShape { image, classes, channels, cells })?;
+        let stem_stride = config.network.stem_stride.unwrap_or(1);
+        let shape = NetworkShape { image, classes, channels, cells, stem_stride };
+        let mut network = space.network(&genotype, &shape)?;
         let weight = config.network.auxiliary;
         if weight > 0.0 {
             let block = space.auxiliary_block(cells);

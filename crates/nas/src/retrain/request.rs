@@ -155,7 +155,7 @@ fn known_keys() -> Result<Vec<String>, ConfigError> {
     all.data.folder = Some(FolderConfig::full());
     all.data.augmentation = Some(Augmentation::NONE);
     all.inherit = Some(Inherit { run: ".".into(), epoch: Some(1), weights_md5: None });
-    (all.network.channels, all.network.cells) = (Some(1), Some(1));
+    (all.network.channels, all.network.cells, all.network.stem_stride) = (Some(1), Some(1), Some(1));
     let table = Table::try_from(&all).map_err(|e| ConfigError::Whole(e.to_string()))?;
     Ok(tables::keys(&table))
 }

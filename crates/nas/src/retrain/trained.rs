@@ -80,6 +80,13 @@ impl Saved {
                 return Err(RetrainError::Model { path, why });
             }
         }
+        // Weights fit any stride, so nothing else would notice.
+        let made = self.kept.settings().get("network").and_then(|network| network.get("stem_stride"));
+        let made = made.and_then(toml::Value::as_integer).unwrap_or(1);
+        if usize::try_from(made) != Ok(model.stem_stride) {
+            let why = format!("its stem_stride is {}, the checkpoint was made with {made}", model.stem_stride);
+            return Err(RetrainError::Model { path, why });
+        }
         let position = self.kept.position();
         let steps = if let Moment::Step(step) = position.moment { step } else { 0 };
         let epochs = position.epoch + usize::from(position.moment == Moment::End);

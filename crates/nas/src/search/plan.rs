@@ -216,7 +216,7 @@ pub(crate) fn fit(config: &mut Config) -> Result<Candidates, SearchError> {
 fn supported(space: &'static dyn SearchSpace) -> Result<(), SearchError> {
     let image = data::ImageShape { height: 32, width: 32, channels: 3 };
     let Size { channels, cells } = space.supernet_size();
-    let supernet = space.supernet(&NetworkShape { image, classes: 10, channels, cells })?;
+    let supernet = space.supernet(&NetworkShape { image, classes: 10, channels, cells, stem_stride: 1 })?;
     engines::supports(&supernet).map_err(|source| SearchError::Unsearchable { space: space.name(), source })
 }
 
@@ -226,5 +226,6 @@ fn shape(dataset: &Dataset, config: &Config) -> NetworkShape {
         classes: dataset.classes().len(),
         channels: config.supernet.channels,
         cells: config.supernet.cells_per_stage,
+        stem_stride: config.supernet.stem_stride.unwrap_or(1),
     }
 }

@@ -47,16 +47,19 @@ pub struct NetworkShape {
     pub channels: usize,
     /// Cells `N`: of each stage in NAS-Bench-201, of the whole network in DARTS.
     pub cells: usize,
+    /// Stride of the stem: 1 in both papers' networks for CIFAR.
+    pub stem_stride: usize,
 }
 
 impl NetworkShape {
-    /// Checks what a space says of its networks: how many cells they have, and how often they halve the image (rounding up).
-    /// An image is too small where a single pixel would be left to halve.
+    /// Checks what a space says of its networks: how many cells they have, and how often they halve the stem's output (rounding
+    /// up). An image is too small where a single pixel would be left to halve.
     fn check(&self, space: &'static str, cells: RangeInclusive<usize>, halvings: u32) -> Result<(), SpaceError> {
         if !cells.contains(&self.cells) {
             return Err(SpaceError::Cells { space, cells: self.cells, min: *cells.start(), max: *cells.end() });
         }
-        let (min, engine::ImageShape { height, width, .. }) = ((1 << halvings) / 2 + 1, self.image);
+        let min = (1 << halvings) / 2 * self.stem_stride + 1;
+        let engine::ImageShape { height, width, .. } = self.image;
         if height.min(width) < min {
             return Err(SpaceError::Image { space, height, width, min });
         }
@@ -199,6 +202,7 @@ mod tests {
                 classes: 10,
                 channels: 4,
                 cells: 3,
+                stem_stride: 1,
             };
             let supernet = space.supernet(&shape).unwrap();
             supernet.check().unwrap();

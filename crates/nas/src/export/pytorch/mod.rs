@@ -215,6 +215,7 @@ fn network_class(trained: &Trained) -> String {
     }
     let channels = |value: usize| graph.values[value].shape.channels;
     let (colours, stem) = (spec.image.channels, spec.stem_channels);
+    let stride = if spec.stem_stride == 1 { String::new() } else { format!(", stride={}", spec.stem_stride) };
     let before = graph.maker(graph.logits).map_or(0, |layer| channels(layer.inputs[0]));
     let linear = format!("linear=nn.Linear({before}, {})", spec.classes);
     let x = if two { "s1" } else { "x" };
@@ -228,7 +229,7 @@ fn network_class(trained: &Trained) -> String {
     let start = if two { "s0 = s1" } else { "x" };
     format!(
         "class Network(nn.Module):\n    {doc}\n\n    def __init__(self):\n        super().__init__()\n        \
-         self.stem = Named(conv=nn.Conv2d({colours}, {stem}, 3, padding=1, bias=False), bn=nn.BatchNorm2d({stem}))\n\
+         self.stem = Named(conv=nn.Conv2d({colours}, {stem}, 3{stride}, padding=1, bias=False), bn=nn.BatchNorm2d({stem}))\n\
          {modules}        self.head = {head}\n\n    def forward(self, image):\n        \
          {start} = self.stem.bn(self.stem.conv(image))\n{steps}{rectified}        return self.head.linear({x}.mean((2, 3)))",
         doc = quoted("[N, C, H, W], normalised, to outputs before softmax, [N, classes]."),

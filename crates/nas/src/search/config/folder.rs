@@ -48,6 +48,22 @@ pub(crate) fn at_size(augmentation: Augmentation, downsample: usize, folder: Opt
     }
 }
 
+/// Pictures of at least this side are halved by the stem where nothing else is set.
+const HALVED_FROM: usize = 64;
+
+/// The stem's stride for own pictures that are large; `None` where it is 1.
+pub(crate) fn usual_stem_stride(folder: Option<&FolderConfig>) -> Option<usize> {
+    folder.and_then(|folder| folder.size).filter(|size| *size >= HALVED_FROM).map(|_| 2)
+}
+
+/// Refuses strides that a stem cannot have.
+pub(crate) fn check_stem_stride(key: &str, stride: Option<usize>) -> Result<(), ConfigError> {
+    match stride {
+        Some(other) if !(1..=2).contains(&other) => Err(ConfigError::range(key, other, "1 or 2")),
+        _ => Ok(()),
+    }
+}
+
 /// Refuses `--size` for a data set whose images have a size of their own.
 pub(crate) fn check_size(size: Option<usize>, dataset: DatasetName) -> Result<(), ConfigError> {
     match size {

@@ -8,7 +8,7 @@ use super::{
     folder,
     keys::{nearest_key, one_line},
     setting::Setting,
-    settings::{Config, DataConfig, SpaceConfig},
+    settings::{Config, DataConfig, SpaceConfig, SupernetConfig},
 };
 use crate::{
     data::{Augmentation, DatasetName, FolderConfig},
@@ -276,7 +276,8 @@ fn known_keys(strategy: &Entry) -> Result<Vec<String>, ConfigError> {
         ..Default::default()
     };
     let space = SpaceConfig { ops: Some(OpSets::All(vec![])), ..Config::default().space };
-    let all = Config { space, threads: Some(1), data, strategy: (strategy.config)(), ..Config::default() };
+    let supernet = SupernetConfig { stem_stride: Some(1), ..Default::default() };
+    let all = Config { space, threads: Some(1), data, supernet, strategy: (strategy.config)(), ..Config::default() };
     Ok(tables::keys(&as_table(&all)?))
 }
 

@@ -155,6 +155,7 @@ pub struct DataConfig {
 /// |---|---|---|---|
 /// | `channels` | 16 | 1 to 1024 | `C`, channels of the first stage; NAS-Bench-201 |
 /// | `cells_per_stage` | 5 (demo: 1) | 1 to 100 | `N`; NAS-Bench-201 |
+/// | `stem_stride` | 1; own pictures from 64 pixels on 2 | 1 or 2 | stride of the stem's convolution; 2 takes a quarter of the time |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SupernetConfig {
@@ -162,6 +163,9 @@ pub struct SupernetConfig {
     pub channels: usize,
     /// Cells of each stage.
     pub cells_per_stage: usize,
+    /// Stride of the stem's convolution.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stem_stride: Option<usize>,
 }
 
 /// Training of omega by SGD, `[training]`.
@@ -239,7 +243,7 @@ impl Default for DataConfig {
 
 impl Default for SupernetConfig {
     fn default() -> Self {
-        Self { channels: 16, cells_per_stage: 5 }
+        Self { channels: 16, cells_per_stage: 5, stem_stride: None }
     }
 }
 
@@ -325,6 +329,9 @@ impl Config {
             ("supernet.channels", self.supernet.channels, 1024),
             ("supernet.cells_per_stage", self.supernet.cells_per_stage, 100),
         ];
+        let stride = &mut self.supernet.stem_stride;
+        *stride = stride.or(folder::usual_stem_stride(self.data.folder.as_ref()));
+        folder::check_stem_stride("supernet.stem_stride", *stride)?;
         if let Some((key, count, most)) = limits.iter().find(|(_, count, most)| count > most) {
             return Err(ConfigError::range(key, count, &format!("at most {most}")));
         }

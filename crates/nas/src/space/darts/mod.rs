@@ -164,6 +164,7 @@ fn network_spec(
         cells: vec![template(normal, 1), template(reduce, 2)],
         rows,
         stem_channels: shape.channels.saturating_mul(STEM_MULTIPLIER),
+        stem_stride: shape.stem_stride,
         blocks,
         head: Head::Plain,
         auxiliary: None,

@@ -102,6 +102,7 @@ const STAGES: u32 = 3;
 /// `affine`: whether batch normalisation in the cells has scale and shift (a discrete network: yes; a supernet: no).
 pub fn network_spec(shape: &NetworkShape, alive: Vec<bool>, affine: bool) -> NetworkSpec {
     Stages {
+        stem_stride: shape.stem_stride,
         image: shape.image,
         classes: shape.classes,
         channels: shape.channels,
@@ -132,5 +133,6 @@ pub fn benchmark_shape(image_side: usize, classes: usize) -> NetworkShape {
         classes,
         channels: 16,
         cells: 5,
+        stem_stride: 1,
     }
 }
