@@ -36,6 +36,16 @@ struct Training {
 }
 
 impl TableEvaluator {
+    /// Checks that the table describes a space.
+    ///
+    /// # Errors
+    /// [`BlackboxError::NoTable`].
+    pub fn check(domain: &Domain) -> Result<(), BlackboxError> {
+        let space = domain.space();
+        let first = domain.genotype(&vec![0; domain.variables().len()])?;
+        space.table_index(&first).map(drop).ok_or(BlackboxError::NoTable { space: space.name() })
+    }
+
     /// Simulated trainings on `dataset`; `usual`: how long they are for methods with one length.
     ///
     /// # Errors
@@ -46,11 +56,7 @@ impl TableEvaluator {
         dataset: BenchmarkDataset,
         usual: Epochs,
     ) -> Result<Self, BlackboxError> {
-        let space = domain.space();
-        let first = domain.genotype(&vec![0; domain.variables().len()])?;
-        if space.table_index(&first).is_none() {
-            return Err(BlackboxError::NoTable { space: space.name() });
-        }
+        Self::check(domain)?;
         let column = |column| table.column(column).ok_or(BlackboxError::MissingColumn { column });
         let seconds = column(Column::seconds(dataset))?;
         let (train, valid) = images(dataset);

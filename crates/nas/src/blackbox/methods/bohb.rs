@@ -144,8 +144,7 @@ impl Bohb {
             (good.len() >= least && bad.len() >= least).then_some([good, bad])
         };
         let parts = self.state.rungs.iter().rev().find_map(split);
-        self.model =
-            parts.map(|parts| parts.map(|data| Kde::fit(data, &self.categories, self.config.min_bandwidth)));
+        self.model = parts.map(|parts| parts.map(|data| Kde::fit(data, &self.categories, self.config.min_bandwidth)));
     }
 }
 
@@ -211,7 +210,8 @@ impl Method for Bohb {
 impl Configured for Bohb {
     type Config = BohbConfig;
 
-    const ABOUT: &'static str = "Hyperband whose new architectures are drawn where good ones are dense and bad ones are not";
+    const ABOUT: &'static str =
+        "Hyperband whose new architectures are drawn where good ones are dense and bad ones are not";
 
     const SOURCE: &'static str =
         "Falkner, Klein, Hutter: BOHB: Robust and Efficient Hyperparameter Optimization at Scale, arXiv 1807.01774";
@@ -284,6 +284,11 @@ mod tests {
         let mean = |p: &[Proposal]| p.iter().flat_map(|p| &p.choice).sum::<usize>() as f64 / p.len() as f64 / 6.0;
         let asked = proposals(&config, 1, 200);
         // Uniform draws of 0 to 4 have a mean of 2.
-        assert!(mean(&asked[..14]) < 2.6 && mean(&asked[150..]) > 3.0, "{} {}", mean(&asked[..14]), mean(&asked[150..]));
+        assert!(
+            mean(&asked[..14]) < 2.6 && mean(&asked[150..]) > 3.0,
+            "{} {}",
+            mean(&asked[..14]),
+            mean(&asked[150..])
+        );
     }
 }

@@ -44,8 +44,7 @@ impl Configured for RandomSearch {
 
     const ABOUT: &'static str = "architectures drawn uniformly; the best one wins";
 
-    const SOURCE: &'static str =
-        "Bergstra, Bengio: Random Search for Hyper-Parameter Optimization, JMLR 13, 2012; as in Dong, Yang: NAS-Bench-201, arXiv 2001.00326";
+    const SOURCE: &'static str = "Bergstra, Bengio: Random Search for Hyper-Parameter Optimization, JMLR 13, 2012; as in Dong, Yang: NAS-Bench-201, arXiv 2001.00326";
 
     fn check(_config: &RandomSearchConfig) -> Result<(), ConfigError> {
         Ok(())

@@ -54,8 +54,7 @@ impl Method for RegularizedEvolution {
     fn ask(&mut self, rng: &mut ChaCha8Rng) -> Option<Proposal> {
         let domain = &self.problem.domain;
         let drawn = |rng: &mut ChaCha8Rng| {
-            let sample: Vec<usize> =
-                (0..self.config.sample).map(|_| below(rng, self.population.len())).collect();
+            let sample: Vec<usize> = (0..self.config.sample).map(|_| below(rng, self.population.len())).collect();
             best(sample.into_iter().map(|i| &self.population[i]))
         };
         let full = self.population.len() == self.config.population;

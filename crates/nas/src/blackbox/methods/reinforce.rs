@@ -142,8 +142,7 @@ impl Configured for Reinforce {
 
     const ABOUT: &'static str = "a probability for each operation of each edge, trained by the policy gradient";
 
-    const SOURCE: &'static str =
-        "Williams: Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning, Machine Learning 8, 1992; as in Dong, Yang: NAS-Bench-201, arXiv 2001.00326";
+    const SOURCE: &'static str = "Williams: Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning, Machine Learning 8, 1992; as in Dong, Yang: NAS-Bench-201, arXiv 2001.00326";
 
     fn check(config: &ReinforceConfig) -> Result<(), ConfigError> {
         if let Some(fault) = config.adam().fault() {
