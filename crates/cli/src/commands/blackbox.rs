@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use nas::{
     benchmark::{self, BenchmarkDataset, Column, Epochs},
     blackbox::{
@@ -49,8 +49,8 @@ pub struct Args {
     /// What a run may spend: simulated seconds, or evaluations with --proxy [default: 12000, or 100 with --proxy].
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     budget: Option<f64>,
-    /// Runs, 1 to 1000000, each with a seed of its own: the first one's, the next number, and so on.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = args::count(1, 1_000_000))]
+    /// Runs, 1 to 10000, each with a seed of its own: the first one's, the next number, and so on.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = args::count(1, 10_000))]
     runs: usize,
     /// Seed of the first run.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -123,6 +123,7 @@ struct Setting {
 pub fn run(args: Args, cx: &Context) -> Result<()> {
     let method = methods::find(&args.method).map_err(BlackboxError::from)?;
     let config = method.configure(&args.set).map_err(BlackboxError::from)?;
+    [&args.csv, &args.record].into_iter().try_for_each(|path| check_file(path.as_ref()))?;
     let domain = Arc::new(Domain::new(args.space));
     let threads = args.threads.get();
     let named = |error: String| anyhow!("--dataset: {error}");
@@ -160,7 +161,8 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
             table = Some(known);
             let n = if args.epochs == Epochs::Twelve { 12 } else { 200 };
             (setting.dataset, setting.evaluator) = (ranked_by.name().to_owned(), format!("table, {n} epochs"));
-            let as_in_paper = ranked_by == BenchmarkDataset::Cifar10 && setting.budget == PAPER_BUDGET;
+            let as_in_paper =
+                (ranked_by, args.epochs, setting.budget) == (BenchmarkDataset::Cifar10, Epochs::Twelve, PAPER_BUDGET);
             setting.paper = paper_row(method.name).filter(|_| as_in_paper);
         }
         Some(proxy) => {
@@ -176,6 +178,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
                 channels: args.channels.unwrap_or(size.channels),
                 cells: args.cells.unwrap_or(size.cells),
             };
+            setting.dataset = inputs.name().as_str().to_owned();
             let (shape, images) = inputs.load(cx)?;
             let engines = engines::cpu(threads)?;
             let evaluator = ProxyEvaluator::new(&domain, proxy, shape, images, args.seed, &*engines)?;
@@ -184,7 +187,6 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
             let has_table = TableEvaluator::check(&domain).is_ok();
             table = if has_table { outcome::open_table(cx, "accuracies") } else { None };
             ranked_by = BenchmarkDataset::Cifar10;
-            setting.dataset = dataset.map_or_else(|| "default".to_owned(), |d| d.as_str().to_owned());
             setting.evaluator = format!("proxy, {}", proxy.name());
         }
     }
@@ -198,6 +200,14 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     match args.json {
         true => cx.out.json(&as_json(&setting, &summary)),
         false => cx.out.data(as_text(&setting, &summary)),
+    }
+}
+
+/// Refuses a file that cannot be one before the runs begin.
+fn check_file(path: Option<&PathBuf>) -> Result<()> {
+    match path.filter(|path| path.is_dir()) {
+        Some(folder) => bail!("cannot write {}: it is a folder, expected a file", folder.display()),
+        None => Ok(()),
     }
 }
 
@@ -260,9 +270,11 @@ fn as_json(setting: &Setting, summary: &Summary) -> Value {
 
 fn as_text(setting: &Setting, summary: &Summary) -> String {
     let Setting { method, space, dataset, evaluator, budget, unit, seed, .. } = setting;
-    let n = summary.runs;
-    let mut text =
-        format!("{method} on {space}, {dataset} ({evaluator}), {budget} {unit}, {n} runs from seed {seed} on\n\n");
+    let runs = match summary.runs {
+        1 => format!("1 run, seed {seed}"),
+        n => format!("{n} runs from seed {seed} on"),
+    };
+    let mut text = format!("{method} on {space}, {dataset} ({evaluator}), {budget} {unit}, {runs}\n\n");
     if let Some(accuracies) = &summary.accuracies {
         let heads = [("accuracy in %, 200 epochs", Align::Left), ("found here", Align::Right)];
         let paper = setting.paper.map(|_| ("reported in the paper, Table 1", Align::Right));
@@ -280,9 +292,13 @@ fn as_text(setting: &Setting, summary: &Summary) -> String {
         let shown = f.quality.map_or_else(|| "-".to_owned(), |q| format!("{:.2}", q.0));
         rows.row([name.to_owned(), f.seed.to_string(), shown, f.arch.clone()]);
     }
-    text += &format!(
-        "{:.1} evaluations and {:.1} {unit} a run\n\n{rows}\n± is the standard deviation over {n} runs\n",
-        summary.evaluations, summary.spent
-    );
+    text += &format!("{:.1} evaluations", summary.evaluations);
+    if *unit != ProxyEvaluator::UNIT {
+        text += &format!(" and {:.1} {unit}", summary.spent);
+    }
+    text += &format!(" a run\n\n{rows}");
+    if summary.runs > 1 {
+        text += &format!("\n± is the standard deviation over {} runs\n", summary.runs);
+    }
     text
 }

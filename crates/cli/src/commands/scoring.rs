@@ -35,6 +35,12 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// The data set that was named, else the usual one.
+    pub fn name(&self) -> DatasetName {
+        let built_in = self.proxy.needs_images() && self.data.is_none();
+        self.dataset.unwrap_or(if built_in { DatasetName::Digits } else { DatasetName::Cifar10 })
+    }
+
     /// The network's sizes and the images `[batch, H, W, C]`; no images for a proxy that needs none.
     ///
     /// # Errors
@@ -46,9 +52,7 @@ impl Inputs {
             channels: self.channels,
             cells: self.cells,
         };
-        let built_in = self.proxy.needs_images() && self.data.is_none();
-        let default = if built_in { DatasetName::Digits } else { DatasetName::Cifar10 };
-        let name = self.dataset.unwrap_or(default);
+        let name = self.name();
         let known = BenchmarkDataset::ALL.into_iter().find(|b| b.name() == name.as_str());
         if let Some(known) = known.filter(|_| !self.proxy.needs_images()) {
             return Ok((shape(known.image_side(), known.image_side(), 3, known.classes()), Vec::new()));

@@ -2,6 +2,9 @@ use engine::EngineError;
 
 use crate::{benchmark::Column, search::ConfigError, space::SpaceError};
 
+/// A budget that pays for more is a mistake: no table has as many architectures.
+pub const MAX_EVALUATIONS: usize = 1_000_000;
+
 /// Why a black-box search cannot run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -34,6 +37,18 @@ pub enum BlackboxError {
         cheapest: f64,
         /// The most.
         dearest: f64,
+    },
+    /// A budget for more evaluations than a run may have.
+    #[error(
+        "a budget of {budget} {unit}, expected at most {most:.0}, which pays for {MAX_EVALUATIONS} of the cheapest evaluations"
+    )]
+    TooMuch {
+        /// What was given.
+        budget: f64,
+        /// What it is counted in.
+        unit: &'static str,
+        /// The largest there may be.
+        most: f64,
     },
     /// No runs.
     #[error("0 runs, expected at least 1")]

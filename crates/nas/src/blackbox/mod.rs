@@ -25,7 +25,7 @@ mod summary;
 mod tests;
 
 pub use domain::{Choice, Domain, Mutation, Variable};
-pub use error::BlackboxError;
+pub use error::{BlackboxError, MAX_EVALUATIONS};
 pub use evaluator::{Evaluation, Evaluator, Levels};
 pub use evaluators::{ProxyEvaluator, TableEvaluator};
 pub use method::{Configured, Judged, Method, Problem, Proposal};

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{
     domain::Choice,
-    error::BlackboxError,
+    error::{BlackboxError, MAX_EVALUATIONS},
     evaluator::Evaluator,
     method::Problem,
     methods::MethodConfig,
@@ -45,7 +45,7 @@ pub struct Outcome {
 /// each run.
 ///
 /// # Errors
-/// No runs, a budget that does not pay for every evaluation, both before the first run; those of the evaluator.
+/// No runs, a budget that does not pay for every evaluation or pays for too many, all before the first run; those of the evaluator.
 pub fn run_all(
     config: &MethodConfig,
     problem: &Problem,
@@ -100,6 +100,10 @@ fn check(
     // A NaN fits nothing either.
     if !(budget >= dearest) {
         return Err(BlackboxError::Budget { budget, unit: evaluator.unit(), cheapest, dearest });
+    }
+    let most = MAX_EVALUATIONS as f64 * evaluator.costs(0).0;
+    if budget > most {
+        return Err(BlackboxError::TooMuch { budget, unit: evaluator.unit(), most });
     }
     Ok(())
 }

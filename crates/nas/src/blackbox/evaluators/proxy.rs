@@ -21,6 +21,11 @@ pub struct ProxyEvaluator<'a> {
     engines: &'a dyn Engines,
 }
 
+impl ProxyEvaluator<'_> {
+    /// What its costs are counted in.
+    pub const UNIT: &'static str = "evaluations";
+}
+
 impl<'a> ProxyEvaluator<'a> {
     /// `images`: `[n, H, W, C]`, normalised, empty for a proxy that needs none; `seed`: what the weights are drawn from, the same
     /// for all networks.
@@ -46,7 +51,7 @@ impl Evaluator for ProxyEvaluator<'_> {
     }
 
     fn unit(&self) -> &'static str {
-        "evaluations"
+        Self::UNIT
     }
 
     fn costs(&self, _level: usize) -> (f64, f64) {

@@ -33,6 +33,10 @@ fn impossible_requests_are_refused_before_the_first_run() {
             format!("a budget of {budget} units, expected at least 1.0: an evaluation costs 1.0 to 1.0 units");
         assert_eq!(refused(budget, 1), expected);
     }
+    for budget in [1e6 + 1.0, f64::INFINITY] {
+        let expected = "expected at most 1000000, which pays for 1000000 of the cheapest evaluations";
+        assert!(refused(budget, 1).contains(expected), "{}", refused(budget, 1));
+    }
     // BOHB of the paper pays for the longest training.
     let bohb = methods::find("bohb").unwrap().configure(&[]).unwrap();
     assert!(all(&bohb, &TWO_LEVELS, 9.0, 1, 1).unwrap_err().to_string().contains("expected at least 10.0"));
