@@ -277,7 +277,7 @@ fn as_text(setting: &Setting, summary: &Summary) -> String {
     let mut text = format!("{method} on {space}, {dataset} ({evaluator}), {budget} {unit}, {runs}\n\n");
     if let Some(accuracies) = &summary.accuracies {
         let heads = [("accuracy in %, 200 epochs", Align::Left), ("found here", Align::Right)];
-        let paper = setting.paper.map(|_| ("reported in the paper, Table 1", Align::Right));
+        let paper = setting.paper.map(|_| ("reported in the paper, Table 1 (n = 10)", Align::Right));
         let mut rows = Table::with_heads(heads.into_iter().chain(paper));
         for (i, ((_, name), found)) in COLUMNS.iter().zip(accuracies).enumerate() {
             let paper = setting.paper.map(|row| format!("{:.2} ± {:.2}", row[i].0, row[i].1));

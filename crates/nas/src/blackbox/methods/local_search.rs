@@ -32,7 +32,7 @@ pub enum Move {
 /// | name | default | range | meaning and source |
 /// |---|---|---|---|
 /// | `initial` | 10 | 1 to 100000 | random architectures, of which the best one is the start; naszilla |
-/// | `move` | `"best"` | `"first"` | to the best of all neighbours, as in the paper of the method, or to the first one that is better (its variant "query until lower") |
+/// | `move` | `"best"` | `"first"` | to the best of all neighbours, the basic form of the method's paper, or to the first one that is better, the default of naszilla |
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LocalSearchConfig {
