@@ -52,7 +52,7 @@ fn the_papers_values_stand_beside_its_own_search_only() {
     assert!(text.starts_with(
         "reinforce on nas-bench-201, cifar10 (table, 12 epochs), 12000 simulated seconds, 1 run, seed 0\n"
     ));
-    assert!(text.contains("reported in the paper, Table 1") && text.contains("93.14 ± 0.65"), "{text}");
+    assert!(text.contains("reported in the paper, Table 1 (n = 10)") && text.contains("93.14 ± 0.65"), "{text}");
     assert!(!text.contains("standard deviation over"), "of one run there is none: {text}");
     for other in [&["--budget", "11999"][..], &["--epochs", "200"], &["--dataset", "cifar100"]] {
         assert!(!shown(other).contains("paper"), "{other:?}");
@@ -71,7 +71,7 @@ fn files_hold_the_runs_and_their_evaluations() {
     assert_eq!((rows.len(), rows[0].len()), (4, 12));
     let trials: Vec<Value> = record.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for row in &rows[1..] {
-        let own: Vec<&Value> = trials.iter().filter(|t| t["seed"].to_string() == row[0]).collect();
+        let own: Vec<&Value> = trials.iter().filter(|t| t["seed"].as_u64() == row[0].parse().ok()).collect();
         assert_eq!(own.len().to_string(), row[1]);
         let spent: f64 = own.iter().map(|t| t["cost"].as_f64().unwrap()).sum();
         assert!((spent - row[2].parse::<f64>().unwrap()).abs() < 1e-9);

@@ -97,8 +97,7 @@ fn check(
     // What a method asks first is of the fidelity that it starts with, whatever the seed.
     let level = Run::new(config, problem, seed).ask().map_or(problem.levels.usual, |p| p.level);
     let (cheapest, dearest) = evaluator.costs(level);
-    // A NaN fits nothing either.
-    if !(budget >= dearest) {
+    if budget.is_nan() || budget < dearest {
         return Err(BlackboxError::Budget { budget, unit: evaluator.unit(), cheapest, dearest });
     }
     let most = MAX_EVALUATIONS as f64 * evaluator.costs(0).0;
