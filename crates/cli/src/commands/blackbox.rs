@@ -7,7 +7,7 @@ use nas::{
     benchmark::{self, BenchmarkDataset, Column, Epochs},
     blackbox::{
         BlackboxError, Domain, Evaluator, Outcome, PAPER_BUDGET, Problem, ProxyEvaluator, Summary, TableEvaluator,
-        methods, paper_row, run_all,
+        Trial, methods, paper_row, run_all,
     },
     compare::COLUMNS,
     engines,
@@ -52,7 +52,7 @@ pub struct Args {
     /// Runs, 1 to 10000, each with a seed of its own: the first one's, the next number, and so on.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = args::count(1, 10_000))]
     runs: usize,
-    /// Seed of the first run.
+    /// Seed of the first run; with --proxy also of the weights and the images.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// One setting of the method by its key, repeatable; the value is TOML, and a bare word is a string [default: none]:
@@ -86,7 +86,8 @@ pub struct Args {
     /// Write one line for each run to FILE [default: none].
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
-    /// Write every evaluation of every run to FILE, a JSON object a line [default: none].
+    /// Write every evaluation of every run to FILE, a line {"seed", "trial", "arch", "level", "value", "cost"} each; level 0 is the
+    /// shortest training [default: none].
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// Print the result as JSON (default: as text).
@@ -194,7 +195,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         write(path, &csv(&outcomes, table.as_ref()))?;
     }
     if let Some(path) = &args.record {
-        write(path, &record(&outcomes)?)?;
+        write(path, &record(&outcomes, &domain)?)?;
     }
     let summary = Summary::new(&outcomes, table.as_ref(), ranked_by).context("no runs")?;
     match args.json {
@@ -230,14 +231,15 @@ fn csv(outcomes: &[Outcome], table: Option<&benchmark::Table>) -> String {
     text
 }
 
-fn record(outcomes: &[Outcome]) -> Result<String> {
+fn record(outcomes: &[Outcome], domain: &Domain) -> Result<String> {
     let mut text = String::new();
     for outcome in outcomes {
-        for (number, trial) in outcome.trials.iter().enumerate() {
-            let mut line = json!({ "seed": outcome.seed, "trial": number + 1 });
-            if let (Value::Object(line), Value::Object(trial)) = (&mut line, serde_json::to_value(trial)?) {
-                line.extend(trial);
-            }
+        for (number, Trial { proposal, value, cost }) in outcome.trials.iter().enumerate() {
+            let arch = domain.space().text(&domain.genotype(&proposal.choice)?)?;
+            let (trial, level) = (number + 1, proposal.level);
+            let line = json!({
+                "seed": outcome.seed, "trial": trial, "arch": arch, "level": level, "value": value, "cost": cost,
+            });
             text += &format!("{line}\n");
         }
     }

@@ -76,7 +76,9 @@ fn files_hold_the_runs_and_their_evaluations() {
         let spent: f64 = own.iter().map(|t| t["cost"].as_f64().unwrap()).sum();
         assert!((spent - row[2].parse::<f64>().unwrap()).abs() < 1e-9);
     }
-    assert!(!record.contains("time"));
+    let keys: Vec<&str> = trials[0].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, ["seed", "trial", "arch", "level", "value", "cost"]);
+    assert!(trials.iter().all(|t| t["level"] == 1), "BOHB of the paper trains for 200 epochs");
 }
 
 #[test]

@@ -128,7 +128,7 @@ pub(super) mod tests {
 
     impl Table {
         /// With other values in a column.
-        pub(in super::super) fn with_column(mut self, column: Column, values: Vec<f64>) -> Table {
+        pub(crate) fn with_column(mut self, column: Column, values: Vec<f64>) -> Table {
             self.columns[column as usize] = Some(values);
             self
         }

@@ -24,6 +24,16 @@ pub enum BlackboxError {
         /// The column.
         column: Column,
     },
+    /// A training that takes no time, of which no budget would ever be spent.
+    #[error("index {index}, column `{column}`: {seconds} seconds, expected more than 0")]
+    NoTime {
+        /// The architecture's index.
+        index: usize,
+        /// The column.
+        column: Column,
+        /// What the table has.
+        seconds: f64,
+    },
     /// A budget that does not pay for every evaluation.
     #[error(
         "a budget of {budget} {unit}, expected at least {dearest:.1}: an evaluation costs {cheapest:.1} to {dearest:.1} {unit}"

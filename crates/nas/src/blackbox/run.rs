@@ -137,6 +137,10 @@ impl Run {
         let proposals = saved.record.trials.iter().map(|t| &t.proposal).chain(&saved.record.pending);
         for proposal in proposals {
             self.problem.domain.check(&proposal.choice).map_err(BlackboxError::State)?;
+            if proposal.level >= self.problem.levels.count {
+                let (level, last) = (proposal.level, self.problem.levels.last());
+                return Err(BlackboxError::State(format!("fidelity {level}, expected 0..={last}")));
+            }
         }
         self.method.restore(&saved.method).map_err(BlackboxError::State)?;
         self.record = saved.record;

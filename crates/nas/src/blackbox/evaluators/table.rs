@@ -49,7 +49,8 @@ impl TableEvaluator {
     /// Simulated trainings on `dataset`; `usual`: how long they are for methods with one length.
     ///
     /// # Errors
-    /// [`BlackboxError::NoTable`] for a space that the table does not describe, [`BlackboxError::MissingColumn`].
+    /// [`BlackboxError::NoTable`] for a space that the table does not describe, [`BlackboxError::MissingColumn`],
+    /// [`BlackboxError::NoTime`].
     pub fn new(
         domain: &Domain,
         table: &Table,
@@ -59,6 +60,9 @@ impl TableEvaluator {
         Self::check(domain)?;
         let column = |column| table.column(column).ok_or(BlackboxError::MissingColumn { column });
         let seconds = column(Column::seconds(dataset))?;
+        if let Some((index, &seconds)) = seconds.iter().enumerate().find(|(_, s)| s.is_nan() || **s <= 0.0) {
+            return Err(BlackboxError::NoTime { index, column: Column::seconds(dataset), seconds });
+        }
         let (train, valid) = images(dataset);
         let training = |(epochs, number): (Epochs, f64)| -> Result<_, BlackboxError> {
             let accuracy = column(Column::accuracy(dataset, Split::Valid, epochs))?.to_vec();
@@ -140,5 +144,10 @@ mod tests {
             let error = new(Domain::new(&NasBench201), &made_up().without_column(column)).to_string();
             assert_eq!(error, format!("the table has no column `{column}`, which the simulation of a training needs"));
         }
+        let mut seconds = vec![1.0; crate::space::nas_bench_201::ARCHITECTURES];
+        seconds[9] = 0.0;
+        let error = new(Domain::new(&NasBench201), &made_up().with_column(Column::Cifar10Seconds, seconds)).to_string();
+        let column = Column::Cifar10Seconds;
+        assert_eq!(error, format!("index 9, column `{column}`: 0 seconds, expected more than 0"));
     }
 }

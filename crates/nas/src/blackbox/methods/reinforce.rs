@@ -32,9 +32,9 @@ pub enum Answer {
 ///
 /// | name | default | range | meaning and source |
 /// |---|---|---|---|
-/// | `learning_rate` | 0.01 | > 0 | of Adam on the logits |
+/// | `learning_rate` | 0.01 | > 0, <= 1000 | of Adam on the logits; the scripts around the code of NAS-Bench-201 name 0.5, 0.01 and 0.001 |
 /// | `betas` | [0.9, 0.999] | [0, 1) each | of Adam; PyTorch |
-/// | `initial_std` | 1e-3 | >= 0 | standard deviation of the initial logits; the code of NAS-Bench-201 |
+/// | `initial_std` | 1e-3 | 0 to 1000 | standard deviation of the initial logits; the code of NAS-Bench-201 |
 /// | `momentum` | 0.9 | [0, 1) | of the running mean of the values that is the baseline, corrected for its start; the code of NAS-Bench-201 |
 /// | `answer` | `"policy"` | `"best"` | the most probable architecture, as in the first version of that code, or the best one that was evaluated, as in the current one |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -148,7 +148,9 @@ impl Configured for Reinforce {
         if let Some(fault) = config.adam().fault() {
             return Err(ConfigError::Whole(fault));
         }
-        check_number("initial_std", config.initial_std, config.initial_std >= 0.0, "a number of at least 0")?;
+        // Larger steps end in logits that are no numbers.
+        check_number("learning_rate", config.learning_rate, config.learning_rate <= 1000.0, "at most 1000")?;
+        check_number("initial_std", config.initial_std, (0.0..=1000.0).contains(&config.initial_std), "0 to 1000")?;
         let momentum = (0.0..1.0).contains(&config.momentum);
         check_number("momentum", config.momentum, momentum, "at least 0 and less than 1")
     }

@@ -1,4 +1,4 @@
-use super::{super::*, ONE_LEVEL, TWO_LEVELS, defaults, problem, problem_of};
+use super::{super::*, Convolutions, ONE_LEVEL, TWO_LEVELS, defaults, problem, problem_of};
 use crate::space::Darts;
 
 fn run(config: &MethodConfig, evaluator: &dyn Evaluator, budget: f64, seed: u64) -> Run {
@@ -57,6 +57,9 @@ fn a_state_of_another_method_or_space_is_refused() {
             let error = Run::new(other, &problem(), 0).restore(&state).unwrap_err().to_string();
             assert!(error.starts_with("the saved state does not fit: "), "{error}");
         }
+        let long = run(&config, &Convolutions { levels: Levels { count: 2, usual: 1 } }, 60.0, 0).state();
+        let error = Run::new(&config, &problem(), 0).restore(&long).unwrap_err().to_string();
+        assert_eq!(error, "the saved state does not fit: fidelity 1, expected 0..=0");
     }
 }
 
