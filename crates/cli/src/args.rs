@@ -2,7 +2,11 @@
 
 use std::thread;
 
-use nas::data::{DataError, DatasetName};
+use nas::{
+    benchmark::BenchmarkDataset,
+    data::{DataError, DatasetName},
+    suggest,
+};
 
 /// `--threads`.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -37,6 +41,16 @@ pub fn dataset(text: &str) -> Result<DatasetName, String> {
     text.parse().map_err(|e: DataError| match e.hint() {
         Some(hint) => format!("{e}; {hint}"),
         None => e.to_string(),
+    })
+}
+
+/// Reads the name of a data set of the NAS-Bench-201 table. The error says what is known and what may have been meant.
+pub fn benchmark_dataset(text: &str) -> Result<BenchmarkDataset, String> {
+    let names = || BenchmarkDataset::ALL.map(BenchmarkDataset::name);
+    BenchmarkDataset::ALL.into_iter().find(|d| d.name() == text).ok_or_else(|| {
+        let nearest = suggest::nearest(text, names()).map(|n| format!("; {}", suggest::did_you_mean(n)));
+        let known = suggest::one_of(names());
+        format!("unknown data set `{text}`, expected {known}{}", nearest.unwrap_or_default())
     })
 }
 

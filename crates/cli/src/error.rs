@@ -149,7 +149,8 @@ fn hint_of(error: &(dyn Error + 'static)) -> Option<String> {
     let retrain = || error.downcast_ref::<nas::retrain::RetrainError>().and_then(nas::retrain::RetrainError::hint);
     let search = || error.downcast_ref::<nas::search::SearchError>().and_then(nas::search::SearchError::hint);
     let compare = || error.downcast_ref::<nas::compare::CompareError>().and_then(nas::compare::CompareError::hint);
-    data.or_else(search).or_else(retrain).or_else(compare)
+    let blackbox = || error.downcast_ref::<nas::blackbox::BlackboxError>().and_then(nas::blackbox::BlackboxError::hint);
+    data.or_else(search).or_else(retrain).or_else(compare).or_else(blackbox)
 }
 
 const REPORT: &str = "this is a bug: please report it with the command that was run and this message";

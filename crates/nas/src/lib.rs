@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod benchmark;
+pub mod blackbox;
 mod checksum;
 pub mod compare;
 pub mod data;

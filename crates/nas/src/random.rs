@@ -23,6 +23,8 @@ pub(crate) enum Purpose {
     DropPath,
     /// Images of a sweep over the operations; by epoch and number of the sweep.
     Sweep,
+    /// Whatever a black-box method draws; by number of the trial from 1, 0 is for initial values.
+    Trial,
 }
 
 /// The generator of a purpose at a place of two coordinates.
@@ -36,6 +38,7 @@ pub(crate) fn generator(seed: u64, purpose: Purpose, first: u64, second: u64) ->
         Purpose::Step => (b"step\0\0\0\0", b"hpe-srch"),
         Purpose::DropPath => (b"droppath", b"hpe-trai"),
         Purpose::Sweep => (b"sweep\0\0\0", b"hpe-srch"),
+        Purpose::Trial => (b"trial\0\0\0", b"hpe-blbx"),
     };
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use hpe_darts_nas::search::STRATEGIES;
+use hpe_darts_nas::{blackbox::METHODS, search::STRATEGIES};
 
 const INTRODUCTION: &str = "\
 # Configuration of a search
@@ -22,6 +22,12 @@ const TRAINING: &str = "
 
 `hpe-darts retrain` makes its configuration of a recipe (`--recipe`, `hpe-darts list recipes`), then `--dataset`, `--data`, `--size`, `--epochs`, `--seed`, `--threads`, then every `--set key=value`;
 `hpe-darts retrain ARCH --dry-run` prints it. The column \"default\" is that of a key that the recipe does not set.
+";
+
+const BLACKBOX: &str = "
+# Configuration of a black-box method
+
+`hpe-darts blackbox METHOD --set key=value` sets them; the methods are described in [methods/](methods/).
 ";
 
 const HEAD: &str = "\n| key | default | range | meaning and source |\n|---|---|---|---|\n";
@@ -91,6 +97,18 @@ fn written() -> String {
     text.push_str(TRAINING);
     text.push_str(HEAD);
     expand("RetrainConfig", "", &all, &mut text);
+    text.push_str(BLACKBOX);
+    for method in METHODS {
+        let table = format!("`[blackbox.{}]`", method.name);
+        text.push_str(&format!("\n## {table}\n\n{}. {}.\n", method.about, method.source));
+        match all.iter().find(|(_, (first, _))| first.contains(&table)) {
+            Some((name, _)) => {
+                text.push_str(HEAD);
+                expand(name, "", &all, &mut text);
+            }
+            None => text.push_str("\nIt has no settings.\n"),
+        }
+    }
     text
 }
 
@@ -108,4 +126,19 @@ fn the_configuration_is_documented_as_the_code_has_it() {
     );
     // Links of doc comments lead nowhere in a document.
     assert!(!written.contains("[`"), "{written}");
+}
+
+#[test]
+fn every_setting_and_every_page_of_a_black_box_method_is_there() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let written = written();
+    for method in METHODS {
+        assert!(docs.join(format!("methods/{}.md", method.name)).is_file(), "docs/methods/{}.md", method.name);
+        let config = serde_json::to_value(method.configure(&[]).unwrap()).unwrap();
+        let section = written.split(&format!("## `[blackbox.{}]`", method.name)).nth(1).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        for key in config[method.name].as_object().unwrap().keys() {
+            assert!(section.contains(&format!("| `{key}` |")), "{}: {key}", method.name);
+        }
+    }
 }

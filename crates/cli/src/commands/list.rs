@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::ValueEnum;
 use nas::{
+    blackbox::METHODS,
     data::DatasetName,
     proxy,
     retrain::RECIPES,
@@ -36,6 +37,8 @@ enum Registry {
     Recipes,
     /// Search strategies.
     Strategies,
+    /// Black-box search methods.
+    Methods,
     /// Search spaces.
     Spaces,
     /// Candidate operations of the spaces' edges.
@@ -61,6 +64,7 @@ impl Registry {
             Registry::Presets => PRESETS.iter().map(|p| entry(p.name, p.about)).collect(),
             Registry::Recipes => RECIPES.iter().map(|r| entry(r.name, r.about)).collect(),
             Registry::Strategies => STRATEGIES.iter().map(|s| entry(s.name, s.about)).collect(),
+            Registry::Methods => METHODS.iter().map(|m| entry(m.name, m.about)).collect(),
             Registry::Spaces => space::all().iter().map(|s| entry(s.name(), s.description())).collect(),
             Registry::Ops => space::OpName::all().map(|o| entry(o.as_str(), o.description())).collect(),
             Registry::Proxies => proxy::all().iter().map(|p| entry(p.name(), p.description())).collect(),

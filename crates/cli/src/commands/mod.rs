@@ -4,6 +4,7 @@
 
 mod architecture;
 mod bench;
+mod blackbox;
 mod compare;
 pub mod data;
 mod describe;
@@ -17,6 +18,7 @@ mod query;
 mod resume;
 mod retrain;
 mod score;
+mod scoring;
 mod search;
 mod table;
 
@@ -50,6 +52,7 @@ commands! {
     Resume => resume,
     Importance => importance,
     Compare => compare,
+    Blackbox => blackbox,
     Query => query,
     Describe => describe,
     Score => score,

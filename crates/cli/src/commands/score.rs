@@ -1,24 +1,24 @@
 //! `score`: training-free scores of discrete networks, and how well they rank what the benchmark has trained.
 
-use std::{path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Instant};
+use std::{path::PathBuf, sync::atomic::Ordering, time::Instant};
 
 use anyhow::{Context as _, Result};
-use engine::EngineError;
 use nas::{
     benchmark::{self, BenchmarkDataset},
-    data::{self, DataError, DatasetName, LoaderOptions, PartName},
+    data::DatasetName,
     engines,
     proxy::{self, Candidate, Proxy, Score, correlation},
-    space::{Arch, NetworkShape, nas_bench_201},
+    space::{Arch, nas_bench_201},
 };
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 use serde::Serialize;
 
+use super::scoring::{Inputs, blame};
 use crate::{
     args,
     context::Context,
-    error::{Internal, Interrupted},
+    error::Interrupted,
     render::{Align, Table},
 };
 
@@ -96,7 +96,17 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         Some(n) => Arch::sample_distinct(n, &mut ChaCha8Rng::seed_from_u64(args.seed))?,
         None => args.archs.clone(),
     };
-    let (shape, images) = inputs(&args, cx)?;
+    let inputs = Inputs {
+        proxy: args.proxy,
+        dataset: args.dataset,
+        data: args.data.clone(),
+        verify: !args.no_verify,
+        batch: args.batch,
+        seed: args.seed,
+        channels: args.channels,
+        cells: args.cells,
+    };
+    let (shape, images) = inputs.load(cx)?;
     let table = if archs.len() > 1 { super::outcome::open_table(cx, "correlations") } else { None };
     let engines = engines::cpu(args.threads.get())?;
     let costs = nas_bench_201::network_costs(&shape).map_err(blame)?;
@@ -142,46 +152,6 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// What an engine error means here: threads and instruction set are the user's choice, everything else was checked before.
-fn blame(error: EngineError) -> anyhow::Error {
-    match error {
-        EngineError::Threads { .. } | EngineError::Simd { .. } => error.into(),
-        other => Internal(other.into()).into(),
-    }
-}
-
-/// The network's sizes and the images `[batch, H, W, C]`; no images for a proxy that needs none.
-fn inputs(args: &Args, cx: &Context) -> Result<(NetworkShape, Vec<f32>)> {
-    let shape = |height, width, channels, classes| NetworkShape {
-        stem_stride: 1,
-        image: engine::ImageShape { height, width, channels },
-        classes,
-        channels: args.channels,
-        cells: args.cells,
-    };
-    let built_in = args.proxy.needs_images() && args.data.is_none();
-    let default = if built_in { DatasetName::Digits } else { DatasetName::Cifar10 };
-    let name = args.dataset.unwrap_or(default);
-    let known = BenchmarkDataset::ALL.into_iter().find(|b| b.name() == name.as_str());
-    if let Some(known) = known.filter(|_| !args.proxy.needs_images()) {
-        return Ok((shape(known.image_side(), known.image_side(), 3, known.classes()), Vec::new()));
-    }
-    let load = super::data::options(args.data.clone(), args.no_verify, cx);
-    let dataset = Arc::new(super::data::load(name, &load, cx)?);
-    let data::ImageShape { height, width, channels } = dataset.shape();
-    let shape = shape(height, width, channels, dataset.classes().len());
-    if !args.proxy.needs_images() {
-        return Ok((shape, Vec::new()));
-    }
-    let samples = dataset.train().len();
-    if args.batch > samples {
-        return Err(DataError::Batch { batch: args.batch, samples }.into());
-    }
-    let source = data::Source::all(dataset, PartName::Train).subset(args.batch, args.seed);
-    let batch = data::Loader::single(&source, &LoaderOptions::evaluation(args.batch), 0, 0)?;
-    Ok((shape, batch.images().to_vec()))
 }
 
 fn correlations(args: &Args, scored: &[Scored], table: &benchmark::Table) -> String {

@@ -1,6 +1,7 @@
 //! The program as a user runs it.
 
 mod bench;
+mod blackbox;
 mod common;
 mod compare;
 mod data;

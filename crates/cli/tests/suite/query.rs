@@ -16,7 +16,7 @@ use nas::{
 const ARCH_0: &str = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|";
 
 /// A home directory of its own.
-struct Home(tempfile::TempDir);
+pub(crate) struct Home(tempfile::TempDir);
 
 impl Home {
     fn new() -> Self {
@@ -24,7 +24,7 @@ impl Home {
     }
 
     /// One with the made-up table.
-    fn with_table() -> Self {
+    pub(crate) fn with_table() -> Self {
         let home = Self::new();
         let imported = home.import(CSV.as_bytes());
         assert!(imported.status.success(), "{}", text(&imported.stderr));
@@ -37,7 +37,7 @@ impl Home {
         command
     }
 
-    fn run(&self, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
     }
 
@@ -52,7 +52,7 @@ impl Home {
     }
 
     /// The message of a command that must fail as the user's error, with nothing on standard output.
-    fn refused(&self, args: &[&str]) -> String {
+    pub(crate) fn refused(&self, args: &[&str]) -> String {
         failure(&self.run(args))
     }
 }

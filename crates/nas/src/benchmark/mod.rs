@@ -19,4 +19,6 @@ pub use import::{Import, import};
 pub use query::{Accuracy, QueryResult};
 pub use store::FILE_NAME;
 pub use table::Table;
+#[cfg(test)]
+pub(crate) use table::tests::made_up;
 pub use version::VERSION;

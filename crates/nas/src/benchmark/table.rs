@@ -115,7 +115,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Made-up values, all different, in every column but the last; the third seed is blank for odd indices.
-    pub(in super::super) fn made_up() -> Table {
+    pub(crate) fn made_up() -> Table {
         let value = |column: Column, index: usize| match column {
             Column::Cifar10TestSeed2 if index % 2 == 1 => f64::NAN,
             _ => (index * 37 % ARCHITECTURES) as f64 / 200.0 + column as usize as f64 / 100.0,
@@ -128,8 +128,14 @@ pub(super) mod tests {
 
     impl Table {
         /// With other values in a column.
-        pub(in super::super) fn with_column(mut self, column: Column, values: Vec<f64>) -> Table {
+        pub(crate) fn with_column(mut self, column: Column, values: Vec<f64>) -> Table {
             self.columns[column as usize] = Some(values);
+            self
+        }
+
+        /// Without a column, which no table has lost that was read from a file.
+        pub(crate) fn without_column(mut self, column: Column) -> Table {
+            self.columns[column as usize] = None;
             self
         }
     }

@@ -1,0 +1,84 @@
+//! What commands that score networks without training share: the network's sizes, the images, and whose fault an error is.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::Result;
+use engine::EngineError;
+use nas::{
+    benchmark::BenchmarkDataset,
+    data::{self, DataError, DatasetName, LoaderOptions, PartName},
+    proxy::Proxy,
+    space::NetworkShape,
+};
+
+use crate::{context::Context, error::Internal};
+
+/// What networks are scored on.
+#[derive(Debug)]
+pub struct Inputs {
+    /// The score.
+    pub proxy: &'static dyn Proxy,
+    /// Data set; `None`: the built-in one, CIFAR-10 with `data` and for a proxy that needs no images.
+    pub dataset: Option<DatasetName>,
+    /// Folder or archive of the data set.
+    pub data: Option<PathBuf>,
+    /// Whether the files must be the official ones.
+    pub verify: bool,
+    /// Images.
+    pub batch: usize,
+    /// What they are drawn with.
+    pub seed: u64,
+    /// Channels of the first stage.
+    pub channels: usize,
+    /// Cells.
+    pub cells: usize,
+}
+
+impl Inputs {
+    /// The data set that was named, else the usual one.
+    pub fn name(&self) -> DatasetName {
+        let built_in = self.proxy.needs_images() && self.data.is_none();
+        self.dataset.unwrap_or(if built_in { DatasetName::Digits } else { DatasetName::Cifar10 })
+    }
+
+    /// The network's sizes and the images `[batch, H, W, C]`; no images for a proxy that needs none.
+    ///
+    /// # Errors
+    /// The data set cannot be read, or the batch is larger than it.
+    pub fn load(self, cx: &Context) -> Result<(NetworkShape, Vec<f32>)> {
+        let shape = |height, width, channels, classes| NetworkShape {
+            image: engine::ImageShape { height, width, channels },
+            classes,
+            channels: self.channels,
+            cells: self.cells,
+            stem_stride: 1,
+        };
+        let name = self.name();
+        let known = BenchmarkDataset::ALL.into_iter().find(|b| b.name() == name.as_str());
+        if let Some(known) = known.filter(|_| !self.proxy.needs_images()) {
+            return Ok((shape(known.image_side(), known.image_side(), 3, known.classes()), Vec::new()));
+        }
+        let load = super::data::options(self.data.clone(), !self.verify, cx);
+        let dataset = Arc::new(super::data::load(name, &load, cx)?);
+        let data::ImageShape { height, width, channels } = dataset.shape();
+        let shape = shape(height, width, channels, dataset.classes().len());
+        if !self.proxy.needs_images() {
+            return Ok((shape, Vec::new()));
+        }
+        let samples = dataset.train().len();
+        if self.batch > samples {
+            return Err(DataError::Batch { batch: self.batch, samples }.into());
+        }
+        let source = data::Source::all(dataset, PartName::Train).subset(self.batch, self.seed);
+        let batch = data::Loader::single(&source, &LoaderOptions::evaluation(self.batch), 0, 0)?;
+        Ok((shape, batch.images().to_vec()))
+    }
+}
+
+/// What an engine error means here: threads and instruction set are the user's choice, everything else was checked before.
+pub fn blame(error: EngineError) -> anyhow::Error {
+    match error {
+        EngineError::Threads { .. } | EngineError::Simd { .. } => error.into(),
+        other => Internal(other.into()).into(),
+    }
+}

@@ -1,0 +1,146 @@
+//! `blackbox`: output, files, bad input, and Table 1 of the paper.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::{
+    common::{data_file, output, program, run},
+    query::Home,
+};
+
+const METHODS: [&str; 5] = ["random-search", "regularized-evolution", "reinforce", "bohb", "local-search"];
+
+/// The object that a search on the made-up table prints.
+fn json(home: &Home, args: &[&str]) -> Value {
+    let output = home.run(&[&["blackbox"], args, &["--json"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn json_is_one_object_and_does_not_depend_on_the_threads() {
+    let home = Home::with_table();
+    for method in METHODS {
+        let args = [method, "--budget", "60", "--runs", "7", "--seed", "3"];
+        let [one, two] = ["1", "2"].map(|threads| json(&home, &[&args[..], &["--threads", threads]].concat()));
+        assert_eq!(one, two);
+        let keys: Vec<&str> = one.as_object().unwrap().keys().map(String::as_str).collect();
+        let expected =
+            ["method", "config", "space", "dataset", "evaluator", "budget", "unit", "seed", "runs", "accuracies"];
+        assert_eq!(keys, [&expected[..], &["evaluations", "spent", "best", "median", "paper"]].concat());
+        assert_eq!(
+            (one["method"].as_str(), one["runs"].as_u64(), &one["paper"]),
+            (Some(method), Some(7), &Value::Null)
+        );
+        assert!(one["spent"]["max"].as_f64().unwrap() <= 60.0 && one["evaluations"]["min"].as_f64().unwrap() >= 1.0);
+        let test = &one["accuracies"]["cifar10_test"];
+        assert_eq!(one["best"]["quality"], test["max"]);
+        assert!(test["mean"].as_f64() < test["max"].as_f64() && test["std"].as_f64().unwrap() > 0.0);
+    }
+}
+
+#[test]
+fn the_papers_values_stand_beside_its_own_search_only() {
+    let home = Home::with_table();
+    let shown = |args: &[&str]| {
+        let output = home.run(&[&["blackbox", "reinforce"], args].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = shown(&[]);
+    assert!(text.starts_with(
+        "reinforce on nas-bench-201, cifar10 (table, 12 epochs), 12000 simulated seconds, 1 run, seed 0\n"
+    ));
+    assert!(text.contains("reported in the paper, Table 1 (n = 10)") && text.contains("93.14 ± 0.65"), "{text}");
+    assert!(!text.contains("standard deviation over"), "of one run there is none: {text}");
+    for other in [&["--budget", "11999"][..], &["--epochs", "200"], &["--dataset", "cifar100"]] {
+        assert!(!shown(other).contains("paper"), "{other:?}");
+    }
+}
+
+#[test]
+fn files_hold_the_runs_and_their_evaluations() {
+    let (home, folder) = (Home::with_table(), tempfile::tempdir().unwrap());
+    let [csv, record] = ["runs.csv", "record.jsonl"].map(|name| folder.path().join(name));
+    let files = ["--csv", csv.to_str().unwrap(), "--record", record.to_str().unwrap()];
+    json(&home, &[&["bohb", "--budget", "100", "--runs", "3"], &files[..]].concat());
+    let (csv, record) = (fs::read_to_string(csv).unwrap(), fs::read_to_string(record).unwrap());
+    let rows: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows[0][..5], ["seed", "evaluations", "spent", "value", "index"]);
+    assert_eq!((rows.len(), rows[0].len()), (4, 12));
+    let trials: Vec<Value> = record.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for row in &rows[1..] {
+        let own: Vec<&Value> = trials.iter().filter(|t| t["seed"].as_u64() == row[0].parse().ok()).collect();
+        assert_eq!(own.len().to_string(), row[1]);
+        let spent: f64 = own.iter().map(|t| t["cost"].as_f64().unwrap()).sum();
+        assert!((spent - row[2].parse::<f64>().unwrap()).abs() < 1e-9);
+    }
+    let keys: Vec<&str> = trials[0].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, ["seed", "trial", "arch", "level", "value", "cost"]);
+    assert!(trials.iter().all(|t| t["level"] == 1), "BOHB of the paper trains for 200 epochs");
+}
+
+#[test]
+fn a_proxy_evaluates_on_every_space_without_a_table() {
+    for space in ["nas-bench-201", "darts"] {
+        let args = ["blackbox", "local-search", "--space", space, "--proxy", "params", "--budget", "12", "--json"];
+        let (code, out, err) = run(&args);
+        assert_eq!(code, 0, "{err}");
+        let found: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((found["unit"].as_str(), &found["accuracies"]), (Some("evaluations"), &Value::Null));
+        assert_eq!(found["evaluations"]["mean"], 12.0);
+        assert!(found["best"]["quality"].as_f64().unwrap() > 0.0);
+    }
+}
+
+#[test]
+fn bad_input_says_what_would_be_right() {
+    let home = Home::with_table();
+    let folder = tempfile::tempdir().unwrap();
+    for (args, expected) in [
+        (&["reinforced"][..], "did you mean `reinforce`?"),
+        (&["bohb", "--budget", "0"], "expected at least"),
+        (&["bohb", "--budget", "-5"], "an evaluation costs"),
+        (&["bohb", "--budget", "nan"], "a budget of NaN simulated seconds"),
+        (&["random-search", "--budget", "inf"], "expected at most"),
+        (&["bohb", "--runs", "0"], "expected a whole number from 1 to 10000"),
+        (&["bohb", "--runs", "2", "--seed", "18446744073709551615"], "expected seeds of at most"),
+        (&["bohb", "--space", "darts"], "the space `darts` has no table of results"),
+        (&["bohb", "--space", "dart"], "did you mean `darts`?"),
+        (&["bohb", "--dataset", "cifar-10"], "did you mean `cifar10`?"),
+        (&["bohb", "--epochs", "100"], "expected 12 or 200"),
+        (&["bohb", "--epochs", "200", "--proxy", "params"], "cannot be used with"),
+        (&["bohb", "--batch", "8"], "--proxy <NAME>"),
+        (&["bohb", "--proxy", "naswt"], "did you mean `naswot`?"),
+        (&["bohb", "--proxy", "params", "--budget", "0.5"], "an evaluation costs 1.0"),
+        (&["bohb", "--set", "eta=1"], "eta = 1, expected 2 to 10"),
+        (&["bohb", "--set", "sample=3"], "did you mean `samples`?"),
+        (&["bohb", "--set", "eta"], "`=` is missing"),
+        (&["bohb", "--csv", folder.path().to_str().unwrap()], "it is a folder, expected a file"),
+    ] {
+        let message = home.refused(&[&["blackbox"], args].concat());
+        assert!(message.contains(expected), "{args:?}: {message}");
+    }
+    let (code, _, err) = run(&["blackbox", "bohb"]);
+    assert!(code == 1 && err.contains("hpe-darts table import"), "{err}");
+}
+
+/// 100 runs of 12,000 s each: every mean lies within the standard deviation that the paper reports.
+#[test]
+fn the_real_table_gives_the_papers_table_1() {
+    let Some(csv) = data_file("nas-bench-201.csv.gz") else { return };
+    let home = tempfile::tempdir().unwrap();
+    let (code, _, err) = output(program(home.path()).args(["table", "import"]).arg(csv));
+    assert_eq!(code, 0, "{err}");
+    for method in &METHODS[..4] {
+        let (code, out, err) = output(program(home.path()).args(["blackbox", method, "--runs", "100", "--json"]));
+        assert_eq!(code, 0, "{err}");
+        let found: Value = serde_json::from_str(&out).unwrap();
+        for (column, paper) in found["paper"].as_object().unwrap() {
+            let [mean, reported, std] =
+                [&found["accuracies"][column]["mean"], &paper["mean"], &paper["std"]].map(|v| v.as_f64().unwrap());
+            assert!((mean - reported).abs() < std, "{method}, {column}: {mean}, reported {reported} ± {std}");
+        }
+    }
+}

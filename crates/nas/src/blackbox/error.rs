@@ -1,0 +1,95 @@
+use engine::EngineError;
+
+use crate::{benchmark::Column, search::ConfigError, space::SpaceError};
+
+/// A budget that pays for more is a mistake: no table has as many architectures.
+pub const MAX_EVALUATIONS: usize = 1_000_000;
+
+/// Why a black-box search cannot run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BlackboxError {
+    /// The method's name or settings.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A space without a table.
+    #[error("the space `{space}` has no table of results, expected `nas-bench-201`")]
+    NoTable {
+        /// The space.
+        space: &'static str,
+    },
+    /// A table that lacks what a simulation reads.
+    #[error("the table has no column `{column}`, which the simulation of a training needs")]
+    MissingColumn {
+        /// The column.
+        column: Column,
+    },
+    /// A training that takes no time, of which no budget would ever be spent.
+    #[error("index {index}, column `{column}`: {seconds} seconds, expected more than 0")]
+    NoTime {
+        /// The architecture's index.
+        index: usize,
+        /// The column.
+        column: Column,
+        /// What the table has.
+        seconds: f64,
+    },
+    /// A budget that does not pay for every evaluation.
+    #[error(
+        "a budget of {budget} {unit}, expected at least {dearest:.1}: an evaluation costs {cheapest:.1} to {dearest:.1} {unit}"
+    )]
+    Budget {
+        /// What was given.
+        budget: f64,
+        /// What it is counted in.
+        unit: &'static str,
+        /// The least that an evaluation costs.
+        cheapest: f64,
+        /// The most.
+        dearest: f64,
+    },
+    /// A budget for more evaluations than a run may have.
+    #[error(
+        "a budget of {budget} {unit}, expected at most {most:.0}, which pays for {MAX_EVALUATIONS} of the cheapest evaluations"
+    )]
+    TooMuch {
+        /// What was given.
+        budget: f64,
+        /// What it is counted in.
+        unit: &'static str,
+        /// The largest there may be.
+        most: f64,
+    },
+    /// No runs.
+    #[error("0 runs, expected at least 1")]
+    NoRuns,
+    /// Seeds that no number holds.
+    #[error("{runs} runs from seed {seed} on, expected seeds of at most {}", u64::MAX)]
+    Seeds {
+        /// The first one.
+        seed: u64,
+        /// How many.
+        runs: usize,
+    },
+    /// A genotype that is not one of the space, or makes no network.
+    #[error(transparent)]
+    Space(#[from] SpaceError),
+    /// The engine cannot compute a network.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A saved run that does not fit.
+    #[error("the saved state does not fit: {0}")]
+    State(String),
+}
+
+impl BlackboxError {
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Config(error) => error.hint(),
+            Self::NoTable { .. } => Some("--proxy NAME evaluates without a table".to_owned()),
+            Self::MissingColumn { .. } => Some("import the table again with that column".to_owned()),
+            _ => None,
+        }
+    }
+}

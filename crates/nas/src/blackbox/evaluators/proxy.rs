@@ -1,0 +1,91 @@
+use engine::Engines;
+
+use crate::{
+    blackbox::{
+        domain::Domain,
+        error::BlackboxError,
+        evaluator::{Evaluation, Evaluator, Levels},
+    },
+    proxy::{Candidate, Proxy},
+    space::{Genotype, NetworkShape},
+};
+
+/// A training-free score of the network at initialisation; each costs 1.
+#[derive(Debug)]
+pub struct ProxyEvaluator<'a> {
+    domain: Domain,
+    proxy: &'a dyn Proxy,
+    shape: NetworkShape,
+    images: Vec<f32>,
+    seed: u64,
+    engines: &'a dyn Engines,
+}
+
+impl ProxyEvaluator<'_> {
+    /// What its costs are counted in.
+    pub const UNIT: &'static str = "evaluations";
+}
+
+impl<'a> ProxyEvaluator<'a> {
+    /// `images`: `[n, H, W, C]`, normalised, empty for a proxy that needs none; `seed`: what the weights are drawn from, the same
+    /// for all networks.
+    ///
+    /// # Errors
+    /// A shape that makes no network of the space.
+    pub fn new(
+        domain: &Domain,
+        proxy: &'a dyn Proxy,
+        shape: NetworkShape,
+        images: Vec<f32>,
+        seed: u64,
+        engines: &'a dyn Engines,
+    ) -> Result<Self, BlackboxError> {
+        domain.space().supernet(&shape)?;
+        Ok(Self { domain: domain.clone(), proxy, shape, images, seed, engines })
+    }
+}
+
+impl Evaluator for ProxyEvaluator<'_> {
+    fn levels(&self) -> Levels {
+        Levels { count: 1, usual: 0 }
+    }
+
+    fn unit(&self) -> &'static str {
+        Self::UNIT
+    }
+
+    fn costs(&self, _level: usize) -> (f64, f64) {
+        (1.0, 1.0)
+    }
+
+    fn evaluate(&self, genotype: &Genotype, _level: usize) -> Result<Evaluation, BlackboxError> {
+        let spec = self.domain.space().network(genotype, &self.shape)?;
+        let cost = spec.graph()?.cost();
+        let candidate = Candidate { spec: &spec, cost, images: &self.images, seed: self.seed, engines: self.engines };
+        Ok(Evaluation { value: self.proxy.score(&candidate)?.value, cost: 1.0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        engines,
+        proxy::params::Params,
+        space::{Darts, SearchSpace},
+    };
+
+    #[test]
+    fn the_value_is_the_proxys_score() {
+        let image = engine::ImageShape { height: 8, width: 8, channels: 3 };
+        let shape = NetworkShape { image, classes: 10, channels: 4, cells: 3 };
+        let (domain, engines) = (Domain::new(&Darts), engines::cpu(1).unwrap());
+        let evaluator = ProxyEvaluator::new(&domain, &Params, shape, vec![], 0, &*engines).unwrap();
+        let genotype = domain.genotype(&vec![2; domain.variables().len()]).unwrap();
+        let Evaluation { value, cost } = evaluator.evaluate(&genotype, 0).unwrap();
+        let expected = Darts.network(&genotype, &shape).unwrap().graph().unwrap().cost().params_m();
+        assert_eq!((value, cost), (expected, 1.0));
+        let none = NetworkShape { cells: 1, ..shape };
+        assert!(ProxyEvaluator::new(&domain, &Params, none, vec![], 0, &*engines).is_err());
+    }
+}
