@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use crate::output::Closed;
+use crate::output::{Closed, tame};
 
 /// How the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ pub fn report(failure: &anyhow::Error) -> Exit {
     let exit = classify(failure);
     if matches!(exit, Exit::User | Exit::Internal) {
         // Nothing is left to be told where standard error is closed as well.
-        let _ = std::io::stderr().lock().write_all(render(failure).as_bytes());
+        let _ = std::io::stderr().lock().write_all(tame(&render(failure)).as_bytes());
     }
     exit
 }

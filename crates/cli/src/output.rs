@@ -36,7 +36,7 @@ impl Output {
     /// # Errors
     /// [`Closed`] where nobody reads any longer; any other write error as it is.
     pub fn data(&self, text: impl Display) -> Result<()> {
-        let mut text = text.to_string();
+        let mut text = tame(&text.to_string());
         if !text.ends_with('\n') {
             text.push('\n');
         }
@@ -63,6 +63,7 @@ impl Output {
 
     /// Writes a message to standard error and ends the line. A closed standard error loses it.
     pub fn note(&self, text: impl Display) {
+        let text = tame(&text.to_string());
         let write = || drop(writeln!(io::stderr().lock(), "{text}"));
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bar) = &*shown { bar.suspend(write) } else { write() }
@@ -91,6 +92,15 @@ impl Output {
     }
 }
 
+/// A text without what a terminal would obey: names and texts of others may hold anything. Lines and tabs stay.
+pub fn tame(text: &str) -> String {
+    let mut tamed = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && !matches!(c, '\n' | '\t') { tamed.extend(c.escape_default()) } else { tamed.push(c) }
+    }
+    tamed
+}
+
 fn wrote(result: io::Result<()>) -> Result<()> {
     match result {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Err(Closed.into()),
@@ -101,6 +111,12 @@ fn wrote(result: io::Result<()>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_written_out() {
+        assert_eq!(tame("Größe │ 猫\n\ta"), "Größe │ 猫\n\ta");
+        assert_eq!(tame("a\x1b[2J\r\u{9b}b\x07"), "a\\u{1b}[2J\\r\\u{9b}b\\u{7}");
+    }
 
     #[test]
     fn only_a_broken_pipe_is_quiet() {

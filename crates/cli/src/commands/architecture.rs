@@ -4,7 +4,8 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, anyhow};
 use nas::{
-    retrain,
+    files::shown,
+    retrain::{self, MODEL, Model},
     search::GENOTYPE,
     space::{self, Genotype, NasBench201, SearchSpace},
 };
@@ -41,9 +42,21 @@ fn plain(text: &str, space: Option<&'static dyn SearchSpace>) -> Result<Genotype
     space::read(text, space).hint("quote the architecture; `hpe-darts describe --help` shows every notation")
 }
 
+/// What a training in a folder, finished or not, trains.
+///
+/// # Errors
+/// A description that cannot be used.
+pub fn trained(folder: &Path) -> Result<Option<Model>> {
+    let path = folder.join(MODEL);
+    if path.is_file() { Ok(Some(Model::read(&path)?)) } else { Ok(None) }
+}
+
 /// What a search has found, or what a training has trained.
 fn of_run(folder: &Path, space: Option<&'static dyn SearchSpace>) -> Result<Genotype> {
-    let shown = folder.display();
+    let shown = shown(folder);
+    if let Some(model) = trained(folder)? {
+        return space::read(&model.arch, space).with_context(|| shown);
+    }
     let result = [GENOTYPE, retrain::RESULT].map(|name| folder.join(name)).into_iter().find(|path| path.exists());
     let Some(path) = result else {
         return Err(anyhow!("{shown} is not the folder of a finished run"))

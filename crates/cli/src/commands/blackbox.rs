@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 use nas::{
     benchmark::{self, BenchmarkDataset, Column, Epochs},
     blackbox::{
@@ -11,14 +11,13 @@ use nas::{
     },
     compare::COLUMNS,
     engines,
-    files::write_atomic,
     proxy::{self, Proxy},
     space::{self, Arch, SearchSpace},
 };
 use serde_json::{Map, Value, json};
 
 use super::{
-    outcome, query,
+    files, outcome, query,
     scoring::{Inputs, blame},
 };
 use crate::{
@@ -90,6 +89,9 @@ pub struct Args {
     /// shortest training [default: none].
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    /// Replace files that are there.
+    #[arg(long)]
+    force: bool,
     /// Print the result as JSON (default: as text).
     #[arg(long)]
     json: bool,
@@ -124,7 +126,7 @@ struct Setting {
 pub fn run(args: Args, cx: &Context) -> Result<()> {
     let method = methods::find(&args.method).map_err(BlackboxError::from)?;
     let config = method.configure(&args.set).map_err(BlackboxError::from)?;
-    [&args.csv, &args.record].into_iter().try_for_each(|path| check_file(path.as_ref()))?;
+    files::check([&args.csv, &args.record].into_iter().flatten().map(PathBuf::as_path), args.force)?;
     let domain = Arc::new(Domain::new(args.space));
     let threads = args.threads.get();
     let named = |error: String| anyhow!("--dataset: {error}");
@@ -192,10 +194,10 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         }
     }
     if let Some(path) = &args.csv {
-        write(path, &csv(&outcomes, table.as_ref()))?;
+        files::write(path, csv(&outcomes, table.as_ref()).as_bytes())?;
     }
     if let Some(path) = &args.record {
-        write(path, &record(&outcomes, &domain)?)?;
+        files::write(path, record(&outcomes, &domain)?.as_bytes())?;
     }
     let summary = Summary::new(&outcomes, table.as_ref(), ranked_by).context("no runs")?;
     match args.json {
@@ -205,18 +207,6 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
 }
 
 /// Refuses a file that cannot be one before the runs begin.
-fn check_file(path: Option<&PathBuf>) -> Result<()> {
-    match path.filter(|path| path.is_dir()) {
-        Some(folder) => bail!("cannot write {}: it is a folder, expected a file", folder.display()),
-        None => Ok(()),
-    }
-}
-
-fn write(path: &std::path::Path, text: &str) -> Result<()> {
-    let written = write_atomic(path, |w| w.write_all(text.as_bytes()));
-    written.with_context(|| format!("cannot write {}", path.display()))
-}
-
 fn csv(outcomes: &[Outcome], table: Option<&benchmark::Table>) -> String {
     let columns = COLUMNS.map(|(column, _)| column.name()).join(",");
     let mut text = format!("seed,evaluations,spent,value,index,{columns},arch\n");

@@ -1,13 +1,13 @@
 //! `describe`: the network of an architecture, layer by layer.
 
-use std::fmt;
+use std::{fmt, path::Path};
 
 use anyhow::{Result, anyhow};
 use engine::{Cost, Graph, ImageShape, NetworkSpec, Part};
 use nas::{
     engines,
     memory::MemoryNeed,
-    retrain::RetrainTrainingConfig,
+    retrain::{Model, RetrainTrainingConfig},
     search::TrainingConfig,
     space::{self, NasBench201, NetworkShape, SearchSpace, Size},
 };
@@ -26,6 +26,7 @@ use crate::{
 /// Prints a row for each block of the network with the shape of its output for one image and what it costs: trainable
 /// parameters (those of every operation and normalisation; an auxiliary head is not counted) and multiply-adds of
 /// convolutions and classifier for one image (the literature's FLOPs), and below it the cells. Needs neither table nor data.
+/// Of the folder of a training it is the network that was trained, where no option says otherwise.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Architecture, in quotes: '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|' or its index 0..=15624 (NAS-Bench-201),
@@ -44,15 +45,15 @@ pub struct Args {
     /// nas-bench-201 5; darts 20, its supernet 8].
     #[arg(long, value_name = "N", value_parser = count(1, 1000))]
     cells: Option<usize>,
-    /// Stride of the stem's convolution, 1 or 2.
-    #[arg(long, value_name = "S", default_value_t = 1, value_parser = count(1, 2))]
-    stem_stride: usize,
-    /// Classes, 1 to 1000000.
-    #[arg(long, value_name = "K", default_value_t = 10, value_parser = count(1, 1_000_000))]
-    classes: usize,
-    /// Height and width of an RGB image in pixels, 1 to 4096.
-    #[arg(long, value_name = "PIXELS", default_value_t = 32, value_parser = count(1, 4096))]
-    size: usize,
+    /// Stride of the stem's convolution, 1 or 2 [default: 1].
+    #[arg(long, value_name = "S", value_parser = count(1, 2))]
+    stem_stride: Option<usize>,
+    /// Classes, 1 to 1000000 [default: 10].
+    #[arg(long, value_name = "K", value_parser = count(1, 1_000_000))]
+    classes: Option<usize>,
+    /// Height and width of an RGB image in pixels, 1 to 4096 [default: 32].
+    #[arg(long, value_name = "PIXELS", value_parser = count(1, 4096))]
+    size: Option<usize>,
     /// Images of a batch that the estimates of memory are for, 1 to 1000000 [default: 64 for a search, 96 for a training].
     #[arg(long, value_name = "N", value_parser = count(1, 1_000_000))]
     batch: Option<usize>,
@@ -155,12 +156,28 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         None => args.space.unwrap_or(&NasBench201),
     };
     let Size { channels, cells } = if genotype.is_some() { space.network_size() } else { space.supernet_size() };
+    let mut shape = NetworkShape {
+        stem_stride: 1,
+        image: ImageShape { height: 32, width: 32, channels: 3 },
+        classes: 10,
+        channels,
+        cells,
+    };
+    // A folder may be called as an architecture is, which then comes first.
+    let folder = Path::new(args.arch.trim());
+    if let (true, Some(model)) = (folder.is_dir(), architecture::trained(folder)?)
+        && genotype.as_ref().is_some_and(|g| space.text(g).is_ok_and(|arch| arch == model.arch))
+    {
+        let Model { image, channels, cells, stem_stride, .. } = model;
+        shape = NetworkShape { image, classes: model.classes.len(), channels, cells, stem_stride };
+    }
+    let side = args.size.map(|side| ImageShape { height: side, width: side, channels: 3 });
     let shape = NetworkShape {
-        stem_stride: args.stem_stride,
-        image: ImageShape { height: args.size, width: args.size, channels: 3 },
-        classes: args.classes,
-        channels: args.channels.unwrap_or(channels),
-        cells: args.cells.unwrap_or(cells),
+        stem_stride: args.stem_stride.unwrap_or(shape.stem_stride),
+        image: side.unwrap_or(shape.image),
+        classes: args.classes.unwrap_or(shape.classes),
+        channels: args.channels.unwrap_or(shape.channels),
+        cells: args.cells.unwrap_or(shape.cells),
     };
     let spec = match &genotype {
         Some(genotype) => space.network(genotype, &shape)?,
@@ -202,9 +219,14 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     table.row(["whole network".to_owned(), String::new(), cost.parameters.to_string(), cost.multiply_adds.to_string()]);
     let what = text.unwrap_or_else(|| format!("supernet of {}", space.name()));
     let NetworkShape { channels, cells, classes, .. } = shape;
-    let size = args.size;
+    let ImageShape { height, width, channels: colours } = shape.image;
+    let images = match colours {
+        1 => "grey images".to_owned(),
+        3 => "RGB images".to_owned(),
+        other => format!("images with {other} channels"),
+    };
     cx.out.data(format_args!(
-        "{what}\nC {channels}, N {cells}, {classes} classes, RGB images of {size} x {size}\n\n{table}\n{memory}"
+        "{what}\nC {channels}, N {cells}, {classes} classes, {images} of {height} x {width}\n\n{table}\n{memory}"
     ))?;
     match genotype.filter(|_| !args.layers) {
         Some(genotype) => {

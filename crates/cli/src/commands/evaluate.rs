@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use nas::{
+    files::shown,
     retrain::{Evaluator, Images, Report, RetrainError},
     run::RunError,
     search::cpu_engines,
 };
 use serde_json::json;
 
-use super::data;
+use super::{data, files};
 use crate::{
     args,
     context::Context,
@@ -46,6 +47,9 @@ pub struct Args {
     /// true class and an output for each class [default: not written].
     #[arg(long, value_name = "FILE")]
     logits: Option<PathBuf>,
+    /// Replace files that are there.
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     threads: args::Threads,
     /// Print JSON (default: tables).
@@ -78,6 +82,8 @@ impl From<Split> for Images {
 /// # Errors
 /// The folder is not that of a training, or lacks the checkpoint or the images; an interruption; a file that cannot be written.
 pub fn run(args: Args, cx: &Context) -> Result<()> {
+    let targets = [&args.confusion, &args.confusion_svg, &args.logits];
+    files::check(targets.into_iter().flatten().map(PathBuf::as_path), args.force)?;
     let home = cx.home().ok();
     let stop = cx.interrupt()?;
     let threads = Some(args.threads.get());
@@ -108,22 +114,25 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         report => report?,
     };
     let names: Vec<&str> = report.classes.iter().map(|class| class.name.as_str()).collect();
-    let files: [(&Option<PathBuf>, &dyn Fn() -> String); 3] = [
-        (&args.confusion, &|| csv(&names, &report)),
-        (&args.confusion_svg, &|| render::heat_map(&names, &report.confusion)),
-        (&args.logits, &|| format!("{}\n{outputs}", head(&names))),
-    ];
-    for (path, text) in files.into_iter().filter_map(|(path, text)| Some((path.as_ref()?, text))) {
-        nas::files::write_atomic(path, |w| w.write_all(text().as_bytes()))
-            .with_context(|| format!("cannot write {}", path.display()))?;
-    }
+    let write = || {
+        let written: [(&Option<PathBuf>, &dyn Fn() -> String); 3] = [
+            (&args.confusion, &|| csv(&names, &report)),
+            (&args.confusion_svg, &|| render::heat_map(&names, &report.confusion)),
+            (&args.logits, &|| format!("{}\n{outputs}", head(&names))),
+        ];
+        for (path, text) in written.into_iter().filter_map(|(path, text)| Some((path.as_ref()?, text))) {
+            files::write(path, text().as_bytes())?;
+        }
+        Ok(())
+    };
     let (epochs, steps) = evaluator.trained().trained().unwrap_or_default();
     if args.json {
         let mut result = json!(report);
         result["run"] = json!(args.run);
         (result["epochs"], result["steps"]) = (json!(epochs), json!(steps));
         result["split"] = json!(images.as_str());
-        return cx.out.json(&result);
+        cx.out.json(&result)?;
+        return write();
     }
     let Report { images: count, loss, top1, top5, classes, .. } = &report;
     let top5 = top5.map(|top5| format!(", top-5 {top5:.2} %")).unwrap_or_default();
@@ -131,14 +140,15 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     let mut table = Table::new([("class", Align::Left), ("images", Align::Right), ("accuracy, %", Align::Right)]);
     for class in classes {
         let accuracy = class.accuracy.map_or("-".to_owned(), |accuracy| format!("{accuracy:.2}"));
-        table.row([class.name.clone(), class.images.to_string(), accuracy]);
+        table.row([shown(&class.name), class.images.to_string(), accuracy]);
     }
     cx.out.data(format_args!(
         "{} after {epochs} epochs{and}, {count} {} images of {}: top-1 {top1:.2} %{top5}, loss {loss:.4}\n\n{table}",
         evaluator.plan().config.arch,
         images.as_str(),
         evaluator.plan().config.dataset,
-    ))
+    ))?;
+    write()
 }
 
 /// A name in quotes: a class may be called anything.

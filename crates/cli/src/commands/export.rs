@@ -1,13 +1,11 @@
 //! `export`: a network or an architecture as a file for other programs.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use nas::{
     export::{self, Format, Options, Writer},
+    files::shown,
     retrain::{RetrainError, Trained},
     search::GENOTYPE,
     space::{self, Genotype},
@@ -15,7 +13,7 @@ use nas::{
 };
 use serde_json::{Value, json};
 
-use super::{architecture, data};
+use super::{architecture, data, files};
 use crate::{args, context::Context, error::HintExt, render};
 
 /// Write a trained network, or an architecture, for other programs.
@@ -93,26 +91,25 @@ fn format_named(name: &str) -> Result<&'static Format, String> {
 /// # Errors
 /// A format that does not go with what is exported; a file that exists or cannot be written; whatever is wrong with the run.
 pub fn run(args: Args, cx: &Context) -> Result<()> {
-    let files = targets(&args)?;
+    let targets = targets(&args)?;
     let made = make(&args, cx)?;
     let sizes: Vec<usize> = made.files.iter().map(Vec::len).collect();
-    let Some(files) = files else {
+    let Some(targets) = targets else {
         cx.out.note(made.summary());
         return made.files.first().map_or(Ok(()), |bytes| cx.out.bytes(bytes));
     };
     // The format's own file comes last: where it stands, everything does.
-    for (path, bytes) in files.iter().zip(&made.files).rev() {
-        nas::files::write_atomic(path, |w| w.write_all(bytes))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+    for (path, bytes) in targets.iter().zip(&made.files).rev() {
+        files::write(path, bytes)?;
     }
     if args.json {
         let mut result = made.about;
         result["format"] = json!(args.format.name);
-        let files = files.iter().zip(sizes).map(|(path, bytes)| json!({ "path": path, "bytes": bytes }));
+        let files = targets.iter().zip(sizes).map(|(path, bytes)| json!({ "path": path, "bytes": bytes }));
         result["files"] = files.collect();
         return cx.out.json(&result);
     }
-    let lines = files.iter().zip(sizes).map(|(path, bytes)| format!("{}: {bytes} bytes\n", path.display()));
+    let lines = targets.iter().zip(sizes).map(|(path, bytes)| format!("{}: {bytes} bytes\n", shown(path)));
     cx.out.data(lines.collect::<String>() + &made.summary())
 }
 
@@ -146,20 +143,9 @@ fn targets(args: &Args) -> Result<Option<Vec<PathBuf>>> {
         return Err(anyhow!("{} is no name for the format {name}, which is several files", out.display()))
             .hint(format!("-o NAME.{}", format.ending));
     }
-    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !folder.is_dir() {
-        bail!("there is no folder {} to write into", folder.display());
-    }
     let files: Vec<PathBuf> =
         std::iter::once(out.clone()).chain(beside.iter().map(|ending| out.with_extension(ending))).collect();
-    for path in &files {
-        if path.is_dir() {
-            bail!("{} is a folder, expected the name of a file", path.display());
-        }
-        if fs::symlink_metadata(path).is_ok() && !args.force {
-            return Err(anyhow!("{} exists", path.display())).hint("--force replaces it");
-        }
-    }
+    files::check(files.iter().map(PathBuf::as_path), args.force)?;
     Ok(Some(files))
 }
 
@@ -199,6 +185,9 @@ fn make(args: &Args, cx: &Context) -> Result<Made> {
         }
         Writer::Network { write, .. } => {
             if !is_weights && !given.is_dir() {
+                if is_path(given) {
+                    return Err(RetrainError::NoSuchPath(given.to_owned()).into());
+                }
                 // What is no architecture either is the first thing to say.
                 architecture::read(&args.what, None)?;
                 return Err(anyhow!("an architecture has no weights, which the format {} needs", args.format.name))
@@ -209,6 +198,12 @@ fn make(args: &Args, cx: &Context) -> Result<Made> {
             Ok(Made { files: write(&trained, &options)?, about: about(trained.genotype(), Some(&trained))? })
         }
     }
+}
+
+/// Whether something that is not there was meant as a file or folder.
+fn is_path(given: &Path) -> bool {
+    !given.exists()
+        && (given.components().count() > 1 || given.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors")))
 }
 
 fn open(path: &Path, args: &Args, cx: &Context) -> Result<Trained> {

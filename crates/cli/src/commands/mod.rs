@@ -10,6 +10,7 @@ pub mod data;
 mod describe;
 mod evaluate;
 mod export;
+mod files;
 mod importance;
 mod list;
 pub mod outcome;

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, BufRead},
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::atomic::Ordering,
     time::Instant,
@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use nas::{
-    data::is_picture,
+    data::{is_hidden, is_picture},
     files::shown,
     retrain::{Class, Predictor, Trained},
     search::cpu_engines,
@@ -20,8 +20,6 @@ use serde_json::json;
 use super::data;
 use crate::{args, context::Context, error::HintExt, error::Interrupted};
 
-/// Pictures that are decoded and go through the network together.
-const BATCH: usize = 128;
 /// Classes that are told by default.
 const TOP: usize = 5;
 
@@ -68,13 +66,16 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         return Err(anyhow!("--top {top}: the network has {} classes", classes.len()))
             .hint(format!("--top {} tells all of them", classes.len()));
     }
-    let pictures = pictures(&args.images)?;
+    let mut unread = vec![];
+    let pictures = pictures(&args.images, &mut unread)?;
+    unread.iter().for_each(|problem| cx.out.note(problem));
     let threads = args.threads.get();
     let mut predictor = Predictor::new(&trained, &cpu_engines(Some(threads)), threads)?;
     let stop = cx.interrupt()?;
     let bar = cx.out.bar("predict", pictures.len() as u64);
     let (began, mut failed) = (Instant::now(), 0);
-    for batch in pictures.chunks(BATCH) {
+    let count = pictures.len();
+    for batch in pictures.chunks(predictor.batch()) {
         if stop.load(Ordering::Relaxed) {
             bar.finish_and_clear();
             return Err(Interrupted.into());
@@ -93,13 +94,14 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         }
     }
     bar.finish_and_clear();
-    let (count, seconds) = (pictures.len(), began.elapsed().as_secs_f64());
-    cx.out.note(format_args!(
-        "{count} images in {seconds:.2} s, {:.0} images per second",
-        count as f64 / seconds.max(1e-9)
-    ));
+    let (seconds, done) = (began.elapsed().as_secs_f64(), count - failed);
+    let images = |n: usize| if n == 1 { "1 image".to_owned() } else { format!("{n} images") };
+    cx.out.note(format_args!("{} in {seconds:.2} s, {:.0} a second", images(done), done as f64 / seconds.max(1e-9)));
     if failed > 0 {
-        bail!("{failed} of {count} images could not be read");
+        bail!("{failed} of {} could not be read", images(count));
+    }
+    if !unread.is_empty() {
+        bail!("not every folder could be read");
     }
     Ok(())
 }
@@ -115,50 +117,77 @@ fn tell(path: &Path, found: &[Class], classes: &[String], as_json: bool, cx: &Co
     cx.out.data(format_args!("{}: {}", shown(path), found.collect::<Vec<_>>().join(", ")))
 }
 
+/// A path in JSON: as it is, or with the bytes written out that are no UTF-8, so that two files stay two.
 fn path_text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
+    path.to_str().map_or_else(|| shown(path), str::to_owned)
 }
 
-/// Every picture that is meant, in the order given; those of a folder sorted.
-fn pictures(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
+/// Every picture that is meant, in the order given; those of a folder sorted. `unread`: folders that cannot be looked into.
+fn pictures(given: &[PathBuf], unread: &mut Vec<String>) -> Result<Vec<PathBuf>> {
     let mut all = vec![];
     for path in given {
         let text = path.to_str().unwrap_or_default();
         if text == "-" {
-            let lines = io::stdin().lock().lines().collect::<io::Result<Vec<_>>>();
-            listed(&lines.context("cannot read the list of images from standard input")?, &mut all);
+            let mut lines = vec![];
+            io::stdin().lock().read_to_end(&mut lines).context("cannot read the list of images from standard input")?;
+            listed(&lines, &mut all)?;
         } else if let Some(list) = text.strip_prefix('@') {
-            let lines = fs::read_to_string(list).with_context(|| format!("cannot read the list of images {list}"))?;
-            listed(&lines.lines().map(str::to_owned).collect::<Vec<_>>(), &mut all);
+            let lines = fs::read(list).with_context(|| format!("cannot read the list of images {list}"))?;
+            listed(&lines, &mut all)?;
         } else if path.is_dir() {
-            let before = all.len();
-            below(path, &mut all).with_context(|| format!("cannot read the folder {}", shown(path)))?;
-            if all.len() == before {
+            let before = all.len() + unread.len();
+            below(path, &mut all, unread);
+            if all.len() + unread.len() == before {
                 return Err(anyhow!("there are no pictures in {}", shown(path)))
-                    .hint("pictures are files called .png, .jpg, .jpeg, .jpe, .webp or .bmp; any other file can be named itself");
+                    .hint("pictures are files called .png, .jpg, .jpeg, .jpe, .jfif, .webp or .bmp; any other file can be named itself");
             }
         } else {
             all.push(path.clone());
         }
     }
-    if all.is_empty() { Err(anyhow!("the list names no images")).hint("a path in each line") } else { Ok(all) }
+    match (all.is_empty(), unread.first()) {
+        (false, _) => Ok(all),
+        (true, Some(problem)) => Err(anyhow!("{problem}")),
+        (true, None) => Err(anyhow!("the list names no images")).hint("a path in each line"),
+    }
 }
 
-fn listed(lines: &[String], all: &mut Vec<PathBuf>) {
-    all.extend(lines.iter().filter(|line| !line.trim().is_empty()).map(PathBuf::from));
+/// The paths of a list, one in each line.
+fn listed(text: &[u8], all: &mut Vec<PathBuf>) -> Result<()> {
+    for line in text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line)) {
+        if !line.trim_ascii().is_empty() {
+            all.push(path_of(line)?);
+        }
+    }
+    Ok(())
 }
 
-/// The pictures of a folder and the folders in it, by name. Links to folders are not followed: they may go round in circles.
-fn below(folder: &Path, all: &mut Vec<PathBuf>) -> io::Result<()> {
-    let mut entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+#[cfg(unix)]
+fn path_of(line: &[u8]) -> Result<PathBuf> {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    Ok(OsStr::from_bytes(line).into())
+}
+
+#[cfg(not(unix))]
+fn path_of(line: &[u8]) -> Result<PathBuf> {
+    Ok(std::str::from_utf8(line).context("a path in the list is not UTF-8")?.into())
+}
+
+/// The pictures of a folder and the folders in it, by name, but what is hidden. Links to folders are not followed: they may go
+/// round in circles.
+fn below(folder: &Path, all: &mut Vec<PathBuf>, unread: &mut Vec<String>) {
+    let mut failed = |error: io::Error| unread.push(format!("cannot read the folder {}: {error}", shown(folder)));
+    let mut entries = match fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+        Ok(entries) => entries,
+        Err(error) => return failed(error),
+    };
     entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
+    for entry in entries.into_iter().filter(|entry| !is_hidden(&entry.file_name())) {
         let path = entry.path();
-        if entry.file_type()?.is_dir() {
-            below(&path, all)?;
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            below(&path, all, unread);
         } else if is_picture(&path) && !path.is_dir() {
             all.push(path);
         }
     }
-    Ok(())
 }

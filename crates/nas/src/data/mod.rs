@@ -41,7 +41,7 @@ pub use images::Images;
 pub use load::{load, load_with};
 pub use loader::{BatchBuf, Loader, LoaderOptions, Order};
 pub use options::{LoadEvent, LoadOptions};
-pub use picture::{PictureError, PictureProblem, Preprocess, is_picture, read_picture};
+pub use picture::{PictureError, PictureProblem, Preprocess, is_hidden, is_picture, read_picture};
 pub use registry::{DatasetName, Verification};
 pub use source::Source;
 pub use split::{Split, SplitChoice, SplitKind};

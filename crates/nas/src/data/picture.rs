@@ -1,6 +1,7 @@
 //! One picture file to pixels of a given size. The formats are told by content, not by name. Colour profiles are ignored:
 //! the values are taken as sRGB, and resizing works on them as they are, as in PIL and torchvision.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Cursor, Read};
 use std::panic::{self, AssertUnwindSafe};
@@ -117,6 +118,11 @@ pub enum PictureProblem {
         /// Channels asked for.
         channels: usize,
     },
+}
+
+/// Whether a name in a folder of pictures is not meant to be seen: it begins with a dot, or is what macOS leaves in archives.
+pub fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".") || name == "__MACOSX"
 }
 
 /// Whether a file is taken for a picture by the ending of its name, in upper or lower case.

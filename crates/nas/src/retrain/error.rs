@@ -4,6 +4,7 @@ use engine::EngineError;
 
 use crate::{
     data::{DataError, PictureProblem},
+    files::shown,
     memory::TooLarge,
     run::{RunError, TaskError},
     search::ConfigError,
@@ -40,6 +41,17 @@ pub enum RetrainError {
     /// The run, its folder or its checkpoint.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// Neither a folder nor a file.
+    #[error("there is no file or folder {}", shown(.0))]
+    NoSuchPath(PathBuf),
+    /// A training whose newest checkpoint is damaged.
+    #[error("the newest checkpoint of {} is damaged: {why}", shown(.run))]
+    Damaged {
+        /// The run folder.
+        run: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A folder that is not the run folder of a training.
     #[error("{} is not the run folder of a training", .0.display())]
     NoTraining(PathBuf),
@@ -99,6 +111,12 @@ impl RetrainError {
         match self {
             Self::Config(e) => e.hint(),
             Self::NoAuxiliaryHead { .. } => Some("network.auxiliary must be 0 in this space".to_owned()),
+            Self::NoSuchPath(_) => Some("give the folder of a training, or a .safetensors file of an export".to_owned()),
+            Self::Damaged { run, .. } => Some(format!(
+                "`hpe-darts resume {0}` goes on from the one before it (of a training that has ended after {1} was moved away); --epoch N takes one that was kept",
+                shown(run),
+                shown(run.join("result.json")),
+            )),
             Self::NoTraining(_) => Some("`hpe-darts retrain` makes one".to_owned()),
             Self::Search(run) => {
                 Some(format!("`hpe-darts retrain {}` trains what it has found, in a folder of its own", run.display()))
@@ -108,7 +126,7 @@ impl RetrainError {
                 Some("restore it as the training or the export wrote it, or train the network again".to_owned())
             }
             Self::Weights { .. } => Some("weights and model description must be of the same training".to_owned()),
-            Self::NoImages => Some("`retrain --set data.train=half` keeps a half of them for validation".to_owned()),
+            Self::NoImages => Some("`retrain --set data.train=half` keeps a half of them for validation, `data.train=folder` those in a folder val".to_owned()),
             Self::Data(e) => e.hint(),
             Self::Run(e) => e.hint(),
             Self::Memory(e) => Some(e.hint()),

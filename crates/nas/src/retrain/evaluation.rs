@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{
     error::RetrainError,
     model::{MODEL, Model},
-    plan::{EVALUATION_BATCH, Plan},
+    plan::{Plan, evaluation_batch},
     trained::{Classifier, Saved, Trained},
 };
 use crate::{
@@ -128,7 +128,7 @@ impl Evaluator {
             Images::Test => self.plan.test.clone(),
         };
         let names = self.trained.model().classes.clone();
-        let options = LoaderOptions::evaluation(EVALUATION_BATCH);
+        let options = LoaderOptions::evaluation(evaluation_batch(source.shape()));
         let steps = options.steps(source.len());
         let mut confusion = vec![vec![0; names.len()]; names.len()];
         let (mut loss, mut among_five, mut seen) = (0.0, 0, 0);

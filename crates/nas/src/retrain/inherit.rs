@@ -23,6 +23,9 @@ impl Plan {
             return Err(refused(&inherit.run, "it is not the run folder of a search".to_owned()));
         }
         let kept = Kept::open(&inherit.run, inherit.epoch)?;
+        if let Some(why) = kept.fallback() {
+            return Err(refused(&inherit.run, format!("its newest checkpoint is damaged: {why}")));
+        }
         let md5 = kept.weights_md5().to_owned();
         if inherit.weights_md5.as_ref().is_some_and(|known| *known != md5) {
             return Err(refused(&inherit.run, format!("its weights are others now (MD5 {md5})")));
@@ -72,12 +75,10 @@ fn taken_over(
             ));
         };
         if found.shape != shape {
-            let size = |spec: &NetworkSpec| {
-                let channels = spec.blocks.iter().find_map(|block| Some(cell_of(block)?.channels));
-                format!("{} channels, {} blocks, {} classes", channels.unwrap_or(0), spec.blocks.len(), spec.classes)
-            };
-            let [own, theirs] = [size(network), size(supernet)];
-            return Err(format!("{name} is {:?} there and {shape:?} here (here {own}; there {theirs})", found.shape));
+            return Err(format!(
+                "{name} is {:?} there and {shape:?} here: channels, classes or the images' colours differ",
+                found.shape
+            ));
         }
         taken.push(TensorState { name, ..found.clone() });
     }

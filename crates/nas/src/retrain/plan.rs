@@ -1,6 +1,6 @@
 use std::{path::Path, sync::Arc};
 
-use engine::{Cost, NetworkSpec, Sgd};
+use engine::{Cost, ImageShape, NetworkSpec, Sgd};
 use toml::Table;
 
 use super::{
@@ -18,8 +18,10 @@ use crate::{
     supernet::MakeEngine,
 };
 
-/// Images of a batch of an evaluation.
-pub(super) const EVALUATION_BATCH: usize = 256;
+/// Images of a batch of an evaluation, of this size: 256, fewer of large ones, for which a few keep every thread busy.
+pub(super) fn evaluation_batch(image: ImageShape) -> usize {
+    ((1 << 21) / (image.height * image.width).max(1)).clamp(1, 256)
+}
 
 /// A configuration that has been checked against its space and its data: all that a training needs but the engine.
 #[derive(Clone, Debug)]
@@ -115,7 +117,7 @@ impl Plan {
         let engines = engines::cpu(self.config.threads.unwrap_or(1))?;
         let images = [Some(&self.train), self.valid.as_ref(), Some(&self.test)].into_iter().flatten().map(Source::len);
         let batch = self.config.training.batch_size.min(self.train.len());
-        let evaluate = images.max().unwrap_or(0).min(EVALUATION_BATCH);
+        let evaluate = images.max().unwrap_or(0).min(evaluation_batch(self.network.image));
         Ok(MemoryNeed::of(&*engines, &self.network, batch, evaluate, 1)?)
     }
 

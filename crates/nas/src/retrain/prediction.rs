@@ -50,6 +50,12 @@ impl Predictor {
         Ok(Self { preprocess, converter, classifier, classes: model.classes.len(), threads: threads.max(1) })
     }
 
+    /// Pictures that should go through the network together: more take memory, and no less time.
+    pub fn batch(&self) -> usize {
+        let Preprocess { height, width, .. } = self.preprocess;
+        ((1 << 21) / (height * width).max(1)).clamp(1, 128)
+    }
+
     /// The classes of each picture, the most likely first, of equal ones the lower first; or why it cannot be read. They go
     /// through the network together.
     ///

@@ -9,7 +9,7 @@ use super::{
     error::RetrainError,
     events::{Measured, RetrainStart, TrainEpoch},
     model::{MODEL, Model},
-    plan::{EVALUATION_BATCH, Plan},
+    plan::{Plan, evaluation_batch},
 };
 use crate::{
     data::{BatchBuf, Loader, LoaderOptions, Source},
@@ -101,7 +101,7 @@ impl RetrainTask {
 
     /// Runs the network over images; may be interrupted between two batches.
     fn measure(&mut self, what: &str, source: &Source, session: &mut Session) -> Result<Measured, RetrainError> {
-        let options = LoaderOptions::evaluation(EVALUATION_BATCH);
+        let options = LoaderOptions::evaluation(evaluation_batch(self.plan.network.image));
         let count = options.steps(source.len());
         let sweep = Sweep { what: format!("measuring on the {what} images"), activity: "evaluation", count, sums: 2 };
         // Made with the first batch that is needed, and ahead of the next ones from there.

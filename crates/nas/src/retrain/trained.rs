@@ -51,12 +51,20 @@ pub(super) struct Saved {
 impl Saved {
     /// The newest checkpoint, or the one kept at the end of `epoch`, counted from 1. Nothing in the run folder changes.
     pub(super) fn open(run: &Path, epoch: Option<usize>) -> Result<Self, RetrainError> {
+        if !run.exists() {
+            return Err(RetrainError::NoSuchPath(run.to_owned()));
+        }
         if !launch::is_retraining(run) {
             let searched = run.join(CONFIG).exists() || run.join(GENOTYPE).exists();
             let error = if searched { RetrainError::Search } else { RetrainError::NoTraining };
             return Err(error(run.to_owned()));
         }
-        Ok(Self { run: run.to_owned(), kept: Kept::open(run, epoch)? })
+        let kept = Kept::open(run, epoch)?;
+        // An older network must not pass for the one that was trained.
+        if let Some(why) = kept.fallback() {
+            return Err(RetrainError::Damaged { run: run.to_owned(), why: why.to_owned() });
+        }
+        Ok(Self { run: run.to_owned(), kept })
     }
 
     /// The configuration of the run with its data, where that is there.
@@ -116,7 +124,7 @@ impl Trained {
             return Err(RetrainError::OneEpoch(path.to_owned()));
         }
         let failed = |why: String| RetrainError::Weights { path: path.to_owned(), why };
-        if path.extension().is_none_or(|e| e != "safetensors") {
+        if path.extension().is_none_or(|e| !e.eq_ignore_ascii_case("safetensors")) {
             return Err(RetrainError::NoTraining(path.to_owned()));
         }
         let model = Model::read(&path.with_extension("json"))?;

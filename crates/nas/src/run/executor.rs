@@ -101,6 +101,7 @@ pub struct Kept {
     folder: RunFolder,
     state: State,
     tensors: Vec<TensorState>,
+    fallback: Option<String>,
 }
 
 impl Kept {
@@ -110,11 +111,24 @@ impl Kept {
     /// The folder holds no run or not that checkpoint.
     pub fn open(path: &Path, epoch: Option<usize>) -> Result<Self, RunError> {
         let folder = RunFolder::open(path)?;
-        let Checkpoint { state, tensors, .. } = match epoch {
+        let mut read = match epoch {
             Some(epoch) => folder.read_kept(epoch)?,
             None => folder.read_checkpoint()?,
         };
-        Ok(Self { folder, state, tensors })
+        // The run may be under way: for a moment its newest checkpoint has no name.
+        for _ in 0..3 {
+            if read.fallback.is_some() {
+                std::thread::sleep(std::time::Duration::from_millis(50));
+                read = folder.read_checkpoint()?;
+            }
+        }
+        let Checkpoint { state, tensors, fallback } = read;
+        Ok(Self { folder, state, tensors, fallback })
+    }
+
+    /// Why this is not the newest checkpoint but the one before it, if it is.
+    pub fn fallback(&self) -> Option<&str> {
+        self.fallback.as_deref()
     }
 
     /// Checksum of the file of tensors.

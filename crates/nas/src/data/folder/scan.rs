@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::super::picture::is_picture;
+use super::super::picture::{is_hidden, is_picture};
 use super::super::{DataError, Part};
 use crate::files::shown;
 
@@ -69,8 +69,7 @@ fn inside(folder: &Path) -> Result<Inside, DataError> {
     for entry in fs::read_dir(folder).map_err(DataError::io(folder))? {
         let entry = entry.map_err(DataError::io(folder))?;
         let name = entry.file_name();
-        // `__MACOSX` is what macOS leaves in archives.
-        if name.as_encoded_bytes().starts_with(b".") || name == "__MACOSX" {
+        if is_hidden(&name) {
             found.hidden += 1;
             continue;
         }

@@ -4,6 +4,9 @@ def transform(picture):
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    if picture.mode.startswith("I"):
+        # 16 bits: PIL would cut off what is above 255.
+        picture = picture.convert("I").point(lambda value: value * (1 / 257) + 128 / 257).convert("L")
     picture = picture.convert("RGB")
     # The largest part of the network's proportions in the middle.
     width, height = picture.size
