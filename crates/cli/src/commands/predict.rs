@@ -96,7 +96,11 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     bar.finish_and_clear();
     let (seconds, done) = (began.elapsed().as_secs_f64(), count - failed);
     let images = |n: usize| if n == 1 { "1 image".to_owned() } else { format!("{n} images") };
-    cx.out.note(format_args!("{} in {seconds:.2} s, {:.0} a second", images(done), done as f64 / seconds.max(1e-9)));
+    cx.out.note(format_args!(
+        "{} in {seconds:.2} s, {:.0} images per second",
+        images(done),
+        done as f64 / seconds.max(1e-9)
+    ));
     if failed > 0 {
         bail!("{failed} of {} could not be read", images(count));
     }

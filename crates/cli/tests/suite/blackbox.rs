@@ -117,7 +117,7 @@ fn bad_input_says_what_would_be_right() {
         (&["bohb", "--set", "eta=1"], "eta = 1, expected 2 to 10"),
         (&["bohb", "--set", "sample=3"], "did you mean `samples`?"),
         (&["bohb", "--set", "eta"], "`=` is missing"),
-        (&["bohb", "--csv", folder.path().to_str().unwrap()], "it is a folder, expected a file"),
+        (&["bohb", "--csv", folder.path().to_str().unwrap()], "is a folder, expected the name of a file"),
     ] {
         let message = home.refused(&[&["blackbox"], args].concat());
         assert!(message.contains(expected), "{args:?}: {message}");

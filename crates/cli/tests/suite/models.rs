@@ -324,3 +324,98 @@ fn own_pictures_train_and_need_not_be_there_afterwards() {
     }
     assert_eq!(run(&["evaluate", &out]).0, 1);
 }
+
+/// An older checkpoint is another network: nobody takes it for the newest.
+#[test]
+fn a_damaged_checkpoint_is_no_older_network() {
+    let place = Place::new();
+    let run_folder = place.trained("net", CELL);
+    bmp(&place.path("a.bmp"), 8, 9);
+    let picture = place.text("a.bmp");
+    let weights = place.path("net/checkpoint/weights.safetensors");
+    let whole = fs::read(&weights).unwrap();
+    for damage in [Some(&whole[..1000]), None] {
+        match damage {
+            Some(bytes) => fs::write(&weights, bytes).unwrap(),
+            None => fs::remove_file(&weights).unwrap(),
+        }
+        for args in [
+            &["predict", &run_folder, &picture][..],
+            &["evaluate", &run_folder],
+            &["export", &run_folder, "--format", "onnx", "-o", "-"],
+        ] {
+            let (code, out, err) = run(args);
+            assert_eq!((code, out.as_str()), (1, ""), "{args:?}: {err}");
+            assert!(err.contains("the newest checkpoint of ") && err.contains("is damaged: "), "{err}");
+            assert!(err.contains("hpe-darts resume ") && err.contains("--epoch N"), "{err}");
+        }
+    }
+}
+
+/// `describe` and the formats without weights know a training that has not ended, and in its own size.
+#[test]
+fn a_training_is_described_as_it_is() {
+    let place = Place::new();
+    let run_folder = place.trained("net", CELL);
+    fs::remove_file(place.path("net/result.json")).unwrap();
+    let (code, out, err) = run(&["describe", &run_folder, "--json"]);
+    assert_eq!(code, 0, "{err}");
+    let described = json(&out);
+    let numbers = ["channels", "cells", "classes"].map(|key| described[key].as_u64());
+    assert_eq!(numbers, [Some(4), Some(3), Some(10)]);
+    let (_, out, _) = run(&["describe", &run_folder, "--channels", "8"]);
+    assert!(out.contains("C 8, N 3, 10 classes, grey images of 8 x 8"), "{out}");
+    let (code, out, err) = run(&["export", &run_folder, "--format", "genotype", "-o", "-"]);
+    assert_eq!((code, out.trim()), (0, CELL), "{err}");
+}
+
+#[test]
+fn files_of_an_evaluation_are_looked_at_before_it() {
+    let place = Place::new();
+    let run_folder = place.trained("net", CELL);
+    let [one, two] = ["one.csv", "two.csv"].map(|name| place.text(name));
+    fs::write(&one, "old").unwrap();
+    let error = |more: &[&str]| {
+        let (code, out, err) = run(&[&["evaluate", &run_folder][..], more].concat());
+        assert_eq!((code, out.as_str()), (1, ""), "{more:?}: {err}");
+        err
+    };
+    assert!(error(&["--confusion", &one]).contains("one.csv exists\n\nhint: --force replaces it"));
+    assert!(error(&["--confusion", &two, "--logits", &two]).contains("two.csv is to be written twice"));
+    assert!(error(&["--logits", "-"]).contains("does not go to standard output"));
+    assert!(error(&["--logits", &place.text("new/a.csv")]).contains("there is no folder "));
+    assert_eq!(fs::read_to_string(&one).unwrap(), "old");
+    let (code, out, err) = run(&["evaluate", &run_folder, "--confusion", &one, "--logits", &two, "--force"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("top-1") && fs::read_to_string(&one).unwrap().starts_with("true class,"), "{out}");
+}
+
+/// Hidden files are left out, and a path of a list may have bytes that are no UTF-8.
+#[cfg(unix)]
+#[test]
+fn what_a_folder_and_a_list_mean() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let place = Place::new();
+    let run_folder = place.trained("net", CELL);
+    fs::create_dir_all(place.path("photos/__MACOSX")).unwrap();
+    for name in ["photos/.hidden.bmp", "photos/._a.bmp", "photos/__MACOSX/a.bmp"] {
+        fs::write(place.path(name), "no picture").unwrap();
+    }
+    bmp(&place.path("photos/a.bmp"), 8, 9);
+    let odd = place.path("photos").join(OsStr::from_bytes(b"odd\xff\x1b.bmp"));
+    bmp(&odd, 8, 9);
+    let (code, out, err) = run(&["predict", &run_folder, &place.text("photos")]);
+    assert_eq!((code, out.lines().count()), (0, 2), "{out}{err}");
+    assert!(out.contains("odd\\xff\\u{1b}.bmp: ") && err.starts_with("2 images in "), "{out}{err}");
+    let list = place.path("list");
+    fs::write(&list, [place.text("photos/a.bmp").as_bytes(), b"\r\n\n", odd.as_os_str().as_bytes(), b"\n"].concat())
+        .unwrap();
+    let (code, out, err) = run(&["predict", &run_folder, &format!("@{}", list.display()), "--json"]);
+    assert_eq!((code, out.lines().count()), (0, 2), "{out}{err}");
+    assert!(out.contains("odd\\\\xff"), "{out}");
+    let (code, _, err) = run(&["predict", &place.text("nothing"), &place.text("photos")]);
+    assert!(code == 1 && err.contains("there is no file or folder "), "{err}");
+    let (code, _, err) =
+        run(&["export", &place.text("no/net.safetensors"), "--format", "onnx", "-o", &place.text("n.onnx")]);
+    assert!(code == 1 && err.contains("there is no file or folder "), "{err}");
+}
