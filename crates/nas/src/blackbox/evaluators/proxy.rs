@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn the_value_is_the_proxys_score() {
         let image = engine::ImageShape { height: 8, width: 8, channels: 3 };
-        let shape = NetworkShape { image, classes: 10, channels: 4, cells: 3 };
+        let shape = NetworkShape { image, classes: 10, channels: 4, cells: 3, stem_stride: 1 };
         let (domain, engines) = (Domain::new(&Darts), engines::cpu(1).unwrap());
         let evaluator = ProxyEvaluator::new(&domain, &Params, shape, vec![], 0, &*engines).unwrap();
         let genotype = domain.genotype(&vec![2; domain.variables().len()]).unwrap();
