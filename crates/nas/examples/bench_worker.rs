@@ -170,6 +170,7 @@ fn spec(v: &Value) -> Result<NetworkSpec> {
         None => vec![true; edges.len() * ops.len()],
     };
     Ok(Stages {
+        stem_stride: 1,
         image: ImageShape { height: image[0], width: image[1], channels: image[2] },
         classes: count(&v["classes"])?,
         channels: count(&v["channels"])?,
