@@ -56,8 +56,10 @@ fn the_estimate_is_what_is_taken() {
                 let taken = IN_USE.load(SeqCst) - before;
                 let estimate = engines.memory(&spec, if trains { train } else { 0 }, evaluate).unwrap();
                 let ratio = estimate.total() as f64 / taken as f64;
-                println!("{threads} threads, trains {trains}: {estimate:?}, {taken} taken, ratio {ratio:.3}");
-                assert!((0.95..1.1).contains(&ratio), "{estimate:?}, {taken} taken");
+                assert!(
+                    (0.95..1.1).contains(&ratio),
+                    "{threads} threads, trains {trains}: {estimate:?}, {taken} taken"
+                );
             }
         }
     }
