@@ -104,4 +104,8 @@ strategies! {
     fair_darts::FairDarts = "fair-darts";
     darts_minus::DartsMinus = "darts-minus";
     dr_nas::DrNas = "dr-nas";
+    vp_darts::VpDarts = "vp-darts";
+    darts_pt::DartsPt = "darts-pt";
+    sgas::Sgas = "sgas";
+    darts_plus::DartsPlus = "darts-plus";
 }
