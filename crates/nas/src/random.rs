@@ -55,6 +55,11 @@ pub(crate) fn unit(rng: &mut impl Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
+/// Uniform in `(0, 1)`, 52 bits: neither end, so that logarithms of it and of 1 minus it are finite.
+pub(crate) fn open_unit(rng: &mut impl Rng) -> f64 {
+    ((rng.next_u64() >> 12) as f64 + 0.5) / (1_u64 << 52) as f64
+}
+
 /// Standard normal: Box-Muller on 53-bit uniform numbers in `(0, 1]`.
 pub(crate) fn standard_normal(rng: &mut impl Rng) -> f64 {
     let mut uniform = || ((rng.next_u64() >> 11) + 1) as f64 / (1_u64 << 53) as f64;

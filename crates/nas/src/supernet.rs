@@ -5,7 +5,7 @@ mod per_op;
 
 use engine::{
     Batch, CodeDistances, Codes, EngineError, Evaluation, Gradients, NetworkSpec, Normalisation, Pass, Sgd, StepOutput,
-    TensorState,
+    TensorState, Vector,
 };
 
 pub use engine::Engine;
@@ -14,6 +14,12 @@ pub use per_op::{Mask, OpAt, PerOp};
 
 /// Makes the engine of a network with initial weights of a seed.
 pub type MakeEngine = Box<dyn Fn(&NetworkSpec, u64) -> Result<Box<dyn Engine>, EngineError> + Send>;
+
+/// Omega before a virtual step.
+const BEFORE: Vector = Vector::Saved(0);
+
+/// The gradient of omega after a virtual step.
+const DIRECTION: Vector = Vector::Saved(1);
 
 /// The engine together with the mask of alive operations, in the shape that strategies think in.
 #[derive(Debug)]
@@ -78,6 +84,61 @@ impl Supernet {
     /// A batch that does not fit the network.
     pub fn mixing_gradient(&mut self, batch: Batch<'_>, mixing: &Mixing) -> Result<StepOutput, EngineError> {
         self.engine.train_step(batch, mixing.pass(), Gradients::Mixing)
+    }
+
+    /// The gradient of the mixing weights on `valid` after a virtual step of omega on `train`, differentiated through that step
+    /// (DARTS, Eqs. 7-8): `dL_val/dw(omega') - lr d2L_train/(dw domega) dL_val/domega'`, with
+    /// `omega' = omega - lr (momentum * buffer + gradient + weight_decay * omega)` and the product by central differences.
+    /// Omega and its momentum stay what they are. Loss and correct answers are those on `valid`.
+    ///
+    /// # Errors
+    /// A batch that does not fit the network.
+    pub fn unrolled_gradient(
+        &mut self,
+        train: Batch<'_>,
+        valid: Batch<'_>,
+        mixing: &Mixing,
+        sgd: &Sgd,
+        lr: f32,
+    ) -> Result<StepOutput, EngineError> {
+        self.engine.combine(BEFORE, &[(1.0, Vector::Omega)])?;
+        let output = self.through_virtual_step(train, valid, mixing, sgd, lr);
+        self.engine.combine(Vector::Omega, &[(1.0, BEFORE)])?;
+        output
+    }
+
+    fn through_virtual_step(
+        &mut self,
+        train: Batch<'_>,
+        valid: Batch<'_>,
+        mixing: &Mixing,
+        sgd: &Sgd,
+        lr: f32,
+    ) -> Result<StepOutput, EngineError> {
+        use Vector::{Gradient, Momentum, Omega};
+        self.engine.train_step(train, mixing.pass(), Gradients::Omega)?;
+        let step = [(1.0 - lr * sgd.weight_decay, Omega), (-lr * sgd.momentum, Momentum), (-lr, Gradient)];
+        self.engine.combine(Omega, &step)?;
+        let mut output = self.engine.train_step(valid, mixing.pass(), Gradients::Both)?;
+        let norm = self.engine.norm(Gradient)?;
+        if !(norm.is_finite() && norm > 0.0) {
+            return Ok(output);
+        }
+        self.engine.combine(DIRECTION, &[(1.0, Gradient)])?;
+        let epsilon = (0.01 / norm) as f32;
+        let mut sides = Vec::with_capacity(2);
+        for epsilon in [epsilon, -epsilon] {
+            self.engine.combine(Omega, &[(1.0, BEFORE), (epsilon, DIRECTION)])?;
+            sides.push(self.engine.train_step(train, mixing.pass(), Gradients::Mixing)?);
+        }
+        let factor = f64::from(lr) / (2.0 * f64::from(epsilon));
+        let [up, down] = [&sides[0], &sides[1]];
+        let subtract = |of: &mut [f64], up: &[f64], down: &[f64]| {
+            of.iter_mut().zip(up.iter().zip(down)).for_each(|(g, (up, down))| *g -= factor * (up - down));
+        };
+        subtract(&mut output.mixing_grad, &up.mixing_grad, &down.mixing_grad);
+        subtract(&mut output.edge_grad, &up.edge_grad, &down.edge_grad);
+        Ok(output)
     }
 
     /// Loss and correct answers on a batch, normalised by the batch's own statistics.

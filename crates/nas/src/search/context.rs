@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use engine::NetworkSpec;
+use engine::{NetworkSpec, StepOutput};
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
 
@@ -112,6 +112,27 @@ impl<'a> Context<'a> {
     pub fn mixing_gradient(&mut self, mixing: &Mixing) -> Result<MixingGradient, SearchError> {
         let began = Instant::now();
         let (output, images) = self.trainer.mixing_gradient(mixing)?;
+        self.took_gradient(began, output, images)
+    }
+
+    /// The gradient of the mixing weights on the next batch of `D_val` after a virtual step of omega on the next batch of
+    /// `D_train`, differentiated through that step; see [`Supernet::unrolled_gradient`]. The step of omega that follows is on the
+    /// same batch of `D_train`.
+    ///
+    /// # Errors
+    /// As [`Context::omega_step`].
+    pub fn unrolled_gradient(&mut self, mixing: &Mixing) -> Result<MixingGradient, SearchError> {
+        let began = Instant::now();
+        let (output, images) = self.trainer.unrolled_gradient(mixing, self.at)?;
+        self.took_gradient(began, output, images)
+    }
+
+    fn took_gradient(
+        &mut self,
+        began: Instant,
+        output: StepOutput,
+        images: usize,
+    ) -> Result<MixingGradient, SearchError> {
         self.session.book("alpha", began);
         if !output.loss.is_finite() {
             return Err(self.not_finite("the validation loss", output.loss));
@@ -148,21 +169,16 @@ impl<'a> Context<'a> {
         ops.iter().for_each(|&at| self.trainer.supernet.remove(at));
     }
 
-    /// `count` evaluations of the supernet one after the other, each adding to `sums` values that start at 0; see
-    /// [`Session::sweep`].
+    /// Evaluations of the supernet one after the other, each adding to values that start at 0; see [`Session::sweep`].
     ///
     /// # Errors
     /// Those of `evaluate`; an interruption; a checkpoint that cannot be written.
     pub fn sweep(
         &mut self,
-        what: String,
-        count: usize,
-        sums: usize,
+        sweep: &Sweep,
         evaluate: impl FnMut(&mut Supernet, usize, &mut [f64]) -> Result<(), SearchError>,
     ) -> Result<Vec<f64>, SearchError> {
-        let what = format!("importance by {what}");
-        let sweep = Sweep { what, count, sums, activity: "importance" };
-        self.session.sweep(&sweep, &mut self.trainer.supernet, evaluate, |supernet| supernet.state())
+        self.session.sweep(sweep, &mut self.trainer.supernet, evaluate, |supernet| supernet.state())
     }
 
     /// Writes a line of `events.jsonl`.

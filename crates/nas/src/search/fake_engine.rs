@@ -1,6 +1,9 @@
 //! An engine of a few numbers, to test everything around an engine: deterministic, fast, learns, prefers 3x3 convolutions.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use engine::{
     Batch, CodeDistances, Codes, Distances, Engine, EngineError, Evaluation, Gradients, NetworkSpec, Normalisation, Op,
@@ -22,6 +25,7 @@ pub(super) struct FakeEngine {
     omega: Vec<f32>,
     momentum: Vec<f32>,
     gradient: Vec<f32>,
+    saved: BTreeMap<u8, Vec<f32>>,
     /// Steps of omega after which the loss is NaN.
     pub(super) nan_after: Option<usize>,
     steps: usize,
@@ -37,9 +41,19 @@ impl FakeEngine {
             omega: (0..len).map(|i| 0.1 + 0.01 * i as f32).collect(),
             momentum: vec![0.0; len],
             gradient: vec![0.0; len],
+            saved: BTreeMap::new(),
             nan_after: None,
             steps: 0,
             log: None,
+        }
+    }
+
+    fn vector(&self, vector: Vector) -> Result<&Vec<f32>, EngineError> {
+        match vector {
+            Vector::Omega => Ok(&self.omega),
+            Vector::Gradient => Ok(&self.gradient),
+            Vector::Momentum => Ok(&self.momentum),
+            Vector::Saved(number) => self.saved.get(&number).ok_or(EngineError::NoVector { number }),
         }
     }
 
@@ -196,11 +210,21 @@ impl Engine for FakeEngine {
         Err(EngineError::Unsupported("vectors".to_owned()))
     }
 
-    fn combine(&mut self, _: Vector, _: &[(f32, Vector)]) -> Result<(), EngineError> {
-        Err(EngineError::Unsupported("vectors".to_owned()))
+    fn combine(&mut self, to: Vector, terms: &[(f32, Vector)]) -> Result<(), EngineError> {
+        let mut sum = vec![0.0; self.omega.len()];
+        for &(factor, vector) in terms {
+            self.vector(vector)?.iter().zip(&mut sum).for_each(|(v, sum)| *sum += factor * v);
+        }
+        match to {
+            Vector::Omega => self.omega = sum,
+            Vector::Gradient => self.gradient = sum,
+            Vector::Momentum => self.momentum = sum,
+            Vector::Saved(number) => drop(self.saved.insert(number, sum)),
+        }
+        Ok(())
     }
 
-    fn norm(&self, _: Vector) -> Result<f64, EngineError> {
-        Err(EngineError::Unsupported("vectors".to_owned()))
+    fn norm(&self, vector: Vector) -> Result<f64, EngineError> {
+        Ok(self.vector(vector)?.iter().map(|v| f64::from(v * v)).sum::<f64>().sqrt())
     }
 }

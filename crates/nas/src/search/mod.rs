@@ -4,6 +4,7 @@
 //! a [`Search`] runs it: a [`SearchTask`] calls the strategy, a [`OneShot`], which sees the supernet and the data through its
 //! [`Context`]. A [`Study`] measures the supernet of a run without changing it.
 
+mod by_alpha;
 mod candidates;
 mod config;
 mod context;
@@ -27,6 +28,7 @@ mod fake_engine;
 mod tests;
 
 pub use crate::learning_rate::Cosine;
+pub use by_alpha::ByAlpha;
 pub use candidates::{Candidates, OpSets};
 pub use config::{
     Config, ConfigError, DataConfig, PRESETS, Preset, Request, RunConfig, SpaceConfig, SupernetConfig, TrainingConfig,

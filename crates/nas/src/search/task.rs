@@ -76,6 +76,7 @@ impl SearchTask {
             sums: EpochSums::default(),
             valid_batches: 0,
             train_loader: None,
+            train_ahead: None,
             valid_loader: None,
         };
         let mut task = Self { plan, schedule, strategy, trainer, make, phase };
@@ -105,6 +106,7 @@ impl SearchTask {
         let whole = LearningRate::Whole(self.plan.learning_rate);
         self.trainer.learning_rate = settings.learning_rate.map_or(whole, LearningRate::OfPhase);
         self.trainer.train_loader = None;
+        self.trainer.train_ahead = None;
         self.trainer.valid_loader = None;
         self.phase = phase;
     }

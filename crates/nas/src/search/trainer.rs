@@ -72,6 +72,8 @@ pub(super) struct Trainer {
     /// Batches of `D_val` that alpha has been trained on since the start of the search.
     pub(super) valid_batches: u64,
     pub(super) train_loader: Option<Loader>,
+    /// A batch of `D_train` that a virtual step has seen and that the next step of omega takes.
+    pub(super) train_ahead: Option<BatchBuf>,
     pub(super) valid_loader: Option<Loader>,
 }
 
@@ -103,7 +105,22 @@ impl Trainer {
         Ok((self.supernet.mixing_gradient(batch.as_batch(), mixing)?, batch.len()))
     }
 
+    /// The gradient of the mixing weights on the next batch of `D_val`, through a virtual step of omega on the next batch of
+    /// `D_train`, which remains the next one; and the images of the former.
+    pub(super) fn unrolled_gradient(&mut self, mixing: &Mixing, at: &At) -> Result<(StepOutput, usize), SearchError> {
+        let train = self.next_train(at.epoch)?;
+        let valid = self.next_valid()?;
+        let lr = self.learning_rate.at(at) as f32;
+        let (first, second) = (train.as_batch(), valid.as_batch());
+        let output = self.supernet.unrolled_gradient(first, second, mixing, &self.sgd, lr)?;
+        self.train_ahead = Some(train);
+        Ok((output, valid.len()))
+    }
+
     fn next_train(&mut self, epoch: usize) -> Result<BatchBuf, SearchError> {
+        if let Some(batch) = self.train_ahead.take() {
+            return Ok(batch);
+        }
         let options = self.loader(Stream::Train);
         let loader = match &mut self.train_loader {
             Some(loader) => loader,
@@ -126,6 +143,7 @@ impl Trainer {
     /// After the last step of an epoch.
     pub(super) fn close_epoch(&mut self) {
         self.train_loader = None;
+        self.train_ahead = None;
         self.sums = EpochSums::default();
     }
 }

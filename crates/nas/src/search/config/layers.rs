@@ -376,7 +376,14 @@ mod tests {
                     for strategy in STRATEGIES {
                         let strategy = Some(strategy.name.to_owned());
                         let mut config = resolve(&Request { file: Some(path.clone()), strategy, ..Default::default() });
-                        crate::search::fit(&mut config).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+                        // Spaces without skip connections are none for a method that consists in one.
+                        let no_skip = path.to_string_lossy().ends_with("-no-skip.toml");
+                        match crate::search::fit(&mut config) {
+                            Err(e) if !(no_skip && e.to_string().contains("no edge has `skip_connect`")) => {
+                                panic!("{}: {e}", path.display())
+                            }
+                            _ => {}
+                        }
                     }
                     found += 1;
                 }

@@ -105,6 +105,17 @@ impl Alpha {
         Self { regulariser: Some(Box::new(regulariser)), ..self }
     }
 
+    /// From here on mixing weights follow in this way. What changes with the epochs is set before every step, so that nothing of
+    /// it has to be saved; the weights without noise must not depend on it.
+    pub fn relax_by(&mut self, relax: impl Relax + 'static) {
+        self.relax = Box::new(relax);
+    }
+
+    /// From here on with this penalty, see [`Alpha::relax_by`].
+    pub fn regularise_by(&mut self, regulariser: impl Regulariser + 'static) {
+        self.regulariser = Some(Box::new(regulariser));
+    }
+
     /// The values, `[E, O]`.
     pub fn values(&self) -> &PerOp<f64> {
         &self.values

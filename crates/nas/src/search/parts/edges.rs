@@ -14,7 +14,7 @@ pub enum EdgeChoice {
     Weight,
 }
 
-/// The incoming edges of a node, more than the derived cell keeps.
+/// The incoming edges of a node, and how many of them the derived cell keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incoming {
     /// Rows of `alpha: [E, O]`.
@@ -26,18 +26,23 @@ pub struct Incoming {
 impl Incoming {
     /// The nodes of a space's cells that have more incoming edges than stay; none in a space that keeps all edges.
     pub fn of(space: &dyn SearchSpace) -> Vec<Self> {
+        let mut nodes = Self::all(space);
+        nodes.retain(|node| node.rows.len() > node.kept);
+        nodes
+    }
+
+    /// All nodes of a space's cells but the inputs.
+    pub fn all(space: &dyn SearchSpace) -> Vec<Self> {
         let mut first = 0;
         let mut nodes = vec![];
         for kind in space.kinds() {
-            if let Some(kept) = kind.kept_inputs {
-                for node in kind.inputs..kind.nodes {
-                    let into = kind.edges.iter().enumerate().filter(|(_, edge)| edge.to == node);
-                    nodes.push(Self { rows: into.map(|(row, _)| first + row).collect(), kept });
-                }
+            for node in kind.inputs..kind.nodes {
+                let into = kind.edges.iter().enumerate().filter(|(_, edge)| edge.to == node);
+                let rows: Vec<usize> = into.map(|(row, _)| first + row).collect();
+                nodes.push(Self { kept: kind.kept_inputs.unwrap_or(rows.len()), rows });
             }
             first += kind.edges.len();
         }
-        nodes.retain(|node| node.rows.len() > node.kept);
         nodes
     }
 

@@ -2,29 +2,51 @@
 
 mod adam;
 mod alpha;
+mod beta_decay;
+mod cells;
+pub mod checks;
 mod criterion;
+mod dirichlet;
+mod discrete;
 mod dropout;
+mod early_stop;
 mod edges;
 mod events;
+mod gamma;
+mod gumbel;
 mod importance;
+mod paths;
+mod perturbation;
 mod pruner;
+mod ramp;
 mod regulariser;
 mod relaxation;
+mod sigmoid;
 mod sweep_mean;
 mod update;
 
 pub use adam::{Adam, AdamConfig};
 pub use alpha::{Alpha, AlphaInit};
+pub use beta_decay::BetaDecay;
+pub use cells::{BestCell, CellsCompared, CellsConfig};
 pub use criterion::{Criterion, Term};
+pub use dirichlet::Dirichlet;
+pub use discrete::by_largest;
 pub use dropout::SkipDropout;
+pub use early_stop::SkipStop;
 pub use edges::{EdgeChoice, Incoming};
 pub use events::{EdgePrune, HardPrune, SoftPrune, Swept};
+pub use gumbel::{GumbelArgmax, GumbelSoftmax};
 pub use importance::{
     Costs, Importance, ImportanceConfig, ImportanceTable, Kernel, Measure, Performance, RemovedRelu, Scores, Without,
     rank_agreement,
 };
+pub use paths::{Paths, path};
+pub use perturbation::perturb;
 pub use pruner::{Decayed, NoneRule, Pruner, Sweep};
+pub use ramp::Ramp;
 pub use regulariser::Regulariser;
 pub use relaxation::{Mixture, Relax, Relaxation, Removal};
+pub use sigmoid::{Sigmoid, ZeroOne};
 pub use sweep_mean::{SweepMean, Sweeps};
 pub use update::AlphaUpdate;

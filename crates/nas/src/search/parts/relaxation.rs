@@ -57,6 +57,11 @@ impl Mixture {
         Self { relaxation, offered: Some(candidates.offered().clone()), ..Self::default() }
     }
 
+    /// Softmax of all operations.
+    pub fn softmax() -> Self {
+        Self { relaxation: Relaxation::Softmax, ..Self::default() }
+    }
+
     /// Operations that have a share of the weights of their edge where the weights are shares, `[E, O]`: those that are
     /// alive, or all that there were ([`Removal::Zero`]).
     fn sharers(&self, alive: &Mask) -> Mask {
@@ -155,13 +160,7 @@ impl Relaxation {
         let alive = mask.values().iter().zip(mixing_grad).map(|(&alive, &g)| if alive { g } else { 0.0 });
         let mut gradient: Vec<f64> = alive.collect();
         if self == Self::Softmax {
-            let w = softmax(alpha, sharers);
-            for ((g, w), alive) in gradient.chunks_exact_mut(w.ops()).zip(w.rows()).zip(mask.rows()) {
-                let mean: f64 = g.iter().zip(w).map(|(g, w)| g * w).sum();
-                for ((g, w), &alive) in g.iter_mut().zip(w).zip(alive) {
-                    *g = if alive { w * (*g - mean) } else { 0.0 };
-                }
-            }
+            softmax_backward(&mut gradient, &softmax(alpha, sharers), mask);
         }
         gradient
     }
@@ -184,8 +183,19 @@ impl Removal {
     }
 }
 
+/// Turns the gradient of shares `w: [E, O]` that a softmax made into that of what it was taken of; 0 for operations that are
+/// not alive.
+pub(super) fn softmax_backward(gradient: &mut [f64], w: &PerOp<f64>, mask: &Mask) {
+    for ((g, w), alive) in gradient.chunks_exact_mut(w.ops()).zip(w.rows()).zip(mask.rows()) {
+        let mean: f64 = g.iter().zip(w).map(|(g, w)| g * w).sum();
+        for ((g, w), &alive) in g.iter_mut().zip(w).zip(alive) {
+            *g = if alive { w * (*g - mean) } else { 0.0 };
+        }
+    }
+}
+
 /// Shares that sum to 1 over the sharers of an edge.
-fn softmax(alpha: &PerOp<f64>, sharers: &Mask) -> PerOp<f64> {
+pub(super) fn softmax(alpha: &PerOp<f64>, sharers: &Mask) -> PerOp<f64> {
     let mut w = alpha.clone();
     for (w, shares) in w.rows_mut().zip(sharers.rows()) {
         let largest = (0..w.len()).filter(|&o| shares[o]).map(|o| w[o]).fold(f64::NEG_INFINITY, f64::max);

@@ -94,4 +94,18 @@ macro_rules! strategies {
 strategies! {
     hpe_darts::HpeDarts = "hpe-darts";
     darts::Darts = "darts";
+    beta_darts::BetaDarts = "beta-darts";
+    gdas::Gdas = "gdas";
+    snas::Snas = "snas";
+    rsps::Rsps = "rsps";
+    setn::Setn = "setn";
+    darts_2nd::Darts2nd = "darts-2nd";
+    sdarts::Sdarts = "sdarts";
+    fair_darts::FairDarts = "fair-darts";
+    darts_minus::DartsMinus = "darts-minus";
+    dr_nas::DrNas = "dr-nas";
+    vp_darts::VpDarts = "vp-darts";
+    darts_pt::DartsPt = "darts-pt";
+    sgas::Sgas = "sgas";
+    darts_plus::DartsPlus = "darts-plus";
 }

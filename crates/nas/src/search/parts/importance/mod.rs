@@ -15,6 +15,7 @@ use super::criterion::Criterion;
 use crate::{
     data::{Loader, LoaderOptions, Order},
     proxy::{Score, naswot, net_perf_proxy},
+    run::Sweep,
     search::{column, context::Context, error::SearchError},
     space::OpName,
     supernet::{Mask, OpAt, PerOp, Supernet},
@@ -96,7 +97,7 @@ impl Importance {
         let mut current = None;
         let epoch = cx.epoch_index();
         // Per variant: correct answers and summed loss.
-        let sums = cx.sweep(by.to_string(), steps * count, 2 * count, |supernet, i, sums| {
+        let sums = cx.sweep(&sweep(by, steps * count, 2 * count), |supernet, i, sums| {
             let (step, variant) = (i / count, i % count);
             if variant == 0 || current.is_none() {
                 let loader = match &mut loader {
@@ -139,7 +140,7 @@ impl Importance {
         let options = LoaderOptions { batch, drop_last: true, order: Order::Sequential, ..cx.sweep_loader() };
         let batch = Loader::single(&source, &options, cx.epoch_index(), 0)?;
         let count = variants.weights.len();
-        let sums = cx.sweep(by.to_string(), count, 2 * count, |supernet, variant, sums| {
+        let sums = cx.sweep(&sweep(by, count, 2 * count), |supernet, variant, sums| {
             if variants.like_whole(variant) {
                 sums.copy_within(0..2, 2 * variant);
                 return Ok(());
@@ -172,6 +173,10 @@ impl Importance {
         let distances = supernet.code_distances(images, w, Codes::OpOutputs)?;
         Ok(net_perf_proxy::score(&distances, w.values(), self.config.kernel))
     }
+}
+
+fn sweep(by: Performance, count: usize, sums: usize) -> Sweep {
+    Sweep { what: format!("importance by {by}"), count, sums, activity: "importance" }
 }
 
 /// No sweep: nothing is evaluated, so there is nothing to interrupt.
