@@ -101,7 +101,7 @@ mod tests {
 
     fn network() -> NetworkSpec {
         let image = ImageShape { height: 8, width: 8, channels: 3 };
-        let shape = NetworkShape { image, classes: 10, channels: 4, cells: 1 };
+        let shape = NetworkShape { image, classes: 10, channels: 4, cells: 1, stem_stride: 1 };
         Candidates::all(&NasBench201).supernet(&shape).unwrap()
     }
 
