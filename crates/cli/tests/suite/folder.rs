@@ -59,7 +59,12 @@ fn a_data_set_becomes_pictures_that_are_trained_on_and_a_changed_picture_is_noti
     fs::copy(&pictures[0], &pictures[1]).unwrap();
     let (code, _, err) = run(&["evaluate", &trained]);
     assert_eq!(code, 1, "{err}");
-    assert!(err.contains("pictures is ") && err.contains(", it was made with "), "{err}");
+    assert!(err.contains(&format!("the pictures in {data} have changed since the run in {trained} started")), "{err}");
+    assert!(err.contains(&format!("hint: restore the pictures in {data} as they were, or ")), "{err}");
+    fs::rename(&data, format!("{data}.moved")).unwrap();
+    let (code, _, err) = run(&["evaluate", &trained]);
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("no such file or folder: ") && err.contains("data.dir in its config.toml"), "{err}");
 }
 
 #[test]
@@ -85,6 +90,25 @@ fn validation_pictures_are_the_second_half_of_a_search() {
     let stride = |args: &[&str]| plan(args)["config"]["supernet"]["stem_stride"].as_u64();
     assert_eq!([stride(&["--size", "56"]), stride(&["--size", "64"])], [None, Some(2)]);
     assert_eq!(stride(&["--size", "64", "--set", "supernet.stem_stride=1"]), Some(1));
+    let large = [
+        "--size",
+        "16",
+        "--set",
+        "training.batch_size=500",
+        "--set",
+        "strategy.hpe-darts.importance.proxy_batch_size=400",
+    ];
+    let (code, _, err) = run(&[&own[..], &large].concat());
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("batch 500 does not fit: there are 320 samples for training.batch_size = 500"), "{err}");
+    assert!(err.contains("360 samples for strategy.hpe-darts.importance.proxy_batch_size = 400"), "{err}");
+    assert!(
+        err.contains(
+            "hint: a batch of at most 320 fits: --set training.batch_size=320 --set \
+             strategy.hpe-darts.importance.proxy_batch_size=360"
+        ),
+        "{err}"
+    );
     let half = plan(&["--set", "data.split=half", "--set", "data.folder.test_share=0.5"]);
     assert_eq!((half["train_images"].as_u64(), half["valid_images"].as_u64()), (Some(280), Some(280)));
 }

@@ -154,6 +154,12 @@ pub enum DataError {
         /// Samples to take it from.
         samples: usize,
     },
+    /// Settings of a search that ask for larger batches than its images make.
+    #[error("{}", batches(.settings))]
+    BatchSettings {
+        /// Those settings, at least one.
+        settings: Vec<BatchSetting>,
+    },
     /// Images that cannot be made smaller by this factor.
     #[error("cannot downsample images of {height}x{width} by {factor}, expected a number that divides both sides")]
     Downsample {
@@ -240,6 +246,26 @@ pub enum DataError {
     Locked(PathBuf),
 }
 
+/// A setting that asks for a larger batch than there are images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchSetting {
+    /// Its dotted key.
+    pub key: String,
+    /// The batch size.
+    pub batch: usize,
+    /// Images to take it from.
+    pub samples: usize,
+}
+
+/// What is wrong with these settings, each by its name.
+fn batches(settings: &[BatchSetting]) -> String {
+    let of = |s: &BatchSetting| {
+        let BatchSetting { key, batch, samples } = s;
+        format!("batch {batch} does not fit: there are {samples} samples for {key} = {batch}")
+    };
+    settings.iter().map(of).collect::<Vec<_>>().join("; ")
+}
+
 impl DataError {
     pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
@@ -260,7 +286,11 @@ impl DataError {
             Self::NoLocation { dataset: "folder" } => {
                 Some("--data DIR says where it is: a folder with a folder of pictures for each class".to_owned())
             }
-            Self::NoSuchPath { dataset: "folder", .. } => None,
+            Self::NoSuchPath { dataset: "folder", .. } => Some(
+                "--data DIR says where the pictures are; a run looks where data.dir in its config.toml says, which may be changed \
+                 if they were moved"
+                    .to_owned(),
+            ),
             Self::NotFound { dataset: "imagenet16-120", .. }
             | Self::NoSuchPath { dataset: "imagenet16-120", .. }
             | Self::NoLocation { dataset: "imagenet16-120" }
@@ -282,6 +312,14 @@ impl DataError {
             Self::Archive { .. } => Some("copy or download the archive again".to_owned()),
             Self::Batch { batch: 0, .. } => Some("a batch has at least 1 sample".to_owned()),
             Self::Batch { samples, .. } => Some(format!("a batch of at most {samples} fits")),
+            Self::BatchSettings { settings } => {
+                let most = settings.iter().map(|setting| setting.samples).min().unwrap_or_default();
+                let fits: Vec<String> = settings.iter().map(|s| format!("--set {}={}", s.key, s.samples)).collect();
+                Some(match most {
+                    0 | 1 => "there are too few images: a search needs at least 2 in each half".to_owned(),
+                    most => format!("a batch of at most {most} fits: {}", fits.join(" ")),
+                })
+            }
             Self::Interrupted { .. } => {
                 Some("what was downloaded is kept: run the same command again to continue".to_owned())
             }

@@ -33,7 +33,7 @@ pub use engine::ImageShape;
 
 pub use dataset::{ChannelStatistics, Dataset, Normalisation, Part, PartName};
 pub use download::Progress;
-pub use error::DataError;
+pub use error::{BatchSetting, DataError};
 pub use export::{Exported, export};
 pub use fetch::{FetchOptions, FetchOutcome, Fetched, fetch};
 pub use folder::FolderConfig;
