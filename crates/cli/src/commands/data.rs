@@ -1,6 +1,6 @@
 //! `data`: getting data sets and looking at them. Also how every command reads one.
 
-use std::path::{Path, PathBuf};
+use std::{path::PathBuf, sync::atomic::Ordering};
 
 use anyhow::Result;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::{
     args,
     context::Context,
-    error::HintExt,
+    error::{HintExt, Interrupted},
     output::Output,
     render::{Align, Table},
 };
@@ -142,13 +142,13 @@ pub fn options(data: Option<PathBuf>, no_verify: bool, cx: &Context) -> LoadOpti
 /// # Errors
 /// As [`data::load`].
 pub fn load(name: DatasetName, options: &LoadOptions, cx: &Context) -> Result<Dataset> {
-    load_with(name, options, cx, &mut |_| ())
+    load_with(name, options, &mut |event| loading(&cx.out, &event))
 }
 
 /// Says what takes its time while data is read.
 pub fn loading(out: &Output, event: &LoadEvent) {
     match event {
-        LoadEvent::Reading { .. } => {}
+        LoadEvent::Reading { .. } | LoadEvent::MayStop(_) | LoadEvent::Unreadable(_) => {}
         LoadEvent::Decoding { archive } => out.note(format_args!("decoding {} (a few seconds)", archive.display())),
         LoadEvent::Cached { folder } => {
             out.note(format_args!("decoded files kept in {} for next time", folder.display()));
@@ -163,14 +163,38 @@ pub fn loading(out: &Output, event: &LoadEvent) {
     }
 }
 
-fn load_with(name: DatasetName, options: &LoadOptions, cx: &Context, place: &mut dyn FnMut(&Path)) -> Result<Dataset> {
-    let loaded = data::load_with(name, options, &mut |event| {
-        loading(&cx.out, &event);
-        if let LoadEvent::Reading { folder: path } | LoadEvent::Decoding { archive: path } = event {
-            place(&path);
+/// Reads data by `read`, which Ctrl-C ends.
+///
+/// # Errors
+/// [`Interrupted`]; those of `read`.
+pub fn interruptible<T, E: Into<anyhow::Error>>(
+    cx: &Context,
+    read: impl FnOnce(&mut dyn FnMut(LoadEvent)) -> Result<T, E>,
+) -> Result<T> {
+    let stop = cx.interrupt()?;
+    let result = read(&mut |event| {
+        if let LoadEvent::MayStop(reading) = &event
+            && stop.load(Ordering::Relaxed)
+        {
+            reading.now();
         }
+        loading(&cx.out, &event);
     });
-    match loaded {
+    go_on(cx)?;
+    result.map_err(Into::into)
+}
+
+/// Refuses to go on after Ctrl-C.
+fn go_on(cx: &Context) -> Result<()> {
+    if !cx.interrupt()?.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    cx.out.note("interrupted; the same command begins again");
+    Err(Interrupted.into())
+}
+
+fn load_with(name: DatasetName, options: &LoadOptions, notify: &mut dyn FnMut(LoadEvent)) -> Result<Dataset> {
+    match data::load_with(name, options, notify) {
         Err(e) if e.is_unofficial() => {
             Err(e).hint("--no-verify accepts your own data (in a search: --set data.verify=false)")
         }
@@ -248,16 +272,25 @@ struct SplitReport {
 }
 
 fn export(args: Export, cx: &Context) -> Result<()> {
-    let dataset = load(args.dataset, &options(args.data, args.no_verify, cx), cx)?;
+    let options = options(args.data, args.no_verify, cx);
+    let dataset = interruptible(cx, |notify| load_with(args.dataset, &options, notify))?;
     let parts: &[PartName] = match args.part {
         Some(ExportPart::Train) => &[PartName::Train],
         Some(ExportPart::Test) => &[PartName::Test],
         None => &[PartName::Train, PartName::Test],
     };
     let most = args.most.unwrap_or(usize::MAX);
-    let exported = data::export(&dataset, parts, most, &args.out, &mut |done, total| {
+    let stop = cx.interrupt()?;
+    let exported = match data::export(&dataset, parts, most, &args.out, &mut |done, total| {
         cx.out.progress("pictures", done, total);
-    })?;
+        !stop.load(Ordering::Relaxed)
+    }) {
+        Err(DataError::Stopped) => {
+            cx.out.note(format_args!("interrupted; what was written is in {}", args.out.display()));
+            return Err(Interrupted.into());
+        }
+        other => other?,
+    };
     if args.json {
         return cx.out.json(&exported);
     }
@@ -277,7 +310,14 @@ fn check(args: Check, cx: &Context) -> Result<()> {
     let options = options(args.data, args.no_verify, cx);
     let mut location = None;
     let own = options.data.clone().filter(|_| name == DatasetName::Folder);
-    let dataset = load_with(name, &options, cx, &mut |path| location = Some(path.to_owned()))?;
+    let dataset = interruptible(cx, |notify| {
+        load_with(name, &options, &mut |event| {
+            if let LoadEvent::Reading { folder: path } | LoadEvent::Decoding { archive: path } = &event {
+                location = Some(path.clone());
+            }
+            notify(event);
+        })
+    })?;
     let split = Split::choose(&args.split, &dataset, args.seed)?;
     let report = report(name, &dataset, own.or(location), &split)?;
     if args.json { cx.out.json(&report) } else { cx.out.data(text(&report)) }

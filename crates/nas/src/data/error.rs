@@ -187,6 +187,9 @@ pub enum DataError {
     /// The loader's thread could not be started.
     #[error("cannot start the loader's thread: {0}")]
     Thread(std::io::Error),
+    /// The caller ended the work, see [`super::Stop`].
+    #[error("stopped before all pictures were done")]
+    Stopped,
     /// A file that cannot be read or written.
     #[error("{}: {source}", crate::files::shown(.path))]
     Io {

@@ -40,7 +40,7 @@ pub use folder::FolderConfig;
 pub use images::Images;
 pub use load::{load, load_with};
 pub use loader::{BatchBuf, Loader, LoaderOptions, Order};
-pub use options::{LoadEvent, LoadOptions};
+pub use options::{LoadEvent, LoadOptions, Stop};
 pub use picture::{PictureError, PictureProblem, Preprocess, is_picture, read_picture};
 pub use registry::{DatasetName, Verification};
 pub use source::Source;

@@ -229,6 +229,29 @@ fn decoded_pictures_are_kept_until_a_picture_changes() {
 }
 
 #[test]
+fn decoding_ends_when_asked_and_leaves_nothing_behind() {
+    let (dir, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fill(dir.path(), &[("a", 40), ("b", 40)]);
+    let listing = scan(dir.path()).unwrap();
+    let (items, preprocess) = (&listing.items, Preprocess::square(8, 3));
+    for in_memory in [0, u64::MAX] {
+        let job = Job { folder: dir.path(), items, preprocess, threads: 2, home: Some(home.path()), in_memory };
+        let mut decoded = 0;
+        let ended = job.run(&mut |event| {
+            if let LoadEvent::MayStop(stop) = event {
+                decoded += 1;
+                if decoded == 3 {
+                    stop.now();
+                }
+            }
+        });
+        assert!(matches!(ended, Err(DataError::Stopped)), "{ended:?}");
+        assert_eq!(decoded, 3);
+        assert_eq!(fs::read_dir(home.path().join("cache")).map_or(0, Iterator::count), 0);
+    }
+}
+
+#[test]
 fn what_is_too_much_for_memory_stays_on_disk() {
     let (dir, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fill(dir.path(), &[("a", 9), ("b", 8)]);
