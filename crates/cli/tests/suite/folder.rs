@@ -158,3 +158,30 @@ fn what_has_no_effect_is_refused() {
         "{text}"
     );
 }
+
+#[test]
+fn a_small_set_with_bad_pictures_is_looked_at_before_a_search() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("few").to_str().unwrap().to_owned();
+    let (code, _, err) = run(folder.path(), &["data", "export", "--part", "train", "--most", "4", "--out", &data]);
+    assert_eq!(code, 0, "{err}");
+    let class = Path::new(&data).join("train/3");
+    fs::write(class.join("bad.png"), "no picture").unwrap();
+    fs::write(class.join("empty.png"), "").unwrap();
+    let check = ["data", "check", "folder", "--data", &data, "--json"];
+    let (code, _, err) = run(folder.path(), &check);
+    assert_eq!(code, 1);
+    assert!(err.contains("2 of 42 pictures cannot be read, data.folder.max_bad_share = 0.01 allows 1: "), "{err}");
+    let more = ["--set", "data.folder.max_bad_share=0.1", "--size", "12"];
+    let (code, out, err) = run(folder.path(), &[&check[..], &more].concat());
+    assert_eq!(code, 0, "{err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["image"], serde_json::json!([12, 12, 3]));
+    let bad = ["train/3/bad.png is not a picture: PNG, JPEG, WebP and BMP are read", "train/3/empty.png is empty"];
+    assert_eq!(report["unreadable"], serde_json::json!(bad));
+    let needs = "a search needs 64 images in each half of the split; the smaller one has 15: --set training.batch_size=15 --set";
+    assert!(err.contains(needs), "{err}");
+    let (code, _, err) = run(folder.path(), &["data", "check", "digits", "--size", "12"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("--size 12 is for own pictures, the data set is digits"), "{err}");
+}

@@ -1,5 +1,7 @@
 use std::path::{Path, PathBuf};
 
+use super::words::{count, either};
+
 /// Why a data set, a split or a loader could not be made. [`DataError::hint`] says what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -147,7 +149,7 @@ pub enum DataError {
         samples: usize,
     },
     /// A batch that cannot be filled.
-    #[error("batch {batch} does not fit: there are {samples} samples")]
+    #[error("batch {batch} does not fit: there {}", are_samples(*.samples))]
     Batch {
         /// The batch size.
         batch: usize,
@@ -187,6 +189,14 @@ pub enum DataError {
     /// The loader's thread could not be started.
     #[error("cannot start the loader's thread: {0}")]
     Thread(std::io::Error),
+    /// A setting for reading own pictures that is none.
+    #[error("--set {given}: {why}")]
+    Setting {
+        /// As it was given.
+        given: String,
+        /// What is wrong.
+        why: String,
+    },
     /// The caller ended the work, see [`super::Stop`].
     #[error("stopped before all pictures were done")]
     Stopped,
@@ -260,11 +270,15 @@ pub struct BatchSetting {
     pub samples: usize,
 }
 
+fn are_samples(n: usize) -> String {
+    format!("{} {}", either(n, "is", "are"), count(n, "sample", "samples"))
+}
+
 /// What is wrong with these settings, each by its name.
 fn batches(settings: &[BatchSetting]) -> String {
     let of = |s: &BatchSetting| {
         let BatchSetting { key, batch, samples } = s;
-        format!("batch {batch} does not fit: there are {samples} samples for {key} = {batch}")
+        format!("batch {batch} does not fit: there {} for {key} = {batch}", are_samples(*samples))
     };
     settings.iter().map(of).collect::<Vec<_>>().join("; ")
 }

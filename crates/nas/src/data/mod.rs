@@ -26,6 +26,7 @@ mod prefetch;
 mod registry;
 mod source;
 mod split;
+mod words;
 
 pub use augmentation::Augmentation;
 pub(crate) use augmentation::Converter;
