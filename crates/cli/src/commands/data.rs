@@ -224,7 +224,7 @@ fn go_on(cx: &Context) -> Result<()> {
     if !cx.interrupt()?.load(Ordering::Relaxed) {
         return Ok(());
     }
-    cx.out.note("interrupted; the same command begins again");
+    cx.out.note("interrupted before anything was started; run the same command again");
     Err(Interrupted.into())
 }
 

@@ -297,6 +297,12 @@ fn reason(error: &str) -> String {
         Some((start, rest)) if start.starts_with("Format error decoding") => rest,
         _ => line,
     };
+    // Names of variants, as `InvalidBlockLength`, are no words.
+    let is_word = |word: &&str| {
+        let inner = word.chars().skip(1).filter(|c| c.is_uppercase()).count();
+        inner < 2 || !word.chars().any(char::is_lowercase)
+    };
+    let line = line.split(' ').filter(is_word).collect::<Vec<_>>().join(" ");
     let line = line.trim_end_matches(['.', ':', ' ']);
     let is_debug = line.is_empty() || line.contains(['{', '}']) || line.contains("::") || line.contains("Some(");
     if is_debug { "its content is not what the format demands".to_owned() } else { line.to_owned() }
@@ -479,6 +485,8 @@ mod tests {
     fn reasons_are_one_line_in_words() {
         assert_eq!(reason("Format error decoding Jpeg: No start.\nmore\n"), "No start");
         assert_eq!(reason("Bad chunk: ChunkType { type: IHDR }"), "its content is not what the format demands");
+        assert_eq!(reason("Corrupt stream. InvalidBlockLength"), "Corrupt stream");
+        assert_eq!(reason("An IHDR chunk is missing."), "An IHDR chunk is missing");
         assert_eq!(reason("\n"), "its content is not what the format demands");
     }
 
