@@ -328,6 +328,7 @@ impl DataError {
             Self::Size { .. } | Self::Checksum { .. } => Some(allow.to_owned()),
             Self::Archive { .. } => Some("copy or download the archive again".to_owned()),
             Self::Batch { batch: 0, .. } => Some("a batch has at least 1 sample".to_owned()),
+            Self::Batch { samples: 0, .. } => Some("at least 1 image is needed for training and for each measurement".to_owned()),
             Self::Batch { samples, .. } => Some(format!("a batch of at most {samples} fits")),
             Self::BatchSettings { settings } => {
                 let most = settings.iter().map(|setting| setting.samples).min().unwrap_or_default();
