@@ -1,19 +1,20 @@
 //! `data`: getting data sets and looking at them. Also how every command reads one.
 
-use std::path::{Path, PathBuf};
+use std::{path::PathBuf, sync::atomic::Ordering};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use nas::data::{
-    self, ChannelStatistics, DataError, Dataset, DatasetName, FetchOptions, FetchOutcome, LoadEvent, LoadOptions,
-    PartName, Split, SplitChoice, Verification,
+    self, ChannelStatistics, DataError, Dataset, DatasetName, FetchOptions, FetchOutcome, FolderConfig, LoadEvent,
+    LoadOptions, PartName, Split, SplitChoice, Verification,
 };
+use nas::search::{TrainingConfig, parts::ImportanceConfig};
 use serde::Serialize;
 
 use crate::{
     args,
     context::Context,
-    error::HintExt,
+    error::{HintExt, Interrupted},
     output::Output,
     render::{Align, Table},
 };
@@ -73,6 +74,8 @@ struct Check {
     /// Seed of the split, where it is random.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    #[command(flatten)]
+    pictures: Pictures,
     /// Print a JSON object.
     #[arg(long)]
     json: bool,
@@ -101,9 +104,41 @@ struct Export {
     /// Accept files that are well-formed but not the official ones.
     #[arg(long)]
     no_verify: bool,
+    #[command(flatten)]
+    pictures: Pictures,
     /// Print a JSON object with `out` and the numbers of pictures in `train`, `val` and `test`.
     #[arg(long)]
     json: bool,
+}
+
+/// How own pictures are read.
+#[derive(Debug, clap::Args)]
+struct Pictures {
+    /// Height and width of own pictures, for the data set folder [default: what fits them, at most 64].
+    #[arg(long, value_name = "PIXELS")]
+    size: Option<usize>,
+    /// How own pictures are read, one setting of data.folder, repeatable [default: none]:
+    /// --set data.folder.max_bad_share=0.1
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Pictures {
+    /// The settings, if they are for own pictures.
+    fn config(&self, dataset: DatasetName) -> Result<FolderConfig> {
+        let given =
+            self.size.map(|size| format!("--size {size}")).or(self.set.first().map(|set| format!("--set {set}")));
+        if let Some(given) = given.filter(|_| dataset != DatasetName::Folder) {
+            return Err(anyhow!("{given} is for own pictures, the data set is {dataset}"))
+                .hint("name the data set `folder`, with --data DIR");
+        }
+        let mut config = FolderConfig::default();
+        for setting in &self.set {
+            config.set(setting)?;
+        }
+        config.size = self.size.or(config.size);
+        Ok(config)
+    }
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -142,13 +177,13 @@ pub fn options(data: Option<PathBuf>, no_verify: bool, cx: &Context) -> LoadOpti
 /// # Errors
 /// As [`data::load`].
 pub fn load(name: DatasetName, options: &LoadOptions, cx: &Context) -> Result<Dataset> {
-    load_with(name, options, cx, &mut |_| ())
+    load_with(name, options, &mut |event| loading(&cx.out, &event))
 }
 
 /// Says what takes its time while data is read.
 pub fn loading(out: &Output, event: &LoadEvent) {
     match event {
-        LoadEvent::Reading { .. } => {}
+        LoadEvent::Reading { .. } | LoadEvent::MayStop(_) | LoadEvent::Unreadable(_) => {}
         LoadEvent::Decoding { archive } => out.note(format_args!("decoding {} (a few seconds)", archive.display())),
         LoadEvent::Cached { folder } => {
             out.note(format_args!("decoded files kept in {} for next time", folder.display()));
@@ -163,14 +198,38 @@ pub fn loading(out: &Output, event: &LoadEvent) {
     }
 }
 
-fn load_with(name: DatasetName, options: &LoadOptions, cx: &Context, place: &mut dyn FnMut(&Path)) -> Result<Dataset> {
-    let loaded = data::load_with(name, options, &mut |event| {
-        loading(&cx.out, &event);
-        if let LoadEvent::Reading { folder: path } | LoadEvent::Decoding { archive: path } = event {
-            place(&path);
+/// Reads data by `read`, which Ctrl-C ends.
+///
+/// # Errors
+/// [`Interrupted`]; those of `read`.
+pub fn interruptible<T, E: Into<anyhow::Error>>(
+    cx: &Context,
+    read: impl FnOnce(&mut dyn FnMut(LoadEvent)) -> Result<T, E>,
+) -> Result<T> {
+    let stop = cx.interrupt()?;
+    let result = read(&mut |event| {
+        if let LoadEvent::MayStop(reading) = &event
+            && stop.load(Ordering::Relaxed)
+        {
+            reading.now();
         }
+        loading(&cx.out, &event);
     });
-    match loaded {
+    go_on(cx)?;
+    result.map_err(Into::into)
+}
+
+/// Refuses to go on after Ctrl-C.
+fn go_on(cx: &Context) -> Result<()> {
+    if !cx.interrupt()?.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    cx.out.note("interrupted before anything was started; run the same command again");
+    Err(Interrupted.into())
+}
+
+fn load_with(name: DatasetName, options: &LoadOptions, notify: &mut dyn FnMut(LoadEvent)) -> Result<Dataset> {
+    match data::load_with(name, options, notify) {
         Err(e) if e.is_unofficial() => {
             Err(e).hint("--no-verify accepts your own data (in a search: --set data.verify=false)")
         }
@@ -231,6 +290,8 @@ struct Report {
     #[serde(flatten)]
     statistics: ChannelStatistics,
     split: SplitReport,
+    /// Own pictures that cannot be read and are left out, with the reason.
+    unreadable: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -248,16 +309,26 @@ struct SplitReport {
 }
 
 fn export(args: Export, cx: &Context) -> Result<()> {
-    let dataset = load(args.dataset, &options(args.data, args.no_verify, cx), cx)?;
+    let folder = args.pictures.config(args.dataset)?;
+    let options = LoadOptions { folder, ..options(args.data, args.no_verify, cx) };
+    let dataset = interruptible(cx, |notify| load_with(args.dataset, &options, notify))?;
     let parts: &[PartName] = match args.part {
         Some(ExportPart::Train) => &[PartName::Train],
         Some(ExportPart::Test) => &[PartName::Test],
         None => &[PartName::Train, PartName::Test],
     };
     let most = args.most.unwrap_or(usize::MAX);
-    let exported = data::export(&dataset, parts, most, &args.out, &mut |done, total| {
+    let stop = cx.interrupt()?;
+    let exported = match data::export(&dataset, parts, most, &args.out, &mut |done, total| {
         cx.out.progress("pictures", done, total);
-    })?;
+        !stop.load(Ordering::Relaxed)
+    }) {
+        Err(DataError::Stopped) => {
+            cx.out.note(format_args!("interrupted; what was written is in {}", args.out.display()));
+            return Err(Interrupted.into());
+        }
+        other => other?,
+    };
     if args.json {
         return cx.out.json(&exported);
     }
@@ -274,12 +345,26 @@ fn export(args: Export, cx: &Context) -> Result<()> {
 fn check(args: Check, cx: &Context) -> Result<()> {
     let default = if args.data.is_some() { DatasetName::Cifar10 } else { DatasetName::Digits };
     let name = args.dataset.or(args.option).unwrap_or(default);
-    let options = options(args.data, args.no_verify, cx);
-    let mut location = None;
+    let folder = args.pictures.config(name)?;
+    let options = LoadOptions { folder, ..options(args.data, args.no_verify, cx) };
+    let (mut location, mut unreadable) = (None, Vec::new());
     let own = options.data.clone().filter(|_| name == DatasetName::Folder);
-    let dataset = load_with(name, &options, cx, &mut |path| location = Some(path.to_owned()))?;
+    let dataset = interruptible(cx, |notify| {
+        load_with(name, &options, &mut |event| {
+            if let LoadEvent::Reading { folder: path } | LoadEvent::Decoding { archive: path } = &event {
+                location = Some(path.clone());
+            }
+            if let LoadEvent::Unreadable(all) = &event {
+                unreadable.clone_from(all);
+            }
+            notify(event);
+        })
+    })?;
     let split = Split::choose(&args.split, &dataset, args.seed)?;
-    let report = report(name, &dataset, own.or(location), &split)?;
+    let report = Report { unreadable, ..report(name, &dataset, own.or(location), &split)? };
+    if let Some(remark) = too_few(&split).filter(|_| name == DatasetName::Folder) {
+        cx.out.note(remark);
+    }
     if args.json { cx.out.json(&report) } else { cx.out.data(text(&report)) }
 }
 
@@ -299,7 +384,23 @@ fn report(name: DatasetName, dataset: &Dataset, location: Option<PathBuf>, split
         classes: classes.map(|(name, (train, test))| Class { name: name.clone(), train, test }).collect(),
         statistics: dataset.train().channel_statistics(dataset.shape(), dataset.pixel_max())?,
         split,
+        unreadable: Vec::new(),
     })
+}
+
+/// What a search must be told where the split has fewer images than its batches take.
+fn too_few(split: &Split) -> Option<String> {
+    let least = split.train.len().min(split.valid.len());
+    let usual = TrainingConfig::default().batch_size.max(ImportanceConfig::default().proxy_batch_size);
+    let needed = format!("a search needs {usual} images in each half of the split; the smaller one has {least}");
+    match least {
+        _ if least >= usual => None,
+        0 | 1 => Some(format!("{needed}, and no batch can be made of fewer than 2")),
+        _ => Some(format!(
+            "{needed}: --set training.batch_size={least} --set strategy.hpe-darts.importance.proxy_batch_size={least} takes smaller \
+             batches"
+        )),
+    }
 }
 
 fn text(report: &Report) -> String {

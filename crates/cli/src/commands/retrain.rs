@@ -92,7 +92,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     };
     let config = request.resolve().map_err(RetrainError::from)?;
     let home = cx.home().ok();
-    let mut plan = Plan::new(config, home.as_deref(), &mut |event| data::loading(&cx.out, &event))?;
+    let mut plan = data::interruptible(cx, |notify| Plan::new(config, home.as_deref(), notify))?;
     if args.dry_run {
         plan.inherit()?;
         return show(&plan, args.json, cx);

@@ -89,7 +89,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     };
     let config = request.resolve().map_err(SearchError::from)?;
     let home = cx.home().ok();
-    let plan = Plan::new(config, home.as_deref(), &mut |event| data::loading(&cx.out, &event))?;
+    let plan = data::interruptible(cx, |notify| Plan::new(config, home.as_deref(), notify))?;
     if args.dry_run {
         return show(&plan, args.json, cx);
     }

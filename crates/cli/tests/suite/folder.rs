@@ -59,7 +59,12 @@ fn a_data_set_becomes_pictures_that_are_trained_on_and_a_changed_picture_is_noti
     fs::copy(&pictures[0], &pictures[1]).unwrap();
     let (code, _, err) = run(&["evaluate", &trained]);
     assert_eq!(code, 1, "{err}");
-    assert!(err.contains("pictures is ") && err.contains(", it was made with "), "{err}");
+    assert!(err.contains(&format!("the pictures in {data} have changed since the run in {trained} started")), "{err}");
+    assert!(err.contains(&format!("hint: restore the pictures in {data} as they were, or ")), "{err}");
+    fs::rename(&data, format!("{data}.moved")).unwrap();
+    let (code, _, err) = run(&["evaluate", &trained]);
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("no such file or folder: ") && err.contains("data.dir in its config.toml"), "{err}");
 }
 
 #[test]
@@ -85,6 +90,25 @@ fn validation_pictures_are_the_second_half_of_a_search() {
     let stride = |args: &[&str]| plan(args)["config"]["supernet"]["stem_stride"].as_u64();
     assert_eq!([stride(&["--size", "56"]), stride(&["--size", "64"])], [None, Some(2)]);
     assert_eq!(stride(&["--size", "64", "--set", "supernet.stem_stride=1"]), Some(1));
+    let large = [
+        "--size",
+        "16",
+        "--set",
+        "training.batch_size=500",
+        "--set",
+        "strategy.hpe-darts.importance.proxy_batch_size=400",
+    ];
+    let (code, _, err) = run(&[&own[..], &large].concat());
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("batch 500 does not fit: there are 320 samples for training.batch_size = 500"), "{err}");
+    assert!(err.contains("360 samples for strategy.hpe-darts.importance.proxy_batch_size = 400"), "{err}");
+    assert!(
+        err.contains(
+            "hint: a batch of at most 320 fits: --set training.batch_size=320 --set \
+             strategy.hpe-darts.importance.proxy_batch_size=360"
+        ),
+        "{err}"
+    );
     let half = plan(&["--set", "data.split=half", "--set", "data.folder.test_share=0.5"]);
     assert_eq!((half["train_images"].as_u64(), half["valid_images"].as_u64()), (Some(280), Some(280)));
 }
@@ -133,4 +157,31 @@ fn what_has_no_effect_is_refused() {
         text.contains("hint: --data DIR says where train_data_batch_1 to train_data_batch_10 and val_data are"),
         "{text}"
     );
+}
+
+#[test]
+fn a_small_set_with_bad_pictures_is_looked_at_before_a_search() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("few").to_str().unwrap().to_owned();
+    let (code, _, err) = run(folder.path(), &["data", "export", "--part", "train", "--most", "4", "--out", &data]);
+    assert_eq!(code, 0, "{err}");
+    let class = Path::new(&data).join("train/3");
+    fs::write(class.join("bad.png"), "no picture").unwrap();
+    fs::write(class.join("empty.png"), "").unwrap();
+    let check = ["data", "check", "folder", "--data", &data, "--json"];
+    let (code, _, err) = run(folder.path(), &check);
+    assert_eq!(code, 1);
+    assert!(err.contains("2 of 42 pictures cannot be read, data.folder.max_bad_share = 0.01 allows 1: "), "{err}");
+    let more = ["--set", "data.folder.max_bad_share=0.1", "--size", "12"];
+    let (code, out, err) = run(folder.path(), &[&check[..], &more].concat());
+    assert_eq!(code, 0, "{err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["image"], serde_json::json!([12, 12, 3]));
+    let bad = ["train/3/bad.png is not a picture: PNG, JPEG, WebP and BMP are read", "train/3/empty.png is empty"];
+    assert_eq!(report["unreadable"], serde_json::json!(bad));
+    let needs = "a search needs 64 images in each half of the split; the smaller one has 15: --set training.batch_size=15 --set";
+    assert!(err.contains(needs), "{err}");
+    let (code, _, err) = run(folder.path(), &["data", "check", "digits", "--size", "12"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("--size 12 is for own pictures, the data set is digits"), "{err}");
 }

@@ -13,9 +13,48 @@ use super::formats::Format;
 use crate::checksum;
 
 const SUMS: &str = "MD5SUMS";
-pub(super) const UNFINISHED: &str = ".tmp-";
-/// Age at which the leftovers of a killed process are removed.
+const UNFINISHED: &str = ".tmp-";
+/// In an unfinished folder; its process holds a lock on it.
+const LOCK: &str = "lock";
+/// Age at which the leftovers of a killed process are removed where nothing tells whether it lives.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
+/// The same where its lock is free. It has taken it by then.
+const ABANDONED: Duration = Duration::from_secs(60);
+
+/// A folder that is being filled beside the place that it will have. Dropped, it is removed.
+pub(super) struct Unfinished {
+    // Closed before the folder is removed, which some systems demand.
+    lock: File,
+    folder: TempDir,
+}
+
+impl Unfinished {
+    /// A new one in `parent`, from which the leftovers of others are removed.
+    pub(super) fn new(parent: &Path) -> io::Result<Self> {
+        fs::create_dir_all(parent)?;
+        remove_stale(parent);
+        let folder = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(parent)?;
+        let lock = File::create(folder.path().join(LOCK))?;
+        // Where the file system knows no locks, the age decides.
+        let _ = lock.try_lock();
+        Ok(Self { lock, folder })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Puts it in its place, instead of what is there.
+    pub(super) fn finish(self, place: &Path) -> io::Result<()> {
+        let Self { lock, folder } = self;
+        drop(lock);
+        fs::remove_file(folder.path().join(LOCK))?;
+        match fs::remove_dir_all(place) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => fs::rename(folder.path(), place),
+        }
+    }
+}
 
 /// The place of one archive's files, named by the archive's content.
 pub(super) struct Slot {
@@ -44,17 +83,14 @@ impl Slot {
 
     /// Starts to fill the slot. `None` if that is impossible.
     pub(super) fn fill(&self) -> Option<Filling> {
-        let parent = self.folder.parent()?;
-        fs::create_dir_all(parent).ok()?;
-        remove_stale(parent);
-        let folder = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(parent).ok()?;
+        let folder = Unfinished::new(self.folder.parent()?).ok()?;
         Some(Filling { folder, sums: String::new() })
     }
 }
 
 /// A cache entry that is being written beside its final place.
 pub(super) struct Filling {
-    folder: TempDir,
+    folder: Unfinished,
     sums: String,
 }
 
@@ -72,17 +108,45 @@ impl Filling {
             return false;
         }
         // A damaged entry goes; an intact one that another process has just put there is as good as this one.
-        let _ = fs::remove_dir_all(&slot.folder);
-        fs::rename(self.folder.path(), &slot.folder).is_ok()
+        self.folder.finish(&slot.folder).is_ok()
     }
 }
 
-pub(super) fn remove_stale(parent: &Path) {
+fn remove_stale(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let unfinished = entry.file_name().to_string_lossy().starts_with(UNFINISHED);
         let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|time| time.elapsed().ok());
-        if unfinished && age.is_some_and(|age| age > STALE) {
+        let is_free = || File::open(entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok());
+        if unfinished && age.is_some_and(|age| age > STALE || age > ABANDONED && is_free()) {
             let _ = fs::remove_dir_all(entry.path());
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    #[test]
+    fn leftovers_go_unless_their_process_lives() {
+        let dir = tempfile::tempdir().unwrap();
+        let minutes = |folder: &Path, minutes: u64| {
+            let time = SystemTime::now() - Duration::from_secs(60 * minutes);
+            File::open(folder).unwrap().set_modified(time).unwrap();
+        };
+        let alive = Unfinished::new(dir.path()).unwrap();
+        let Unfinished { lock, folder } = Unfinished::new(dir.path()).unwrap();
+        drop(lock);
+        let left = folder.keep();
+        remove_stale(dir.path());
+        assert!(left.exists(), "too young");
+        minutes(alive.path(), 5);
+        minutes(&left, 5);
+        remove_stale(dir.path());
+        assert!(alive.path().exists() && !left.exists());
+        alive.finish(&dir.path().join("entry")).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(dir.path().join("entry")).unwrap().count(), 0);
     }
 }

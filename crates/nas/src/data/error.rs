@@ -1,5 +1,7 @@
 use std::path::{Path, PathBuf};
 
+use super::words::{count, either};
+
 /// Why a data set, a split or a loader could not be made. [`DataError::hint`] says what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -147,12 +149,18 @@ pub enum DataError {
         samples: usize,
     },
     /// A batch that cannot be filled.
-    #[error("batch {batch} does not fit: there are {samples} samples")]
+    #[error("batch {batch} does not fit: there {}", are_samples(*.samples))]
     Batch {
         /// The batch size.
         batch: usize,
         /// Samples to take it from.
         samples: usize,
+    },
+    /// Settings of a search that ask for larger batches than its images make.
+    #[error("{}", batches(.settings))]
+    BatchSettings {
+        /// Those settings, at least one.
+        settings: Vec<BatchSetting>,
     },
     /// Images that cannot be made smaller by this factor.
     #[error("cannot downsample images of {height}x{width} by {factor}, expected a number that divides both sides")]
@@ -181,6 +189,17 @@ pub enum DataError {
     /// The loader's thread could not be started.
     #[error("cannot start the loader's thread: {0}")]
     Thread(std::io::Error),
+    /// A setting for reading own pictures that is none.
+    #[error("--set {given}: {why}")]
+    Setting {
+        /// As it was given.
+        given: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The caller ended the work, see [`super::Stop`].
+    #[error("stopped before all pictures were done")]
+    Stopped,
     /// A file that cannot be read or written.
     #[error("{}: {source}", crate::files::shown(.path))]
     Io {
@@ -240,6 +259,30 @@ pub enum DataError {
     Locked(PathBuf),
 }
 
+/// A setting that asks for a larger batch than there are images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchSetting {
+    /// Its dotted key.
+    pub key: String,
+    /// The batch size.
+    pub batch: usize,
+    /// Images to take it from.
+    pub samples: usize,
+}
+
+fn are_samples(n: usize) -> String {
+    format!("{} {}", either(n, "is", "are"), count(n, "sample", "samples"))
+}
+
+/// What is wrong with these settings, each by its name.
+fn batches(settings: &[BatchSetting]) -> String {
+    let of = |s: &BatchSetting| {
+        let BatchSetting { key, batch, samples } = s;
+        format!("batch {batch} does not fit: there {} for {key} = {batch}", are_samples(*samples))
+    };
+    settings.iter().map(of).collect::<Vec<_>>().join("; ")
+}
+
 impl DataError {
     pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
@@ -260,7 +303,11 @@ impl DataError {
             Self::NoLocation { dataset: "folder" } => {
                 Some("--data DIR says where it is: a folder with a folder of pictures for each class".to_owned())
             }
-            Self::NoSuchPath { dataset: "folder", .. } => None,
+            Self::NoSuchPath { dataset: "folder", .. } => Some(
+                "--data DIR says where the pictures are; a run looks where data.dir in its config.toml says, which may be changed \
+                 if they were moved"
+                    .to_owned(),
+            ),
             Self::NotFound { dataset: "imagenet16-120", .. }
             | Self::NoSuchPath { dataset: "imagenet16-120", .. }
             | Self::NoLocation { dataset: "imagenet16-120" }
@@ -281,7 +328,16 @@ impl DataError {
             Self::Size { .. } | Self::Checksum { .. } => Some(allow.to_owned()),
             Self::Archive { .. } => Some("copy or download the archive again".to_owned()),
             Self::Batch { batch: 0, .. } => Some("a batch has at least 1 sample".to_owned()),
+            Self::Batch { samples: 0, .. } => Some("at least 1 image is needed for training and for each measurement".to_owned()),
             Self::Batch { samples, .. } => Some(format!("a batch of at most {samples} fits")),
+            Self::BatchSettings { settings } => {
+                let most = settings.iter().map(|setting| setting.samples).min().unwrap_or_default();
+                let fits: Vec<String> = settings.iter().map(|s| format!("--set {}={}", s.key, s.samples)).collect();
+                Some(match most {
+                    0 | 1 => "there are too few images: a search needs at least 2 in each half".to_owned(),
+                    most => format!("a batch of at most {most} fits: {}", fits.join(" ")),
+                })
+            }
             Self::Interrupted { .. } => {
                 Some("what was downloaded is kept: run the same command again to continue".to_owned())
             }

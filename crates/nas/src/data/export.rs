@@ -22,16 +22,16 @@ pub struct Exported {
 }
 
 /// Writes PNG files `out/{train,val,test}/CLASS/NUMBER.png`, with pixel values of 0 to 255. `most`: of each class in each of
-/// these. `progress` is told the pictures done and all of them.
+/// these. `progress` is told the pictures done and all of them, and says whether to go on.
 ///
 /// # Errors
-/// [`DataError::Folder`] if `out` is not an empty or new folder; [`DataError::Io`].
+/// [`DataError::Stopped`]; [`DataError::Folder`] if `out` is not an empty or new folder; [`DataError::Io`].
 pub fn export(
     dataset: &Dataset,
     parts: &[PartName],
     most: usize,
     out: &Path,
-    progress: &mut dyn FnMut(usize, usize),
+    progress: &mut dyn FnMut(usize, usize) -> bool,
 ) -> Result<Exported, DataError> {
     fs::create_dir_all(out).map_err(DataError::io(out))?;
     if fs::read_dir(out).map_err(DataError::io(out))?.next().is_some() {
@@ -78,7 +78,9 @@ pub fn export(
             "val" => exported.val += 1,
             _ => exported.test += 1,
         }
-        progress(done + 1, wanted.len());
+        if !progress(done + 1, wanted.len()) {
+            return Err(DataError::Stopped);
+        }
     }
     Ok(exported)
 }
@@ -111,7 +113,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("digits");
         let mut last = (0, 0);
-        let exported = export(&digits, &BOTH, usize::MAX, &out, &mut |done, all| last = (done, all)).unwrap();
+        let exported = export(&digits, &BOTH, usize::MAX, &out, &mut |done, all| {
+            last = (done, all);
+            true
+        })
+        .unwrap();
         assert_eq!((exported.train, exported.val, exported.test, last), (1437, 0, 360, (1797, 1797)));
         let folder = FolderConfig { channels: 1, ..FolderConfig::default() };
         let options = LoadOptions { data: Some(out.clone()), folder, threads: 2, ..LoadOptions::default() };
@@ -129,9 +135,9 @@ mod tests {
             assert_eq!(to.images.to_vec().unwrap(), expected);
             assert_eq!(to.labels, order.iter().map(|&at| from.labels[at]).collect::<Vec<_>>());
         }
-        let error = export(&digits, &BOTH, 1, &out, &mut |_, _| ()).unwrap_err().to_string();
+        let error = export(&digits, &BOTH, 1, &out, &mut |_, _| true).unwrap_err().to_string();
         assert!(error.ends_with("is not empty; a new folder is needed"), "{error}");
-        let few = export(&digits, &[PartName::Test], 2, &dir.path().join("few"), &mut |_, _| ()).unwrap();
+        let few = export(&digits, &[PartName::Test], 2, &dir.path().join("few"), &mut |_, _| true).unwrap();
         assert_eq!((few.train, few.test), (0, 20));
     }
 

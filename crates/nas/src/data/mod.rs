@@ -26,6 +26,7 @@ mod prefetch;
 mod registry;
 mod source;
 mod split;
+mod words;
 
 pub use augmentation::Augmentation;
 pub(crate) use augmentation::Converter;
@@ -33,14 +34,14 @@ pub use engine::ImageShape;
 
 pub use dataset::{ChannelStatistics, Dataset, Normalisation, Part, PartName};
 pub use download::Progress;
-pub use error::DataError;
+pub use error::{BatchSetting, DataError};
 pub use export::{Exported, export};
 pub use fetch::{FetchOptions, FetchOutcome, Fetched, fetch};
 pub use folder::FolderConfig;
 pub use images::Images;
 pub use load::{load, load_with};
 pub use loader::{BatchBuf, Loader, LoaderOptions, Order};
-pub use options::{LoadEvent, LoadOptions};
+pub use options::{LoadEvent, LoadOptions, Stop};
 pub use picture::{PictureError, PictureProblem, Preprocess, is_hidden, is_picture, read_picture};
 pub use registry::{DatasetName, Verification};
 pub use source::Source;

@@ -1,4 +1,6 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::FolderConfig;
 
@@ -63,6 +65,33 @@ pub enum LoadEvent {
         /// Of so many.
         total: usize,
     },
+    /// Sent after every picture that was decoded, for those who want to end the reading.
+    MayStop(Stop),
+    /// Every picture that cannot be read and is left out, with the reason.
+    Unreadable(Vec<String>),
     /// What is odd but no error, in words: files that were left out, few images of a class.
     Remark(String),
 }
+
+/// Ends the reading of a data set, with [`super::DataError::Stopped`].
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks for the end, which comes with the next picture.
+    pub fn now(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl PartialEq for Stop {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Stop {}

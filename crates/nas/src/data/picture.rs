@@ -235,6 +235,11 @@ fn decode(bytes: &[u8]) -> Result<RgbImage, PictureProblem> {
         let mut picture = DynamicImage::from_decoder(decoder)?;
         picture.apply_orientation(orientation);
         Ok(picture)
+    })
+    .map_err(|problem| match problem {
+        // Decoders do not always say that it was the end that they ran into.
+        PictureProblem::Damaged { .. } if is_cut(format, bytes) => PictureProblem::Cut { format: name(format) },
+        other => other,
     })?;
     // The decoder of JPEG makes up what is missing at the end.
     if format == ImageFormat::Jpeg && !ends_as_jpeg(bytes) {
@@ -266,14 +271,47 @@ fn guarded<T>(format: ImageFormat, run: impl FnOnce() -> Result<T, ImageError>) 
         Err(_) => Err(PictureProblem::Damaged { format, why: "its decoder failed".to_owned() }),
         Ok(Err(error)) => Err(match error {
             ImageError::Limits(e) => match e.kind() {
-                LimitErrorKind::Unsupported { .. } => PictureProblem::Unsupported { format, why: e.to_string() },
+                LimitErrorKind::Unsupported { .. } => {
+                    PictureProblem::Unsupported { format, why: reason(&e.to_string()) }
+                }
                 _ => PictureProblem::Large { why: format!("it needs more than {} MiB", LARGEST_PICTURE >> 20) },
             },
-            ImageError::Unsupported(e) => PictureProblem::Unsupported { format, why: e.to_string() },
+            ImageError::Unsupported(e) => PictureProblem::Unsupported { format, why: reason(&e.to_string()) },
             ImageError::IoError(e) if e.kind() == io::ErrorKind::UnexpectedEof => PictureProblem::Cut { format },
-            other => PictureProblem::Damaged { format, why: other.to_string() },
+            other => PictureProblem::Damaged { format, why: reason(&other.to_string()) },
         }),
     }
+}
+
+/// Whether the end of a file that cannot be decoded is missing, by what the file itself says.
+fn is_cut(format: ImageFormat, bytes: &[u8]) -> bool {
+    match format {
+        ImageFormat::Jpeg => !ends_as_jpeg(bytes),
+        // `RIFF`, the number of bytes that follow, `WEBP`.
+        ImageFormat::WebP => match bytes.get(4..8).and_then(|length| <[u8; 4]>::try_from(length).ok()) {
+            Some(length) => (bytes.len() as u64) < 8 + u64::from(u32::from_le_bytes(length)),
+            None => true,
+        },
+        _ => false,
+    }
+}
+
+/// A decoder's reason in one line and in words: no debugging output of its authors.
+fn reason(error: &str) -> String {
+    let line = error.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let line = match line.split_once(": ") {
+        Some((start, rest)) if start.starts_with("Format error decoding") => rest,
+        _ => line,
+    };
+    // Names of variants, as `InvalidBlockLength`, are no words.
+    let is_word = |word: &&str| {
+        let inner = word.chars().skip(1).filter(|c| c.is_uppercase()).count();
+        inner < 2 || !word.chars().any(char::is_lowercase)
+    };
+    let line = line.split(' ').filter(is_word).collect::<Vec<_>>().join(" ");
+    let line = line.trim_end_matches(['.', ':', ' ']);
+    let is_debug = line.is_empty() || line.contains(['{', '}']) || line.contains("::") || line.contains("Some(");
+    if is_debug { "its content is not what the format demands".to_owned() } else { line.to_owned() }
 }
 
 fn name(format: ImageFormat) -> &'static str {
@@ -436,7 +474,8 @@ mod tests {
             let bytes = encoded(&sample().into(), format);
             for cut in [12, bytes.len() / 2, bytes.len() - 16] {
                 let text = error(&bytes[..cut]);
-                assert!(text.contains("cut short") || text.contains("damaged"), "{format:?} {cut}: {text}");
+                let damaged = format == ImageFormat::Bmp && text.contains("damaged");
+                assert!(text.contains("cut short") || damaged, "{format:?} {cut}: {text}");
             }
         }
         let path = tempfile::tempdir().unwrap();
@@ -446,6 +485,15 @@ mod tests {
         assert!(text.contains("none.png cannot be read: "), "{text}");
         let text = read_as(b"x", &Preprocess { height: 0, width: 1, channels: 2 }).unwrap_err();
         assert!(text.contains("cannot be made into 0x1 with 2 channels, expected sides of 1 to 4096"), "{text}");
+    }
+
+    #[test]
+    fn reasons_are_one_line_in_words() {
+        assert_eq!(reason("Format error decoding Jpeg: No start.\nmore\n"), "No start");
+        assert_eq!(reason("Bad chunk: ChunkType { type: IHDR }"), "its content is not what the format demands");
+        assert_eq!(reason("Corrupt stream. InvalidBlockLength"), "Corrupt stream");
+        assert_eq!(reason("An IHDR chunk is missing."), "An IHDR chunk is missing");
+        assert_eq!(reason("\n"), "its content is not what the format demands");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::{
 };
 
 use super::names::{CONFIG, EVENTS};
+use crate::files::shown;
 
 /// Why a run cannot start or go on, whatever its task. [`RunError::hint`] says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +56,7 @@ pub enum RunError {
         epoch: usize,
     },
     /// A checkpoint that does not fit the run's own configuration.
-    #[error("the checkpoint in {} does not fit the run's configuration: {why}", .path.display())]
+    #[error("{}", mismatch(.path, .why))]
     Mismatch {
         /// The folder.
         path: PathBuf,
@@ -149,7 +150,16 @@ impl RunError {
                 "omit --epoch to use the newest checkpoint; a run with `--set run.keep_epochs=true` keeps one for every epoch"
                     .to_owned(),
             ),
-            Self::Mismatch { .. } => Some(format!("restore {CONFIG} as the run wrote it")),
+            Self::Mismatch { path, why } => Some(match Changed::of(why) {
+                Some(Changed::Pictures) => {
+                    let place = pictures(path).map_or_else(|| "its pictures".to_owned(), |dir| format!("the pictures in {dir}"));
+                    format!("restore {place} as they were, or {}", begin_anew(path))
+                }
+                Some(Changed::Split) => {
+                    format!("restore the file that data.split in {CONFIG} names, or {}", begin_anew(path))
+                }
+                None => format!("restore {CONFIG} as the run wrote it"),
+            }),
             Self::Older { path, .. } => Some(format!("resume it with the version that wrote it, or {}", begin_anew(path))),
             Self::Write { .. } => {
                 Some("the last checkpoint is intact: make room or choose another folder, then `hpe-darts resume`".to_owned())
@@ -163,6 +173,43 @@ impl RunError {
     }
 }
 
+/// What is no setting but belongs to what a run was started with.
+enum Changed {
+    Pictures,
+    Split,
+}
+
+impl Changed {
+    /// By the key that a mismatch begins with.
+    fn of(why: &str) -> Option<Self> {
+        match why.split_once(" is ")?.0 {
+            "pictures" => Some(Self::Pictures),
+            "split" => Some(Self::Split),
+            _ => None,
+        }
+    }
+}
+
+fn mismatch(run: &Path, why: &str) -> String {
+    let run_shown = run.display();
+    match Changed::of(why) {
+        Some(Changed::Pictures) => {
+            let place = pictures(run).map(|dir| format!(" in {dir}")).unwrap_or_default();
+            format!("the pictures{place} have changed since the run in {run_shown} started")
+        }
+        Some(Changed::Split) => {
+            format!("the split of the images has changed since the run in {run_shown} started")
+        }
+        None => format!("the checkpoint in {run_shown} does not fit the run's configuration: {why}"),
+    }
+}
+
+/// The folder of pictures that a run's configuration names.
+fn pictures(run: &Path) -> Option<String> {
+    let config: toml::Table = std::fs::read_to_string(run.join(CONFIG)).ok()?.parse().ok()?;
+    Some(shown(config.get("data")?.get("dir")?.as_str()?))
+}
+
 /// The step of an epoch as a part of a message; nothing outside of steps.
 fn in_step(step: Option<usize>) -> String {
     step.map_or_else(String::new, |step| format!(", step {step}"))
@@ -174,4 +221,27 @@ fn begin_anew(run: &Path) -> String {
         "start again with the settings in {}, a search by `hpe-darts search --config FILE --out NEW_FOLDER`",
         config.display()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changed_data_is_told_apart_from_changed_settings() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(CONFIG), "[data]\ndir = '/my/cats'\n").unwrap();
+        let of = |why: &str| RunError::Mismatch { path: dir.path().to_owned(), why: why.to_owned() };
+        let pictures = of("pictures is \"a\", it was made with \"b\"");
+        assert!(
+            pictures.to_string().starts_with("the pictures in /my/cats have changed since the run in "),
+            "{pictures}"
+        );
+        assert!(pictures.hint().unwrap().starts_with("restore the pictures in /my/cats as they were, or start again"));
+        let split = of("split is \"a\", it was made with \"b\"");
+        assert!(split.to_string().starts_with("the split of the images has changed since the run in "), "{split}");
+        let setting = of("training.batch_size is 4, it was made with 8");
+        assert!(setting.to_string().ends_with("configuration: training.batch_size is 4, it was made with 8"));
+        assert_eq!(setting.hint().unwrap(), "restore config.toml as the run wrote it");
+    }
 }

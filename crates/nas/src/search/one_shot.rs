@@ -25,8 +25,9 @@ pub trait OneShot: fmt::Debug + Send {
         PhaseSettings::default()
     }
 
-    /// Images of `D_val` that it needs in one batch of its own; `None` where batches of the training's size do.
-    fn valid_batch(&self) -> Option<usize> {
+    /// Images of `D_val` that it needs in one batch of its own, with the key below `strategy.NAME` that says so; `None` where
+    /// batches of the training's size do.
+    fn valid_batch(&self) -> Option<(&'static str, usize)> {
         None
     }
 

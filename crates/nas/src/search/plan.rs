@@ -11,7 +11,7 @@ use super::{
     trainer::{Stream, loader},
 };
 use crate::{
-    data::{self, Augmentation, Dataset, LoadEvent, LoadOptions, PartName, Source, Split},
+    data::{self, Augmentation, BatchSetting, DataError, Dataset, LoadEvent, LoadOptions, PartName, Source, Split},
     engines,
     learning_rate::Cosine,
     memory::MemoryNeed,
@@ -89,28 +89,38 @@ impl Plan {
             network,
             config,
         };
+        // All of them are told at once, so that nobody changes one to be told of the next.
+        let mut too_large = Vec::new();
         for phase in 0..plan.schedule.phases.len() {
-            plan.check_batch(strategy.phase(phase).batch_size.unwrap_or(batch_size))?;
+            let own = strategy.phase(phase).batch_size;
+            match (plan.too_few(own.unwrap_or(batch_size))?, own) {
+                (Some(samples), Some(batch)) => return Err(DataError::Batch { batch, samples }.into()),
+                (Some(samples), None) if too_large.is_empty() => {
+                    let key = "training.batch_size".to_owned();
+                    too_large.push(BatchSetting { key, batch: batch_size, samples });
+                }
+                _ => {}
+            }
             plan.network_of(phase, &*strategy, &plan.schedule)?.check()?;
         }
         let samples = plan.valid.len();
-        if let Some(batch) = strategy.valid_batch().filter(|batch| *batch > samples) {
-            return Err(data::DataError::Batch { batch, samples }.into());
+        if let Some((key, batch)) = strategy.valid_batch().filter(|(_, batch)| *batch > samples) {
+            let key = format!("strategy.{}.{key}", plan.config.strategy.name());
+            too_large.push(BatchSetting { key, batch, samples });
+        }
+        if !too_large.is_empty() {
+            return Err(DataError::BatchSettings { settings: too_large }.into());
         }
         plan.steps_per_epoch = plan.steps_of(plan.schedule.at(0).and_then(|at| strategy.phase(at.phase).batch_size));
         Ok(plan)
     }
 
-    /// Refuses a batch that one of the halves cannot fill.
-    fn check_batch(&self, batch: usize) -> Result<(), SearchError> {
-        for source in [&self.train, &self.valid] {
-            let options = loader(batch, self.augmentation(), self.config.seed, Stream::Train);
-            options.augmentation.check(source.shape())?;
-            if options.steps(source.len()) == 0 {
-                return Err(data::DataError::Batch { batch: options.batch, samples: source.len() }.into());
-            }
-        }
-        Ok(())
+    /// The images of the smaller half, if they do not fill a batch of this size.
+    fn too_few(&self, batch: usize) -> Result<Option<usize>, SearchError> {
+        let options = loader(batch, self.augmentation(), self.config.seed, Stream::Train);
+        options.augmentation.check(self.train.shape())?;
+        let least = self.train.len().min(self.valid.len());
+        Ok((options.steps(least) == 0).then_some(least))
     }
 
     /// The strategy, with initial alpha.
@@ -149,7 +159,7 @@ impl Plan {
         for phase in 0..self.schedule.phases.len() {
             let batch = strategy.phase(phase).batch_size.unwrap_or(self.config.training.batch_size);
             let network = self.network_of(phase, &*strategy, &self.schedule)?;
-            let alone = strategy.valid_batch().unwrap_or(batch).max(batch);
+            let alone = strategy.valid_batch().map_or(batch, |(_, own)| own.max(batch));
             // Batches of `D_train` and of `D_val`.
             let need = MemoryNeed::of(&*engines, &network, batch, alone, 2)?;
             most = if need.total > most.total { need } else { most };

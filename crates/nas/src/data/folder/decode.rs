@@ -11,11 +11,11 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::cache::{UNFINISHED, remove_stale};
+use super::super::cache::Unfinished;
 use super::super::dataset::ChannelStatistics;
 use super::super::images::Images;
 use super::super::picture::{PictureError, PictureProblem, Preprocess, read_picture};
-use super::super::{DataError, LoadEvent};
+use super::super::{DataError, LoadEvent, Stop};
 use super::scan::{Item, below, bytes};
 use crate::checksum;
 use crate::files::write_atomic;
@@ -139,7 +139,7 @@ impl Job<'_> {
             values[at * size..][..size].copy_from_slice(image);
             Ok(())
         });
-        let (bad, lasting) = bad.map_err(DataError::io(self.folder))?;
+        let (bad, lasting) = bad.map_err(ended(self.folder))?;
         let sum = checksum::of_bytes(&values);
         let mut pixels = Pixels { held: Held::Memory(values), sum, bad, slot: None };
         if let (Some(slot), true) = (slot, lasting) {
@@ -173,12 +173,10 @@ impl Job<'_> {
     }
 
     /// A new folder beside the entry's place, with an empty file for the pixels.
-    fn start(&self, slot: &Path) -> io::Result<(tempfile::TempDir, File)> {
+    fn start(&self, slot: &Path) -> io::Result<(Unfinished, File)> {
         let parent = slot.parent().unwrap_or(slot);
         let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", parent.display()));
-        fs::create_dir_all(parent).map_err(named)?;
-        remove_stale(parent);
-        let folder = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(parent).map_err(named)?;
+        let folder = Unfinished::new(parent).map_err(named)?;
         let path = folder.path().join(PIXELS);
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).map_err(named)?;
         file.set_len(self.total()).map_err(named)?;
@@ -190,22 +188,19 @@ impl Job<'_> {
         if let Held::Memory(values) = &pixels.held {
             file.write_all(values)?;
         }
-        self.finish(slot, &folder, Index { key: key.to_owned(), sum: pixels.sum.clone(), bad: pixels.bad.clone() })
+        Self::finish(slot, folder, &Index { key: key.to_owned(), sum: pixels.sum.clone(), bad: pixels.bad.clone() })
     }
 
     /// Writes the index and puts the entry in its place, instead of an older one.
-    fn finish(&self, slot: &Path, folder: &tempfile::TempDir, index: Index) -> io::Result<()> {
-        fs::write(folder.path().join(INDEX), serde_json::to_vec(&index)?)?;
-        match fs::remove_dir_all(slot) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => fs::rename(folder.path(), slot),
-        }
+    fn finish(slot: &Path, folder: Unfinished, index: &Index) -> io::Result<()> {
+        fs::write(folder.path().join(INDEX), serde_json::to_vec(index)?)?;
+        folder.finish(slot)
     }
 
     fn to_disk(
         &self,
         slot: &Path,
-        folder: tempfile::TempDir,
+        folder: Unfinished,
         mut file: File,
         key: &str,
         notify: &mut dyn FnMut(LoadEvent),
@@ -216,12 +211,12 @@ impl Job<'_> {
             file.seek(SeekFrom::Start(at as u64 * size))?;
             file.write_all(image)
         });
-        let (bad, lasting) = decoded.map_err(DataError::io(&path))?;
+        let (bad, lasting) = decoded.map_err(ended(&path))?;
         file.rewind().map_err(DataError::io(&path))?;
         let sum = checksum::of_reader(&file).map_err(DataError::io(&path))?;
         let index = Index { key: key.to_owned(), sum: sum.clone(), bad: bad.clone() };
         // The file stays open: it can be read to the end of the run even where its name is gone.
-        let kept = if lasting { self.finish(slot, &folder, index) } else { Err(io::ErrorKind::Interrupted.into()) };
+        let kept = if lasting { Self::finish(slot, folder, &index) } else { Err(io::ErrorKind::Interrupted.into()) };
         let slot = match kept {
             Ok(()) => {
                 notify(LoadEvent::Cached { folder: slot.to_owned() });
@@ -244,7 +239,7 @@ impl Job<'_> {
         write: &mut dyn FnMut(usize, &[u8]) -> io::Result<()>,
     ) -> io::Result<(Vec<(usize, String)>, bool)> {
         let (items, total) = (self.items, self.items.len());
-        let next = AtomicUsize::new(0);
+        let (next, stop) = (AtomicUsize::new(0), Stop::default());
         let (send, results) = sync_channel::<(usize, Result<Vec<u8>, PictureError>)>(4 * self.threads);
         let (mut bad, mut lasting) = (Vec::new(), true);
         thread::scope(|scope| {
@@ -267,6 +262,10 @@ impl Job<'_> {
             drop(send);
             started?;
             for (done, (at, result)) in results.into_iter().enumerate() {
+                notify(LoadEvent::MayStop(stop.clone()));
+                if stop.is_asked_for() {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
                 match result {
                     Ok(image) => write(at, &image)?,
                     Err(PictureError { path, problem }) => {
@@ -283,6 +282,12 @@ impl Job<'_> {
         bad.sort_unstable();
         Ok((bad, lasting))
     }
+}
+
+/// Why decoding ended early: the caller wanted it, or a file failed.
+fn ended(path: &Path) -> impl FnOnce(io::Error) -> DataError {
+    let failed = DataError::io(path);
+    move |e| if e.kind() == io::ErrorKind::Interrupted { DataError::Stopped } else { failed(e) }
 }
 
 impl Pixels {

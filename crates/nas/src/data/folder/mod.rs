@@ -14,6 +14,7 @@ use std::path::Path;
 
 use super::options::{LoadEvent, LoadOptions};
 use super::picture::{Preprocess, shorter_side};
+use super::words::{count, either, few};
 use super::{DataError, Dataset, ImageShape, Part};
 use crate::checksum;
 use crate::random::{self, Purpose};
@@ -95,6 +96,14 @@ pub(super) fn load(options: &LoadOptions, notify: &mut dyn FnMut(LoadEvent)) -> 
     if let Some(class) = counts.iter().position(|count| *count == 0) {
         return Err(wrong(format!("has no training picture of the class {} that can be read", listing.classes[class])));
     }
+    let tested = test.class_counts(listing.classes.len());
+    let untested = listing.classes.iter().zip(tested).filter(|(_, n)| *n == 0).map(|(class, _)| class);
+    let untested: Vec<&String> = untested.filter(|_| !listing.has_test).collect();
+    if !untested.is_empty() {
+        let classes = either(untested.len(), "the class", "the classes");
+        let why = "a class needs 2 pictures that can be read to have one";
+        notify(LoadEvent::Remark(format!("there is no test image of {classes} {}: {why}", few(&untested))));
+    }
     for remark in balance(&train, &listing.classes) {
         notify(LoadEvent::Remark(remark));
     }
@@ -111,8 +120,10 @@ fn remarks(listing: &Listing) -> Vec<String> {
     let mut remarks = listing.remarks.clone();
     let Listing { other_files, hidden, .. } = listing;
     if *other_files > 0 || *hidden > 0 {
-        remarks
-            .push(format!("left out: {other_files} files that are no pictures by their names, {hidden} hidden ones"));
+        let others =
+            count(*other_files, "file that is no picture by its name", "files that are no pictures by their names");
+        let hidden = count(*hidden, "hidden one", "hidden ones");
+        remarks.push(format!("left out: {others}, {hidden}"));
     }
     remarks
 }
@@ -131,14 +142,19 @@ fn bad_pictures(
     if bad.len() > NAMED {
         first.push("...");
     }
-    let first = first.join("; ");
-    if bad.len() as f64 > max_share * all as f64 {
-        let n = bad.len();
+    let (n, first) = (bad.len(), first.join("; "));
+    // One is no reason to refuse a small set, unless none is wanted.
+    let least = if max_share > 0.0 { 1 } else { 0 };
+    let most = ((max_share * all as f64) as usize).max(least);
+    if n > most {
         return Some(format!(
-            "cannot be used: {n} of {all} pictures cannot be read, more than data.folder.max_bad_share = {max_share} allows: {first}"
+            "cannot be used: {n} of {all} pictures cannot be read, data.folder.max_bad_share = {max_share} allows {most}: {first}; \
+             `data check folder --json` with a larger one (--set data.folder.max_bad_share=1) lists all"
         ));
     }
-    notify(LoadEvent::Remark(format!("{} of {all} pictures cannot be read and are left out: {first}", bad.len())));
+    notify(LoadEvent::Unreadable(bad.iter().map(|(_, why)| why.clone()).collect()));
+    let are = either(n, "is", "are");
+    notify(LoadEvent::Remark(format!("{n} of {all} pictures cannot be read and {are} left out: {first}")));
     None
 }
 

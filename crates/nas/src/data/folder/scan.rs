@@ -1,11 +1,12 @@
 //! Which pictures a folder holds, and of which class and part they are.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::super::picture::{is_hidden, is_picture};
+use super::super::words::{count, either, few};
 use super::super::{DataError, Part};
 use crate::files::shown;
 
@@ -46,6 +47,12 @@ pub(super) struct Listing {
     pub(super) hidden: usize,
     /// What is odd but no error, in words.
     pub(super) remarks: Vec<String>,
+    /// Folders that were read, without links, with the class that they were read for and their path.
+    read: HashMap<PathBuf, (Place, u32, PathBuf)>,
+    /// Folders that were read for another class or part before, with their path then.
+    again: Vec<(PathBuf, PathBuf)>,
+    /// Links to folders that they lie in.
+    upward: Vec<PathBuf>,
 }
 
 /// The layouts that are understood.
@@ -111,13 +118,15 @@ pub(super) fn scan(folder: &Path) -> Result<Listing, DataError> {
     if with_classes {
         let others: Vec<_> =
             top.folders.iter().filter(|name| ![&train, &valid, &test].iter().any(|p| p.contains(name))).collect();
-        if let Some(first) = others.first() {
-            let (n, first) = (others.len(), shown(first));
-            listing.remarks.push(format!("{n} more folders beside train are not read, {first} among them"));
+        if !others.is_empty() {
+            let names: Vec<String> = others.iter().map(shown).collect();
+            let more = count(names.len(), "more folder beside train is", "more folders beside train are");
+            listing.remarks.push(format!("{more} not read: {}", few(&names)));
         }
         let loose = top.files.iter().filter(|name| is_picture(Path::new(name))).count();
         if loose > 0 {
-            listing.remarks.push(format!("{loose} pictures beside train are of no class and not read"));
+            let pictures = count(loose, "picture beside train is", "pictures beside train are");
+            listing.remarks.push(format!("{pictures} of no class and not read"));
         }
         listing.other_files += top.files.len() - loose;
         (listing.has_valid, listing.has_test) = (!valid.is_empty(), !test.is_empty());
@@ -134,6 +143,20 @@ pub(super) fn scan(folder: &Path) -> Result<Listing, DataError> {
     } else {
         read_part(folder, Place::Train, &mut Vec::new(), &mut listing)?;
     }
+    if !listing.upward.is_empty() {
+        let names: Vec<String> = listing.upward.iter().map(|path| below(path, folder)).collect();
+        let links = count(
+            names.len(),
+            "link leads to a folder that it lies in and is",
+            "links lead to folders that they lie in and are",
+        );
+        listing.remarks.push(format!("{links} not followed: {}", few(&names)));
+    }
+    if let Some((path, before)) = listing.again.first() {
+        let (path, before) = (below(path, folder), below(before, folder));
+        let folders = count(listing.again.len(), "folder is", "folders are");
+        listing.remarks.push(format!("by links, {folders} read for more than one class or part: {path} is {before}"));
+    }
     Ok(listing)
 }
 
@@ -144,7 +167,8 @@ fn read_part(folder: &Path, place: Place, known: &mut Vec<OsString>, listing: &m
     let pictures = found.files.iter().filter(|name| is_picture(Path::new(name))).count();
     if pictures > 0 {
         let why = if found.folders.is_empty() { "and no class folders" } else { "beside its class folders" };
-        return Err(wrong(folder, format!("has {pictures} pictures of no class {why}; {LAYOUT}")));
+        let pictures = count(pictures, "picture", "pictures");
+        return Err(wrong(folder, format!("has {pictures} of no class {why}; {LAYOUT}")));
     }
     listing.other_files += found.files.len();
     if place == Place::Train {
@@ -156,6 +180,15 @@ fn read_part(folder: &Path, place: Place, known: &mut Vec<OsString>, listing: &m
             return Err(wrong(folder, format!("has {there}; {LAYOUT}")));
         }
         listing.classes = found.folders.iter().map(shown).collect();
+        let mut names = HashMap::new();
+        for (class, name) in listing.classes.iter().zip(&found.folders) {
+            if let Some(other) = names.insert(class, name) {
+                let why = format!(
+                    "has two class folders that are both shown as {class}: {other:?} and {name:?}; rename one of them"
+                );
+                return Err(wrong(folder, why));
+            }
+        }
         known.clone_from(&found.folders);
     }
     let mut missing = Vec::new();
@@ -181,22 +214,37 @@ fn read_part(folder: &Path, place: Place, known: &mut Vec<OsString>, listing: &m
     if missing.len() == known.len() {
         return Err(wrong(folder, "has no pictures of the classes of train; fill it or remove it"));
     }
-    if let Some(first) = missing.first() {
-        let (n, all) = (missing.len(), known.len());
-        listing.remarks.push(format!("{} has no pictures of {n} of {all} classes, {first} among them", shown(folder)));
+    if !missing.is_empty() {
+        let (n, all, names) = (missing.len(), known.len(), few(&missing));
+        listing.remarks.push(format!("{} has no pictures of {n} of {all} classes: {names}", shown(folder)));
     }
     Ok(())
 }
 
 /// The pictures of a class, those in folders below its own included (as in torchvision). Every folder is read once, wherever
-/// links lead.
+/// links lead, but for those that the class lies in: they hold the pictures of other classes.
 fn read_class(folder: &Path, place: Place, label: u32, listing: &mut Listing) -> Result<(), DataError> {
+    let real = |path: &Path| path.canonicalize().map_err(DataError::io(path));
+    let (own, around) = (real(folder)?, real(folder.parent().unwrap_or(folder))?);
+    if around.starts_with(&own) {
+        return Err(wrong(
+            folder,
+            "is a link to a folder that it lies in; a folder with the pictures of one class is needed",
+        ));
+    }
     let mut waiting = vec![folder.to_owned()];
-    let mut seen = HashSet::new();
     let mut paths = Vec::new();
     while let Some(folder) = waiting.pop() {
-        if !seen.insert(folder.canonicalize().map_err(DataError::io(&folder))?) {
+        let to = real(&folder)?;
+        if to != own && own.starts_with(&to) || around.starts_with(&to) {
+            listing.upward.push(folder);
             continue;
+        }
+        if let Some((at, of, before)) = listing.read.insert(to, (place, label, folder.clone())) {
+            if (at, of) == (place, label) {
+                continue;
+            }
+            listing.again.push((folder.clone(), before));
         }
         let found = inside(&folder)?;
         listing.hidden += found.hidden;
@@ -221,11 +269,11 @@ pub(super) fn balance(train: &Part, classes: &[String]) -> Vec<String> {
     const UNEVEN: usize = 10;
     let mut remarks = Vec::new();
     let counts = train.class_counts(classes.len());
-    let few: Vec<&String> = classes.iter().zip(&counts).filter(|(_, n)| **n < FEW).map(|(name, _)| name).collect();
-    if let Some(first) = few.first() {
-        let n = few.len();
-        remarks
-            .push(format!("{n} of {} classes have fewer than {FEW} training images, {first} among them", counts.len()));
+    let small: Vec<&String> = classes.iter().zip(&counts).filter(|(_, n)| **n < FEW).map(|(name, _)| name).collect();
+    if !small.is_empty() {
+        let (n, all, names) = (small.len(), counts.len(), few(&small));
+        let have = either(n, "has", "have");
+        remarks.push(format!("{n} of {all} classes {have} fewer than {FEW} training images: {names}"));
     }
     let extreme = |most: bool| {
         let of = classes.iter().zip(&counts);
@@ -234,7 +282,8 @@ pub(super) fn balance(train: &Part, classes: &[String]) -> Vec<String> {
     if let (Some((large, most)), Some((small, least))) = (extreme(true), extreme(false))
         && *most > UNEVEN * *least
     {
-        remarks.push(format!("the classes are uneven: {most} training images of {large}, {least} of {small}"));
+        let most = count(*most, "training image", "training images");
+        remarks.push(format!("the classes are uneven: {most} of {large}, {least} of {small}"));
     }
     remarks
 }

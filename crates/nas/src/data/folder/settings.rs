@@ -1,4 +1,7 @@
 use serde::{Deserialize, Serialize};
+use toml::Table;
+
+use super::super::DataError;
 
 /// Own pictures, `[data.folder]`; only with `dataset = "folder"`.
 ///
@@ -8,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// | `channels` | 3 | 1 or 3 | 3: red, green, blue; 1: grey |
 /// | `test_share` | 0.2 | (0, 1) | of each class, drawn as test images; only where there is no folder `test` |
 /// | `split_seed` | 0 | | of that draw. It is not the seed of the run: all runs have the same test images |
-/// | `max_bad_share` | 0.01 | [0, 1] | pictures that cannot be read are left out up to this share of all, more are refused |
+/// | `max_bad_share` | 0.01 | [0, 1] | pictures that cannot be read are left out up to this share of all, one in any case unless it is 0; more are refused |
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FolderConfig {
@@ -38,6 +41,25 @@ impl FolderConfig {
     pub const TEST_SHARE: f64 = 0.2;
     /// Sizes that are accepted.
     pub const SIZES: std::ops::RangeInclusive<usize> = 8..=1024;
+
+    /// Takes over a setting by its dotted key: `data.folder.size=32`.
+    ///
+    /// # Errors
+    /// [`DataError::Setting`]
+    pub fn set(&mut self, given: &str) -> Result<(), DataError> {
+        let wrong = |why: String| DataError::Setting { given: given.to_owned(), why };
+        let (key, text) = given.split_once('=').ok_or_else(|| wrong("`=` is missing".to_owned()))?;
+        let Some(name) = key.trim().strip_prefix("data.folder.") else {
+            return Err(wrong("only the settings data.folder.NAME have a meaning here".to_owned()));
+        };
+        let value = format!("value = {text}").parse::<Table>().ok().filter(|table| table.len() == 1);
+        let value = value.and_then(|mut table| table.remove("value"));
+        let value = value.ok_or_else(|| wrong(format!("`{}` is not a number", text.trim())))?;
+        let mut table = Table::try_from(*self).map_err(|e| wrong(e.to_string()))?;
+        table.insert(name.to_owned(), value);
+        *self = table.try_into().map_err(|e: toml::de::Error| wrong(e.message().to_owned()))?;
+        Ok(())
+    }
 
     /// Every setting at some value: for lists of their names.
     pub fn full() -> Self {

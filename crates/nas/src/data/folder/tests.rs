@@ -111,10 +111,10 @@ fn folders_of_parts_are_kept_apart() {
     let all = Arc::new(all.unwrap());
     assert_eq!((all.train().len(), all.before_valid(), all.test().len()), (14, Some(11), 3));
     let said = remarks(&events);
-    assert!(said.contains("test has no pictures of 1 of 2 classes, b among them"), "{said}");
-    assert!(said.contains("1 more folders beside train are not read, extra among them"), "{said}");
-    assert!(said.contains("1 pictures beside train are of no class and not read"), "{said}");
-    assert!(said.contains("2 of 2 classes have fewer than 20 training images"), "{said}");
+    assert!(said.contains("test has no pictures of 1 of 2 classes: b"), "{said}");
+    assert!(said.contains("1 more folder beside train is not read: extra"), "{said}");
+    assert!(said.contains("1 picture beside train is of no class and not read"), "{said}");
+    assert!(said.contains("2 of 2 classes have fewer than 20 training images: a, b"), "{said}");
     for choice in [SplitChoice::Auto, SplitChoice::Folder] {
         let split = Split::choose(&choice, &all, 7).unwrap();
         assert_eq!((split.train, split.valid), ((0..11).collect::<Vec<_>>(), vec![11, 12, 13]));
@@ -175,21 +175,34 @@ fn pictures_that_cannot_be_read_are_named_and_counted() {
     let dir = tempfile::tempdir().unwrap();
     fill(dir.path(), &[("a", 30), ("b", 30)]);
     fs::write(dir.path().join("a/000.png"), "no picture").unwrap();
+    fs::write(dir.path().join("a/001.png"), "").unwrap();
     fs::write(dir.path().join("a/notes.txt"), "").unwrap();
     fs::write(dir.path().join("b/.hidden.png"), "").unwrap();
     let text = error(dir.path());
     assert_eq!(
         text,
-        "DIR cannot be used: 1 of 60 pictures cannot be read, more than data.folder.max_bad_share = 0.01 allows: a/000.png is \
-         not a picture: PNG, JPEG, WebP and BMP are read"
+        "DIR cannot be used: 2 of 60 pictures cannot be read, data.folder.max_bad_share = 0.01 allows 1: a/000.png is not a \
+         picture: PNG, JPEG, WebP and BMP are read; a/001.png is empty; `data check folder --json` with a larger one (--set \
+         data.folder.max_bad_share=1) lists all"
     );
     let folder = FolderConfig { max_bad_share: 0.05, ..FolderConfig::default() };
-    let (all, events) = read(&LoadOptions { folder, ..options(dir.path()) });
+    let (_, events) = read(&LoadOptions { folder, ..options(dir.path()) });
+    assert!(remarks(&events).contains("2 of 60 pictures cannot be read and are left out: a/000.png is"), "{events:?}");
+    assert!(events.iter().any(|event| matches!(event, LoadEvent::Unreadable(bad) if bad.len() == 2)), "{events:?}");
+    // One is always allowed, unless none is.
+    fs::copy(dir.path().join("a/002.png"), dir.path().join("a/001.png")).unwrap();
+    let folder = FolderConfig { max_bad_share: 0.0, ..FolderConfig::default() };
+    let text = read(&LoadOptions { folder, ..options(dir.path()) }).0.unwrap_err();
+    assert!(
+        text.contains("1 of 60 pictures cannot be read, data.folder.max_bad_share = 0 allows 0: a/000.png"),
+        "{text}"
+    );
+    let (all, events) = read(&options(dir.path()));
     let all = all.unwrap();
     assert_eq!(all.train().len() + all.test().len(), 59);
     let said = remarks(&events);
-    assert!(said.contains("left out: 1 files that are no pictures by their names, 1 hidden ones"), "{said}");
-    assert!(said.contains("1 of 60 pictures cannot be read and are left out: a/000.png is not a picture"), "{said}");
+    assert!(said.contains("left out: 1 file that is no picture by its name, 1 hidden one"), "{said}");
+    assert!(said.contains("1 of 60 pictures cannot be read and is left out: a/000.png is not a picture"), "{said}");
     let pictures: Vec<_> = events.iter().filter(|event| matches!(event, LoadEvent::Pictures { .. })).collect();
     assert_eq!(pictures.last(), Some(&&LoadEvent::Pictures { done: 60, total: 60 }));
 }
@@ -226,6 +239,29 @@ fn decoded_pictures_are_kept_until_a_picture_changes() {
     let (same, events) = read(&LoadOptions { home: Some(home.path().join("file")), ..options });
     assert_eq!(same.unwrap().fingerprint(), changed.fingerprint());
     assert!(remarks(&events).contains("the decoded pictures cannot be kept for next time"), "{events:?}");
+}
+
+#[test]
+fn decoding_ends_when_asked_and_leaves_nothing_behind() {
+    let (dir, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fill(dir.path(), &[("a", 40), ("b", 40)]);
+    let listing = scan(dir.path()).unwrap();
+    let (items, preprocess) = (&listing.items, Preprocess::square(8, 3));
+    for in_memory in [0, u64::MAX] {
+        let job = Job { folder: dir.path(), items, preprocess, threads: 2, home: Some(home.path()), in_memory };
+        let mut decoded = 0;
+        let ended = job.run(&mut |event| {
+            if let LoadEvent::MayStop(stop) = event {
+                decoded += 1;
+                if decoded == 3 {
+                    stop.now();
+                }
+            }
+        });
+        assert!(matches!(ended, Err(DataError::Stopped)), "{ended:?}");
+        assert_eq!(decoded, 3);
+        assert_eq!(fs::read_dir(home.path().join("cache")).map_or(0, Iterator::count), 0);
+    }
 }
 
 #[test]
@@ -275,6 +311,62 @@ fn odd_names_and_links_do_no_harm() {
     let both: Vec<usize> = counts(all.train()).iter().zip(counts(all.test())).map(|(a, b)| a + b).collect();
     assert_eq!(both, [5, 2, 4]);
     symlink("nowhere", odd.join("x\n.png")).unwrap();
+    let said = remarks(&read(&options(dir.path())).1);
+    assert!(said.contains("\\xff\\xfe/x\\n.png cannot be read: "), "{said}");
+}
+
+#[test]
+fn a_class_without_a_test_image_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), &[("a", 4), ("lone", 1)]);
+    let said = remarks(&read(&options(dir.path())).1);
+    assert!(said.contains("there is no test image of the class lone: a class needs 2 pictures"), "{said}");
+}
+
+#[test]
+fn settings_are_taken_by_their_keys() {
+    let mut config = FolderConfig::default();
+    config.set("data.folder.max_bad_share = 1").unwrap();
+    config.set("data.folder.size=48").unwrap();
+    assert_eq!((config.max_bad_share, config.size), (1.0, Some(48)));
+    let mut error = |given: &str| config.set(given).unwrap_err().to_string();
+    assert_eq!(error("data.folder.size"), "--set data.folder.size: `=` is missing");
+    assert!(error("training.epochs=1").contains("only the settings data.folder.NAME have a meaning here"));
+    assert!(error("data.folder.size=many").ends_with("`many` is not a number"));
+    assert!(error("data.folder.sise=8").contains("unknown field `sise`, expected one of `size`"));
+    assert!(error("data.folder.size=-8").contains("invalid value"));
+}
+
+#[cfg(unix)]
+#[test]
+fn classes_that_are_shown_alike_are_refused() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), &[("a", 2), (r"b\xff", 2)]);
+    fs::create_dir(dir.path().join(OsStr::from_bytes(b"b\xff"))).unwrap();
     let text = error(dir.path());
-    assert!(text.contains("\\xff\\xfe/x\\n.png cannot be read: "), "{text}");
+    let both = r#"DIR has two class folders that are both shown as b\xff: "b\\xff" and "b\xFF"; rename one of them"#;
+    assert_eq!(text, both);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_to_folders_around_a_class_are_not_followed() {
+    use std::os::unix::fs::symlink;
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), &[("a", 4), ("b", 3)]);
+    symlink("..", dir.path().join("a/up")).unwrap();
+    symlink("../..", dir.path().join("b/higher")).unwrap();
+    symlink("../b", dir.path().join("a/side")).unwrap();
+    let listing = scan(dir.path()).unwrap();
+    let of = |label| listing.items.iter().filter(|item| item.label == label).count();
+    assert_eq!((of(0), of(1)), (7, 3));
+    let said = listing.remarks.join("\n");
+    assert!(
+        said.contains("3 links lead to folders that they lie in and are not followed: a/up, a/side/higher, b/higher"),
+        "{said}"
+    );
+    assert!(said.contains("by links, 1 folder is read for more than one class or part: b is a/side"), "{said}");
+    symlink("..", dir.path().join("c")).unwrap();
+    assert!(error(dir.path()).starts_with("DIR/c is a link to a folder that it lies in; a folder with"));
 }

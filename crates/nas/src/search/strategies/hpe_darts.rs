@@ -228,9 +228,10 @@ impl OneShot for HpeDarts {
         Schedule::new(std::iter::once(warmup).chain(stages))
     }
 
-    fn valid_batch(&self) -> Option<usize> {
+    fn valid_batch(&self) -> Option<(&'static str, usize)> {
         let mut criteria = self.config.soft_importance.iter().chain(&self.config.hard_importance);
-        criteria.any(Criterion::by_codes).then_some(self.config.importance.proxy_batch_size)
+        let batch = self.config.importance.proxy_batch_size;
+        criteria.any(Criterion::by_codes).then_some(("importance.proxy_batch_size", batch))
     }
 
     /// Soft pruning: evaluate, and decay the alpha of the least important operations (Eq. 7).
