@@ -60,8 +60,8 @@ impl OneShot for Setn {
         Schedule::new([("search", self.epochs)])
     }
 
-    fn valid_batch(&self) -> Option<usize> {
-        Some(self.best.images())
+    fn valid_batch(&self) -> Option<(&'static str, usize)> {
+        Some(("evaluation.images", self.best.images()))
     }
 
     fn step(&mut self, _at: &At, cx: &mut Context<'_>) -> Result<(), SearchError> {
