@@ -286,7 +286,7 @@ fn pictures_are_told_apart() {
     for (args, part) in [
         (&[trained, &empty][..], "there are no pictures in"),
         (&[&searched, &pictures], "is the folder of a search"),
-        (&["nowhere", &pictures], "is not the run folder of a training"),
+        (&["nowhere", &pictures], "there is no file or folder nowhere"),
         (&[trained, &pictures, "--top", "0"], "--top"),
         (&[trained, &pictures, "--top", "11"], "--top 11: the network has 10 classes"),
         (&[trained, &listed], "the list names no images"),
