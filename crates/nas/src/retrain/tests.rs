@@ -188,7 +188,7 @@ fn a_split_file_that_has_changed_does_not_go_on() {
     let go = || Retrain::resume(&run, None, &mut |_| {}, Plan::engines, Observers::none(), Arc::default());
     fs::write(&file, r#"{"train": [6, 7, 8], "valid": [0, 1, 2, 3, 4, 5]}"#).unwrap();
     let error = go().unwrap_err().to_string();
-    assert!(error.contains("split is"), "{error}");
+    assert!(error.contains("the split of the images has changed"), "{error}");
     assert!(Evaluator::open(&run, None, None, &mut |_| {}, &cpu_engines(Some(1))).is_err());
     fs::write(&file, r#"{"valid": [6, 7, 8], "train": [0, 1, 2, 3, 4, 5]}"#).unwrap();
     assert!(matches!(go().unwrap(), Resumed::Ready(_)));
