@@ -8,8 +8,11 @@ use std::{
     thread,
 };
 
+use engine::ImageShape;
+
 use super::{
     error::RetrainError,
+    plan::evaluation_batch,
     trained::{Classifier, Trained},
 };
 use crate::{
@@ -52,8 +55,8 @@ impl Predictor {
 
     /// Pictures that should go through the network together: more take memory, and no less time.
     pub fn batch(&self) -> usize {
-        let Preprocess { height, width, .. } = self.preprocess;
-        ((1 << 21) / (height * width).max(1)).clamp(1, 128)
+        let Preprocess { height, width, channels } = self.preprocess;
+        evaluation_batch(ImageShape { height, width, channels }).min(128)
     }
 
     /// The classes of each picture, the most likely first, of equal ones the lower first; or why it cannot be read. They go

@@ -2,7 +2,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::paths::path;
+use super::{checks, paths::path};
 use crate::{
     data::{Augmentation, Loader, LoaderOptions, Order},
     numbers::Number,
@@ -39,13 +39,8 @@ impl CellsConfig {
     /// # Errors
     /// Name and value.
     pub fn check(&self) -> Result<(), Unsuitable> {
-        for (name, value) in [("cells", self.cells), ("images", self.images)] {
-            if value == 0 {
-                let why = format!("evaluation.{name} = 0, expected at least 1");
-                return Err(Unsuitable::new(why, "omit it to use the default"));
-            }
-        }
-        Ok(())
+        checks::at_least("evaluation.cells", self.cells as f64, 1.0)?;
+        checks::at_least("evaluation.images", self.images as f64, 1.0)
     }
 }
 
