@@ -1,29 +1,32 @@
 //! An architecture as an argument: in every form that the field writes it in, or as the result of a run.
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
 use anyhow::{Context as _, Result, anyhow};
 use nas::{
     files::shown,
     retrain::{self, MODEL, Model},
     search::GENOTYPE,
-    space::{self, Genotype, NasBench201, SearchSpace},
+    space::{self, Genotype, NasBench201, SearchSpace, nas_bench_201::ARCHITECTURES},
 };
 use serde_json::Value;
 
-use super::query;
 use crate::error::HintExt;
 
-/// Reads an architecture: an index or a text in the notation of a space, a genotype as JSON, the folder of a finished run, or
-/// `@FILE` with one of these in it. `space`: which one it has to be of, if that is known.
+/// Reads an architecture: an index or a text in the notation of a space, a genotype as JSON, the folder of a finished run,
+/// `@FILE` with one of these in it, or `-` for one on standard input. `space`: which one it has to be of, if that is known.
 ///
 /// # Errors
 /// It is none of these, or a run without a result.
 pub fn read(given: &str, space: Option<&'static dyn SearchSpace>) -> Result<Genotype> {
     let text = given.trim();
+    if text == "-" {
+        let inner = io::read_to_string(io::stdin()).context("cannot read the architecture on standard input")?;
+        return plain(&inner, space).context("architecture on standard input");
+    }
     if let Some(path) = text.strip_prefix('@') {
         let inner = fs::read_to_string(path).with_context(|| format!("cannot read the architecture file {path}"))?;
-        return plain(inner.trim(), space).with_context(|| format!("architecture file {path}"));
+        return plain(&inner, space).with_context(|| format!("architecture file {path}"));
     }
     // A folder may be called as an index is; `./` says that it is one.
     let named = plain(text, space);
@@ -34,12 +37,16 @@ pub fn read(given: &str, space: Option<&'static dyn SearchSpace>) -> Result<Geno
 }
 
 fn plain(text: &str, space: Option<&'static dyn SearchSpace>) -> Result<Genotype> {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let is_index = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    if is_index && space.is_none_or(|s| s.name() == NasBench201.name()) {
-        return Ok(query::parse(text)?.into());
-    }
-    space::read(text, space).hint("quote the architecture; `hpe-darts describe --help` shows every notation")
+    let known = |s: &'static dyn SearchSpace| s.name() == NasBench201.name();
+    let hint = if space.is_some_and(known) {
+        format!(
+            "an architecture looks like '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|', in quotes; an index is 0..={}",
+            ARCHITECTURES - 1
+        )
+    } else {
+        "quote the architecture; `hpe-darts describe --help` shows every notation".to_owned()
+    };
+    space::read(text, space).hint(hint)
 }
 
 /// What a training in a folder, finished or not, trains.

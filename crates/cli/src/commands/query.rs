@@ -1,11 +1,12 @@
 //! `query`: what the NAS-Bench-201 table knows of an architecture.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use nas::{
     benchmark::{BenchmarkDataset, Column, Epochs, FILE_NAME, Split, Table, TableError},
     space::{Arch, Genotype, NasBench201, nas_bench_201::ARCHITECTURES},
 };
 
+use super::architecture;
 use crate::{
     context::Context,
     error::HintExt,
@@ -21,8 +22,9 @@ use crate::{
 /// The table must be imported once: see `hpe-darts table import --help`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Architecture, in quotes, as '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|'; or its index, 0..=15624.
-    #[arg(value_name = "ARCH|INDEX", allow_negative_numbers = true)]
+    /// Architecture, in quotes, as '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|'; its index, 0..=15624; the folder of a run, @FILE with
+    /// one of these in it, or - for standard input.
+    #[arg(value_name = "ARCH|INDEX|RUN|@FILE", allow_negative_numbers = true)]
     arch: String,
     /// Print one JSON object {"index", "arch", "params_m", "flops_m", "cifar10": {"valid", "test"}, "cifar100": ...,
     /// "imagenet16-120": ...}: millions of parameters and multiply-adds, accuracies in percent.
@@ -35,30 +37,13 @@ pub struct Args {
 /// # Errors
 /// The argument is not an architecture, or the table is missing or unusable.
 pub fn run(args: Args, cx: &Context) -> Result<()> {
-    let arch = parse(&args.arch)?;
+    let arch = Arch::try_from(&architecture::read(&args.arch, Some(&NasBench201))?)?;
     let table = open_table(cx)?;
     if args.json {
         return cx.out.json(&table.query(arch));
     }
     let cell = render::genotype(&NasBench201, &Genotype::from(arch), Charset::of_terminal());
     cx.out.data(format_args!("{arch}\n\n{cell}\nindex {}\n{}", arch.index(), accuracies(&table, arch)))
-}
-
-/// An architecture by its string or its index.
-pub fn parse(text: &str) -> Result<Arch> {
-    let text = text.trim();
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
-        return match text.parse().ok().map(Arch::from_index) {
-            Some(arch) => Ok(arch?),
-            // Negative, or too large for any integer.
-            None => bail!("architecture index {text} is out of range, expected 0..={}", ARCHITECTURES - 1),
-        };
-    }
-    text.parse::<Arch>().hint(format!(
-        "an architecture looks like '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|', in quotes; an index is 0..={}",
-        ARCHITECTURES - 1
-    ))
 }
 
 /// The table in the user's data directory.
@@ -107,23 +92,4 @@ pub fn accuracies(table: &Table, arch: Arch) -> String {
         "{:.3} M parameters, {:.2} M multiply-adds (CIFAR-10, C 16, N 5)\n\n{rows}ranks among {ARCHITECTURES}, 1 is the best\n",
         result.params_m, result.flops_m
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_argument_is_an_index_or_an_architecture_string() {
-        let best = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|";
-        assert_eq!(parse("6111").unwrap(), parse(best).unwrap());
-        for bad in ["15625", "-1", "-0", "99999999999999999999999"] {
-            let error = parse(bad).unwrap_err().to_string();
-            assert_eq!(error, format!("architecture index {bad} is out of range, expected 0..=15624"));
-        }
-        for (bad, position) in [("", 1), ("12a", 1), ("-", 1), ("|none~0|+", 10)] {
-            let error = parse(bad).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("architecture string, character {position}: ")), "{error}");
-        }
-    }
 }

@@ -150,7 +150,7 @@ impl Header {
             value: text.to_owned(),
             expected: "an index in 0..=15624",
         })?;
-        let found = field_of(record, self.arch).parse::<Arch>();
+        let found = Arch::from_text(field_of(record, self.arch));
         let found = found.map_err(|source| ImportError::ArchText { line, source })?;
         let index = expected.index();
         if found != expected {

@@ -32,8 +32,8 @@ pub enum SpaceError {
     /// An index that no architecture has.
     #[error("architecture index {index} is out of range, expected 0..={max}")]
     Index {
-        /// The index that was given.
-        index: usize,
+        /// The index that was given, which may be no number of the machine.
+        index: String,
         /// The largest index there is.
         max: usize,
     },
@@ -78,6 +78,17 @@ pub enum SpaceError {
         width: usize,
         /// The smallest height and width.
         min: usize,
+    },
+    /// A form of other programs that does not say which architecture it means.
+    #[error("{0}")]
+    Foreign(String),
+    /// The notation of another space than the one that is asked for.
+    #[error("that is an architecture of the space {given}, expected one of {expected}")]
+    OtherSpace {
+        /// The space whose notation it is.
+        given: &'static str,
+        /// The one that is asked for.
+        expected: &'static str,
     },
     /// A text that no space recognises.
     #[error("`{given}` is not an architecture, expected {expected}")]

@@ -4,6 +4,7 @@
 //! edge one of `ops`. A strategy sees `E` edges and `O` operations per kind; what the choice means as a network is
 //! the space's matter.
 
+mod cursor;
 pub mod darts;
 mod error;
 mod genotype;
@@ -165,18 +166,25 @@ pub fn find(name: &str) -> Result<&'static dyn SearchSpace, SpaceError> {
 /// # Errors
 /// [`SpaceError`]: no space recognises the text, or it is not a genotype of its space.
 pub fn read(text: &str, space: Option<&'static dyn SearchSpace>) -> Result<Genotype, SpaceError> {
-    if text.trim_start().starts_with('{') {
-        let genotype: Genotype = serde_json::from_str(text).map_err(|e| SpaceError::Genotype(e.to_string()))?;
-        genotype.check(space.map_or_else(|| find(&genotype.space), Ok)?)?;
-        return Ok(genotype);
-    }
-    match space.or_else(|| all().iter().copied().find(|s| s.claims(text))) {
-        Some(space) => space.parse(text),
-        None => Err(SpaceError::Unrecognised {
+    let claiming = all().iter().copied().find(|s| s.claims(text));
+    match (claiming, space) {
+        (Some(claiming), Some(space)) if claiming.name() != space.name() => {
+            Err(SpaceError::OtherSpace { given: claiming.name(), expected: space.name() })
+        }
+        (Some(claiming), _) => claiming.parse(text),
+        (None, _) if cursor::bare(text).starts_with('{') => json(cursor::bare(text), space),
+        (None, Some(space)) => space.parse(text),
+        (None, None) => Err(SpaceError::Unrecognised {
             given: text.to_owned(),
-            expected: "`|op~0|+|op~0|op~1|+...`, `Genotype(normal=[...], ...)` or a genotype as JSON".to_owned(),
+            expected: "`|op~0|+|op~0|op~1|+...`, an index, `Genotype(normal=[...], ...)` or a genotype as JSON".to_owned(),
         }),
     }
+}
+
+fn json(text: &str, space: Option<&'static dyn SearchSpace>) -> Result<Genotype, SpaceError> {
+    let genotype: Genotype = serde_json::from_str(text).map_err(|e| SpaceError::Genotype(format!("as JSON: {e}")))?;
+    genotype.check(space.map_or_else(|| find(&genotype.space), Ok)?)?;
+    Ok(genotype)
 }
 
 #[cfg(test)]

@@ -107,7 +107,7 @@ impl SearchSpace for Darts {
     }
 
     fn claims(&self, text: &str) -> bool {
-        text.trim_start().starts_with("Genotype")
+        parse::claims(text)
     }
 
     fn parse(&self, text: &str) -> Result<Genotype, SpaceError> {

@@ -1,26 +1,45 @@
 //! Reads `Genotype(normal=[('sep_conv_3x3', 1), ...], normal_concat=range(2, 6), reduce=[...], reduce_concat=range(2, 6))`:
-//! what Python's `repr` writes and people paste from `genotypes.py`. A parser, never an evaluator.
+//! what Python's `repr` writes and people paste from `genotypes.py`, or the same as a dictionary of Python or JSON. A parser,
+//! never an evaluator.
 
 use super::{Darts, INPUTS, KEPT, KINDS, NODES, OPS};
-use crate::space::{ArchError, CellGenotype, CellKind, Genotype, GenotypeEdge, OpName, SearchSpace};
+use crate::space::{ArchError, CellGenotype, CellKind, Genotype, GenotypeEdge, SearchSpace, cursor::Cursor};
 use crate::suggest;
+
+const WHAT: &str = "genotype";
 
 /// Pairs of a cell: two for each node.
 const PAIRS: usize = (NODES - INPUTS) * KEPT;
 
-/// Fields in any order, white space and trailing commas anywhere, either quotes, tuples or lists.
+/// Whether a text begins as such a genotype does.
+pub(super) fn claims(text: &str) -> bool {
+    let mut at = Cursor::new(WHAT, text);
+    let field = |name: &str| KINDS.iter().any(|kind| name.starts_with(kind.name));
+    if at.take("{") {
+        return (at.take("'") || at.take("\"")) && field(at.word());
+    }
+    at.rest().starts_with("Genotype")
+}
+
+/// Fields in any order, white space and trailing commas anywhere, either quotes, tuples or lists; `Genotype(normal=...)` or a
+/// dictionary, `{"normal": ...}`.
 pub(super) fn genotype(text: &str) -> Result<Genotype, ArchError> {
-    let mut at = Cursor { text, rest: text };
+    let mut at = Cursor::new(WHAT, text);
     let mut cells = KINDS.each_ref().map(|_| None);
     let mut concats = [false; 2];
-    at.expect("Genotype")?;
-    at.expect("(")?;
+    let dictionary = at.take("{");
+    if !dictionary {
+        at.expect("Genotype")?;
+        at.expect("(")?;
+    }
+    let close = if dictionary { "}" } else { ")" };
     loop {
         let missing = missing(&cells, &concats);
         if missing.is_empty() {
-            at.expect(")")?;
+            at.expect(close)?;
             break;
         }
+        let quote = if dictionary { ["'", "\""].into_iter().find(|q| at.take(q)) } else { None };
         let start = at.clone();
         let name = at.word();
         let field = KINDS.iter().enumerate().find_map(|(i, kind)| match name.strip_prefix(kind.name) {
@@ -29,24 +48,25 @@ pub(super) fn genotype(text: &str) -> Result<Genotype, ArchError> {
             _ => None,
         });
         let seen = |(i, concat): (usize, bool)| if concat { concats[i] } else { cells[i].is_some() };
-        let Some((i, concat)) = field.filter(|&f| !seen(f)) else {
+        let Some((i, of_nodes)) = field.filter(|&f| !seen(f)) else {
             let nearest = suggest::nearest(name, missing.iter().map(|(name, _)| *name));
             let nearest = missing.iter().map(|(name, _)| *name).find(|n| Some(*n) == nearest);
             let expected = suggest::one_of(missing.iter().map(|(_, quoted)| *quoted));
             return Err(ArchError { nearest, ..start.error(start.next_token(), &expected) });
         };
-        at.expect("=")?;
-        if concat {
-            at.concat()?;
+        if dictionary {
+            at.expect(quote.unwrap_or("\""))?;
+        }
+        at.expect(if dictionary { ":" } else { "=" })?;
+        if of_nodes {
+            concat(&mut at)?;
             concats[i] = true;
         } else {
-            cells[i] = Some(at.cell()?);
+            cells[i] = Some(cell(&mut at)?);
         }
-        at.separator(")")?;
+        at.separator(close)?;
     }
-    if !at.rest_trimmed().is_empty() {
-        return Err(at.error(at.next_token(), "the end of the genotype"));
-    }
+    at.end()?;
     let cell = |(kind, edges): (&CellKind, Option<_>)| CellGenotype {
         kind: kind.name.to_owned(),
         edges: edges.unwrap_or_default(),
@@ -65,162 +85,57 @@ fn missing(cells: &[Option<Vec<GenotypeEdge>>; 2], concats: &[bool; 2]) -> Vec<(
     fields.into_iter().filter(|(seen, _)| !seen).map(|(_, names)| names).collect()
 }
 
-/// The text and what is left of it.
-#[derive(Clone)]
-struct Cursor<'a> {
-    text: &'a str,
-    rest: &'a str,
+/// The pairs of a cell.
+fn cell(at: &mut Cursor<'_>) -> Result<Vec<GenotypeEdge>, ArchError> {
+    let close = at.open("a list of pairs (operation, input)")?;
+    let mut edges = Vec::with_capacity(PAIRS);
+    loop {
+        let end = at.clone();
+        let pairs = format!("{PAIRS} pairs, {KEPT} for each of the nodes {INPUTS} to {}", NODES - 1);
+        if at.take(close) {
+            if edges.len() == PAIRS {
+                return Ok(edges);
+            }
+            let expected = format!("another pair: {pairs}; there are {}", edges.len());
+            return Err(end.error(end.next_token(), &expected));
+        }
+        if edges.len() == PAIRS {
+            return Err(end.error(end.next_token(), &format!("`{close}`: {pairs}")));
+        }
+        let to = INPUTS + edges.len() / KEPT;
+        let (op, from) = at.pair(&OPS, to)?;
+        edges.push(GenotypeEdge { from, to, op: OPS[op] });
+        at.separator(close)?;
+    }
 }
 
-impl<'a> Cursor<'a> {
-    fn rest_trimmed(&self) -> &'a str {
-        self.rest.trim_start()
-    }
-
-    /// Reads `token` if it comes next.
-    fn take(&mut self, token: &str) -> bool {
-        match self.rest_trimmed().strip_prefix(token) {
-            Some(rest) => {
-                self.rest = rest;
-                true
-            }
-            None => false,
+/// `range(2, 6)` or `[2, 3, 4, 5]`.
+fn concat(at: &mut Cursor<'_>) -> Result<(), ArchError> {
+    let start = at.clone();
+    let nodes: Vec<usize> = if at.take("range") {
+        at.expect("(")?;
+        let first = at.number("a node")?;
+        at.expect(",")?;
+        let end = at.number("a node")?;
+        at.take(",");
+        at.expect(")")?;
+        // Longer ones are refused by their length.
+        (first..end).take(NODES + 1).collect()
+    } else {
+        let close = at.open("the concatenated nodes, range(2, 6)")?;
+        let mut nodes = vec![];
+        while !at.take(close) {
+            nodes.push(at.number("a node")?);
+            at.separator(close)?;
         }
+        nodes
+    };
+    if nodes.into_iter().eq(INPUTS..NODES) {
+        return Ok(());
     }
-
-    fn expect(&mut self, token: &str) -> Result<(), ArchError> {
-        if self.take(token) { Ok(()) } else { Err(self.error(self.next_token(), &format!("`{token}`"))) }
-    }
-
-    /// Letters, digits and underscores; empty where there are none.
-    fn word(&mut self) -> &'a str {
-        let rest = self.rest_trimmed();
-        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-        let (word, rest) = rest.split_at(end);
-        self.rest = rest;
-        word
-    }
-
-    /// The word or the single character that comes next.
-    fn next_token(&self) -> Option<String> {
-        let word = self.clone().word();
-        if word.is_empty() { self.rest_trimmed().chars().next().map(String::from) } else { Some(word.to_owned()) }
-    }
-
-    fn error(&self, found: Option<String>, expected: &str) -> ArchError {
-        let before = self.text.len() - self.rest_trimmed().len();
-        let position = 1 + self.text[..before].chars().count();
-        ArchError { what: "genotype", position, found, expected: expected.to_owned(), nearest: None }
-    }
-
-    fn number(&mut self, expected: &str) -> Result<usize, ArchError> {
-        let start = self.clone();
-        self.word().parse().map_err(|_| start.error(start.next_token(), expected))
-    }
-
-    /// One of the brackets of a tuple or list; returns the one that closes it.
-    fn open(&mut self, expected: &str) -> Result<&'static str, ArchError> {
-        for (open, close) in [("(", ")"), ("[", "]")] {
-            if self.take(open) {
-                return Ok(close);
-            }
-        }
-        Err(self.error(self.next_token(), expected))
-    }
-
-    /// A comma between elements; none is needed before the end.
-    fn separator(&mut self, close: &str) -> Result<(), ArchError> {
-        if self.take(",") || self.rest_trimmed().starts_with(close) {
-            Ok(())
-        } else {
-            Err(self.error(self.next_token(), &format!("`,` or `{close}`")))
-        }
-    }
-
-    fn cell(&mut self) -> Result<Vec<GenotypeEdge>, ArchError> {
-        let close = self.open("a list of pairs (operation, input)")?;
-        let mut edges = Vec::with_capacity(PAIRS);
-        loop {
-            let end = self.clone();
-            let pairs = format!("{PAIRS} pairs, {KEPT} for each of the nodes {INPUTS} to {}", NODES - 1);
-            if self.take(close) {
-                if edges.len() == PAIRS {
-                    return Ok(edges);
-                }
-                let expected = format!("another pair: {pairs}; there are {}", edges.len());
-                return Err(end.error(end.next_token(), &expected));
-            }
-            if edges.len() == PAIRS {
-                return Err(end.error(end.next_token(), &format!("`{close}`: {pairs}")));
-            }
-            edges.push(self.pair(INPUTS + edges.len() / KEPT)?);
-            self.separator(close)?;
-        }
-    }
-
-    /// `('sep_conv_3x3', 1)`, an incoming edge of `node`.
-    fn pair(&mut self, node: usize) -> Result<GenotypeEdge, ArchError> {
-        let close = self.open("a pair (operation, input)")?;
-        let op = self.op()?;
-        self.expect(",")?;
-        let start = self.clone();
-        let expected = format!("an input of node {node}, 0 to {}", node - 1);
-        let from = self.number(&expected)?;
-        if from >= node {
-            return Err(start.error(start.next_token(), &expected));
-        }
-        self.take(",");
-        self.expect(close)?;
-        Ok(GenotypeEdge { from, to: node, op })
-    }
-
-    fn op(&mut self) -> Result<OpName, ArchError> {
-        let quote = if self.take("'") { "'" } else { "\"" };
-        if quote == "\"" {
-            self.expect(quote).map_err(|e| ArchError { expected: "an operation in quotes".to_owned(), ..e })?;
-        }
-        let start = self.clone();
-        let name = self.word();
-        let Some(op) = OPS.into_iter().find(|op| op.as_str() == name) else {
-            let names = || OPS.into_iter().map(OpName::as_str);
-            let nearest = suggest::nearest(name, names());
-            let expected = format!("an operation ({})", suggest::one_of(names()));
-            return Err(ArchError { nearest, ..start.error(start.next_token(), &expected) });
-        };
-        self.expect(quote)?;
-        Ok(op)
-    }
-
-    /// `range(2, 6)` or `[2, 3, 4, 5]`.
-    fn concat(&mut self) -> Result<(), ArchError> {
-        let start = self.clone();
-        let nodes: Vec<usize> = if self.take("range") {
-            self.expect("(")?;
-            let first = self.number("a node")?;
-            self.expect(",")?;
-            let end = self.number("a node")?;
-            self.take(",");
-            self.expect(")")?;
-            // Longer ones are refused by their length.
-            (first..end).take(NODES + 1).collect()
-        } else {
-            let close = self.open("the concatenated nodes, range(2, 6)")?;
-            let mut nodes = vec![];
-            while !self.take(close) {
-                nodes.push(self.number("a node")?);
-                self.separator(close)?;
-            }
-            nodes
-        };
-        if nodes.into_iter().eq(INPUTS..NODES) {
-            return Ok(());
-        }
-        let before = self.rest.len();
-        let found = start.rest_trimmed();
-        let found = found[..found.len() - before].to_owned();
-        let expected = format!("range({INPUTS}, {NODES}): only the concatenation of all four nodes is supported");
-        Err(start.error(Some(found), &expected))
-    }
+    let found = at.since(&start).to_owned();
+    let expected = format!("range({INPUTS}, {NODES}): only the concatenation of all four nodes is supported");
+    Err(start.error(Some(found), &expected))
 }
 
 #[cfg(test)]
@@ -252,6 +167,14 @@ mod tests {
         let lists =
             V2.replace("('", "['").replace("), ", "], ").replace(")]", "]]").replace("range(2, 6]", "range(2, 6)");
         for text in [&json_like, &spread, &lists, &V2.replace("range(2, 6)", "(2, 3, 4, 5,)")] {
+            assert_eq!(genotype(text).as_ref(), Ok(&read), "{text}");
+        }
+        let assigned = format!("DARTS_V2 = {V2}\n");
+        let dictionary = V2.replace("Genotype(", "{'").replace("=", "': ").replace("), ", "), ").replace("], n", "], 'n");
+        let dictionary = dictionary.replace(", reduce", ", 'reduce").trim_end_matches(')').to_owned() + ")}";
+        let json = dictionary.replace('\'', "\"").replace('(', "[").replace(')', "]").replace("range[2, 6]", "[2, 3, 4, 5]");
+        for text in [&assigned, &dictionary, &json] {
+            assert!(claims(text), "{text}");
             assert_eq!(genotype(text).as_ref(), Ok(&read), "{text}");
         }
         let (normal, reduce) = V2.split_once(", reduce=").unwrap();

@@ -32,7 +32,7 @@ impl Arch {
     pub fn from_index(index: usize) -> Result<Self, SpaceError> {
         match order::combination(index) {
             Some(combination) => Ok(Self::from_combination(combination)),
-            None => Err(SpaceError::Index { index, max: ARCHITECTURES - 1 }),
+            None => Err(SpaceError::Index { index: index.to_string(), max: ARCHITECTURES - 1 }),
         }
     }
 

@@ -22,6 +22,9 @@ pub const ARCHITECTURES: usize = 15_625;
 pub const OPS: [OpName; 5] =
     [OpName::NONE, OpName::SKIP_CONNECT, OpName::NOR_CONV_1X1, OpName::NOR_CONV_3X3, OpName::AVG_POOL_3X3];
 
+/// Nodes of the cell.
+const NODES: usize = 4;
+
 const ENGINE_OPS: [Op; 5] = [Op::None, Op::Skip, Op::Conv1x1, Op::Conv3x3, Op::AvgPool3x3];
 
 /// Edges `(from, to)` in the benchmark's order.
@@ -35,7 +38,7 @@ const EDGE_LIST: [Edge; EDGES] = [
 ];
 
 static KINDS: LazyLock<[CellKind; 1]> =
-    LazyLock::new(|| [CellKind { name: "cell", inputs: 1, nodes: 4, edges: EDGE_LIST.to_vec(), kept_inputs: None }]);
+    LazyLock::new(|| [CellKind { name: "cell", inputs: 1, nodes: NODES, edges: EDGE_LIST.to_vec(), kept_inputs: None }]);
 
 /// The NAS-Bench-201 topology space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,7 +80,7 @@ impl SearchSpace for NasBench201 {
     }
 
     fn claims(&self, text: &str) -> bool {
-        text.trim_start().starts_with('|')
+        parse::claims(text)
     }
 
     fn parse(&self, text: &str) -> Result<Genotype, SpaceError> {
