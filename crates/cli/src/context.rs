@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use etcetera::BaseStrategy;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::{
     error::{Exit, HintExt},
@@ -43,7 +43,8 @@ impl Context {
         Ok(base.data_dir().join("hpe-darts"))
     }
 
-    /// A flag that the first SIGINT (Ctrl-C) or SIGTERM sets; the second one ends the process at once with code 130.
+    /// A flag that the first SIGINT (Ctrl-C), SIGTERM or SIGHUP (the terminal has gone) sets; the second one ends the process at
+    /// once with code 130. A SIGHUP that the process was started to ignore (`nohup`) stays ignored.
     /// Handlers are installed by the first call: a command that never asks dies from the first signal as usual.
     ///
     /// # Errors
@@ -53,7 +54,7 @@ impl Context {
             return Ok(Arc::clone(flag));
         }
         let flag = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
+        for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| signal != SIGHUP || !ignores(SIGHUP)) {
             // Handlers run in this order: the first signal passes the first handler, which sees the flag still unset.
             signal_hook::flag::register_conditional_shutdown(signal, Exit::Interrupted as i32, Arc::clone(&flag))
                 .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag)))
@@ -61,4 +62,14 @@ impl Context {
         }
         Ok(Arc::clone(self.interrupt.get_or_init(|| flag)))
     }
+}
+
+/// Whether the process was started to ignore a signal. Where the system does not say, as if it was: then nothing changes.
+fn ignores(signal: i32) -> bool {
+    let of_status = |status: String| {
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    };
+    let ignored = std::fs::read_to_string("/proc/self/status").ok().and_then(of_status);
+    ignored.is_none_or(|mask| mask >> (signal - 1) & 1 == 1)
 }

@@ -20,6 +20,7 @@ mod random;
 pub mod retrain;
 pub mod run;
 pub mod search;
+pub mod sniff;
 pub mod space;
 pub mod suggest;
 pub mod supernet;

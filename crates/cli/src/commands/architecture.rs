@@ -7,6 +7,7 @@ use nas::{
     files::shown,
     retrain::{self, MODEL, Model},
     search::GENOTYPE,
+    sniff,
     space::{self, Genotype, NasBench201, SearchSpace, nas_bench_201::ARCHITECTURES},
 };
 use serde_json::Value;
@@ -25,7 +26,8 @@ pub fn read(given: &str, space: Option<&'static dyn SearchSpace>) -> Result<Geno
         return plain(&inner, space).context("architecture on standard input");
     }
     if let Some(path) = text.strip_prefix('@') {
-        let inner = fs::read_to_string(path).with_context(|| format!("cannot read the architecture file {path}"))?;
+        let inner =
+            sniff::read_text(Path::new(path)).with_context(|| format!("cannot read the architecture file {path}"))?;
         return plain(&inner, space).with_context(|| format!("architecture file {path}"));
     }
     // A folder may be called as an index is; `./` says that it is one.

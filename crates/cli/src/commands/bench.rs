@@ -1,6 +1,10 @@
 //! `bench`: checks the engine's results, then times it.
 
-use std::{fs, path::PathBuf, time::Instant};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use engine::{
@@ -13,6 +17,7 @@ use nas::{
         Score,
         net_perf_proxy::{self, Kernel},
     },
+    sniff,
     space::{self, NasBench201, NetworkShape, OpName, SearchSpace, Size},
 };
 use rand_chacha::ChaCha8Rng;
@@ -190,7 +195,7 @@ struct Work {
 /// # Errors
 /// The check failed, the threads cannot be started, or a file cannot be read or written.
 pub fn run(args: Args, cx: &Context) -> Result<()> {
-    let baseline = args.baseline.as_ref().map(|path| read(path, args.space)).transpose()?;
+    let baseline = args.baseline.as_ref().map(|path| read(path, &args)).transpose()?;
     let spec = args.supernet()?;
     let threads = args.threads.get();
     let engines = engines::cpu_with(threads, args.kernels.into())?;
@@ -216,6 +221,13 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         works,
         peak_memory_mb: peak_memory(),
     };
+    if let Some(baseline) = &baseline {
+        let how =
+            |r: &Report| format!("{} with {} threads, {} kernels, version {}", r.simd, r.threads, r.kernels, r.version);
+        if how(baseline) != how(&report) {
+            cx.out.note(format_args!("note: the baseline was measured on {}", how(baseline)));
+        }
+    }
     if let Some(path) = &args.save {
         let text = serde_json::to_string_pretty(&report).context("cannot write the result as JSON")?;
         nas::files::write_atomic(path, |w| w.write_all(text.as_bytes()))
@@ -224,15 +236,27 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     if args.json { cx.out.json(&report) } else { cx.out.data(show(&report, baseline.as_ref())) }
 }
 
-fn read(path: &PathBuf, space: &dyn SearchSpace) -> Result<Report> {
-    let text = fs::read_to_string(path)
+/// A saved result, which must be one of the same work.
+fn read(path: &Path, args: &Args) -> Result<Report> {
+    let text = sniff::read_text(path)
         .with_context(|| format!("cannot read the baseline {}", path.display()))
         .hint("make one with `hpe-darts bench --save FILE`")?;
     let report: Report = serde_json::from_str(&text)
         .with_context(|| format!("{} is not a saved result of bench", path.display()))
         .hint("make one with `hpe-darts bench --save FILE`")?;
-    let (path, of, wanted) = (path.display(), &report.space, space.name());
-    ensure!(of == wanted, "{path} is a result of the space `{of}`, expected one of `{wanted}`");
+    let Size { channels, cells } = args.size();
+    let ops = args.alive_ops()?.into_iter().map(|op| args.space.ops()[op].to_string()).collect::<Vec<_>>();
+    let settings = [
+        ("the space", report.space.clone(), args.space.name().to_owned()),
+        ("--batch", report.batch.to_string(), args.batch.to_string()),
+        ("--channels", report.channels.to_string(), channels.to_string()),
+        ("--cells", report.cells.to_string(), cells.to_string()),
+        ("--ops", report.ops.join(","), ops.join(",")),
+    ];
+    let other = settings.iter().find(|(_, there, now)| there != now);
+    if let Some((key, there, now)) = other {
+        bail!("{} was measured with {key} {there}, and this is {key} {now}: expected the same", path.display());
+    }
     Ok(report)
 }
 

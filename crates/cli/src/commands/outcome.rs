@@ -1,6 +1,6 @@
 //! What `search`, `retrain` and `resume` show: progress while they run, and the end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use indicatif::ProgressBar;
@@ -8,7 +8,7 @@ use nas::{
     benchmark::{self, FILE_NAME},
     memory::{Bytes, Fit, MemoryNeed},
     retrain::{Measured, events::TrainEpoch},
-    run::{EarlyEnd, Event, Notice, Observer, RunError},
+    run::{EarlyEnd, Event, Notice, Observer, Place, RunError},
     search::{
         Outcome, SearchError,
         events::EpochEnd,
@@ -40,6 +40,17 @@ pub fn check_memory(need: &MemoryNeed, cx: &Context) -> Result<()> {
         }
         Ok(Fit::Fits | Fit::Unknown) => Ok(()),
     }
+}
+
+/// Where a run is to stand: `out`, else a folder of its own below `runs`.
+///
+/// # Errors
+/// The folder cannot be made.
+pub fn place(out: Option<PathBuf>, name: &str) -> Result<Place> {
+    Ok(match out {
+        Some(out) => Place::given(out),
+        None => Place::claim(&Path::new("runs").join(name))?,
+    })
 }
 
 /// A bar over all steps with ETA, and a line for every epoch and pruning, on standard error.

@@ -6,7 +6,7 @@ use anyhow::Result;
 use nas::search::{Plan, Resumed, Search};
 
 use super::{data, outcome, retrain};
-use crate::context::Context;
+use crate::{args, context::Context};
 
 /// Continue a search or a training from its last checkpoint.
 ///
@@ -17,6 +17,9 @@ pub struct Args {
     /// The run folder that `hpe-darts search` or `retrain` made.
     #[arg(value_name = "RUN")]
     run: PathBuf,
+    /// Worker threads, 1 to 1024; results do not depend on it [default: as many as it began with].
+    #[arg(long, value_name = "N", value_parser = args::count(1, 1024))]
+    threads: Option<usize>,
     /// Print the result as JSON, as `search --json` and `retrain --json` do (default: as text).
     #[arg(long)]
     json: bool,
@@ -28,13 +31,14 @@ pub struct Args {
 /// The folder is not a run folder, is of a newer version or has no usable checkpoint; whatever stops a run.
 pub fn run(args: Args, cx: &Context) -> Result<()> {
     if nas::retrain::is_retraining(&args.run) {
-        return retrain::resume(&args.run, args.json, cx);
+        return retrain::resume(&args.run, args.threads, args.json, cx);
     }
     let home = cx.home().ok();
     let stop = cx.interrupt()?;
     let observer = Box::new(outcome::Progress::new(cx, "search"));
     let mut loading = |event| data::loading(&cx.out, &event);
-    let resumed = Search::resume(&args.run, home.as_deref(), &mut loading, Plan::engines, observer, stop)?;
+    let resumed =
+        Search::resume(&args.run, home.as_deref(), args.threads, &mut loading, Plan::engines, observer, stop)?;
     let outcome = match resumed {
         Resumed::Ready(search) => search.run(),
         Resumed::Finished(outcome) => {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use nas::{
     retrain::{Measured, Outcome, Plan, Request, Resumed, Retrain, RetrainError},
-    run::{RunError, free_folder},
+    run::RunError,
 };
 use serde_json::json;
 
@@ -97,28 +97,28 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         plan.inherit()?;
         return show(&plan, args.json, cx);
     }
-    let folder = args.out.unwrap_or_else(|| {
-        let config = &plan.config;
-        let name = format!("retrain-{}-{}-seed{}", config.recipe, config.dataset, config.seed);
-        free_folder(&PathBuf::from("runs").join(name))
-    });
     outcome::check_memory(&plan.memory()?, cx)?;
+    let config = &plan.config;
+    let name = format!("retrain-{}-{}-seed{}", config.recipe, config.dataset, config.seed);
+    let place = outcome::place(args.out, &name)?;
+    let folder = place.path();
     let stop = cx.interrupt()?;
     let (engines, observer) = (plan.engines(), Box::new(outcome::Progress::new(cx, "training")));
-    let outcome = Retrain::start(plan, &engines, &folder, observer, stop).and_then(Retrain::run);
-    conclude(outcome, &folder, args.json, cx)
+    let outcome = Retrain::start(plan, &engines, folder, observer, stop).and_then(Retrain::run);
+    conclude(outcome, folder, args.json, cx)
 }
 
 /// Goes on with the training in a folder.
 ///
 /// # Errors
 /// As [`run`].
-pub fn resume(folder: &Path, json: bool, cx: &Context) -> Result<()> {
+pub fn resume(folder: &Path, threads: Option<usize>, json: bool, cx: &Context) -> Result<()> {
     let home = cx.home().ok();
     let stop = cx.interrupt()?;
     let observer = Box::new(outcome::Progress::new(cx, "training"));
     let mut loading = |event| data::loading(&cx.out, &event);
-    let outcome = match Retrain::resume(folder, home.as_deref(), &mut loading, Plan::engines, observer, stop)? {
+    let outcome = match Retrain::resume(folder, home.as_deref(), threads, &mut loading, Plan::engines, observer, stop)?
+    {
         Resumed::Ready(training) => training.run(),
         Resumed::Finished(outcome) => {
             cx.out.note(format_args!("this training has already ended; its result in {}:", folder.display()));

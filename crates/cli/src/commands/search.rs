@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use nas::{
-    run::{Phase, free_folder},
+    run::Phase,
     search::{Plan, Request, Search, SearchError},
 };
 use serde_json::json;
@@ -47,6 +47,10 @@ pub struct Args {
     /// Height and width of own pictures, for --dataset folder [default: what fits them, at most 64].
     #[arg(long, value_name = "PIXELS")]
     size: Option<usize>,
+    /// What of the training images trains omega: auto, benchmark, first-half, half, folder, a share such as 0.8, or a JSON file
+    /// with `train` and `valid`; the rest trains alpha and measures importance [default: auto].
+    #[arg(long, value_name = "SPLIT")]
+    split: Option<String>,
     /// Strategy: see `hpe-darts list strategies` [default: hpe-darts].
     #[arg(long, value_name = "NAME")]
     strategy: Option<String>,
@@ -82,6 +86,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         dataset: args.dataset,
         data: args.data,
         size: args.size,
+        split: args.split,
         strategy: args.strategy,
         seed: args.seed,
         threads: args.threads.given(),
@@ -93,16 +98,15 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     if args.dry_run {
         return show(&plan, args.json, cx);
     }
-    let folder = args.out.unwrap_or_else(|| {
-        let config = &plan.config;
-        let name = format!("{}-{}-seed{}", config.strategy.name(), config.dataset, config.seed);
-        free_folder(&PathBuf::from("runs").join(name))
-    });
     outcome::check_memory(&plan.memory()?, cx)?;
+    let config = &plan.config;
+    let name = format!("{}-{}-seed{}", config.strategy.name(), config.dataset, config.seed);
+    let place = outcome::place(args.out, &name)?;
+    let folder = place.path();
     let stop = cx.interrupt()?;
     let (engines, observer) = (plan.engines(), Box::new(outcome::Progress::new(cx, "search")));
-    let outcome = Search::start(plan, engines, &folder, observer, stop).and_then(Search::run);
-    outcome::conclude(outcome, &folder, args.json, cx)
+    let outcome = Search::start(plan, engines, folder, observer, stop).and_then(Search::run);
+    outcome::conclude(outcome, folder, args.json, cx)
 }
 
 fn show(plan: &Plan, json: bool, cx: &Context) -> Result<()> {

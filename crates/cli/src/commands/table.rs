@@ -3,8 +3,11 @@
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result};
-use nas::benchmark::{
-    BenchmarkDataset, Column, Epochs, FILE_NAME, Import, ImportError, Split, Table, VERSION, import as read_csv,
+use nas::{
+    benchmark::{
+        BenchmarkDataset, Column, Epochs, FILE_NAME, Import, ImportError, Split, Table, VERSION, import as read_csv,
+    },
+    sniff::FileKind,
 };
 use serde::Serialize;
 
@@ -82,6 +85,10 @@ fn advise_import(error: ImportError) -> Result<Import> {
     let hint = match error {
         ImportError::MissingColumn { .. } => "hpe-darts table import --help lists all columns",
         ImportError::MissingRows { .. } => "the file seems truncated: get a complete copy",
+        ImportError::Foreign { what: FileKind::TorchSave | FileKind::Pickle, .. } => {
+            "the benchmark's own file is opened by its Python API (`nas_201_api`), which can write the numbers as CSV; \
+             hpe-darts table import --help lists the columns"
+        }
         ImportError::Arch { .. } => "index counts architectures in the order of NAS-Bench-201's own files",
         _ => return Err(error.into()),
     };

@@ -12,6 +12,7 @@ mod guard;
 mod help;
 mod importance;
 mod links;
+mod mistakes;
 mod models;
 mod query;
 mod retrain;

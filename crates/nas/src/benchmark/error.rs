@@ -1,7 +1,7 @@
 use std::{io, path::PathBuf};
 
 use super::version::VERSION;
-use crate::space::SpaceError;
+use crate::{sniff::FileKind, space::SpaceError};
 
 /// Why a table file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,32 @@ pub enum ImportError {
         path: PathBuf,
         /// The reason, with the line.
         why: String,
+    },
+    /// The file is something else altogether.
+    #[error("{} is {what}, expected CSV, plain or compressed with gzip", .path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: FileKind,
+    },
+    /// The columns are not separated by commas.
+    #[error("the columns are separated by {separator}, expected commas: `{header}`")]
+    Separator {
+        /// What separates them, in the plural.
+        separator: &'static str,
+        /// The header.
+        header: String,
+    },
+    /// A column in another unit.
+    #[error("column `{column}`: no value is larger than {largest}, expected {expected}")]
+    Unit {
+        /// The column.
+        column: &'static str,
+        /// The largest value.
+        largest: f64,
+        /// The unit it is in.
+        expected: &'static str,
     },
     /// A column that every table has is not in the header.
     #[error("missing column `{column}`{}", .similar.as_ref().map_or_else(String::new, |s| format!(" (the header has `{s}`)")))]

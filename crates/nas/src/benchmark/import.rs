@@ -9,10 +9,11 @@ use flate2::read::MultiGzDecoder;
 
 use super::{
     Column, ImportError, Table,
-    column::Need,
+    column::{Need, Quantity},
     table::{Columns, is_valid},
 };
 use crate::{
+    sniff::{self, FileKind},
     space::nas_bench_201::{ARCHITECTURES, Arch},
     suggest,
 };
@@ -36,6 +37,10 @@ pub struct Import {
 /// [`ImportError`]: the first thing that is wrong, with its line.
 pub fn import(path: &Path) -> Result<Import, ImportError> {
     let io = |source| ImportError::Io { path: path.to_owned(), source };
+    match sniff::file(path) {
+        None | Some(FileKind::Gzip) => {}
+        Some(what) => return Err(ImportError::Foreign { path: path.to_owned(), what }),
+    }
     let reader = open(path).map_err(io)?;
     read(Reader::from_reader(reader)).map_err(|failure| match failure {
         Failure::Import(error) => error,
@@ -100,9 +105,30 @@ fn read(mut reader: Reader<Box<dyn Read>>) -> Result<Import, Failure> {
         let found = lines.iter().filter(|&&line| line != 0).count();
         return Err(ImportError::MissingRows { found, expected: ARCHITECTURES, first }.into());
     }
+    plausible(&columns)?;
     // Every column and every value has been checked where its line is known.
     let table = Table::from_columns(columns).map_err(|why| Failure::Csv(io::Error::other(why).into()))?;
     Ok(Import { table, ignored: header.ignored })
+}
+
+/// Refuses what every number of a column may be and all of them together cannot: accuracies as fractions, counts that are not
+/// in millions.
+fn plausible(columns: &Columns) -> Result<(), ImportError> {
+    for &column in Column::ALL {
+        let Some(values) = &columns[column as usize] else { continue };
+        let known = || values.iter().filter(|v| !v.is_nan());
+        let largest = known().fold(f64::NEG_INFINITY, |a, &b| a.max(b));
+        let expected = match column.quantity() {
+            // Chance is 0.83 % with 120 classes, and some of the architectures learn.
+            Quantity::Accuracy if (0.0..=1.0).contains(&largest) => "percent",
+            // The largest network of the space has 1.53 M parameters and 220 M multiply-adds, for any of the data sets.
+            Quantity::Parameters if largest >= 1000.0 => "millions of parameters",
+            Quantity::MultiplyAdds if largest >= 1e6 => "millions of multiply-adds",
+            _ => continue,
+        };
+        return Err(ImportError::Unit { column: column.name(), largest, expected });
+    }
+    Ok(())
 }
 
 /// Where each column is in a row.
@@ -124,6 +150,11 @@ impl Header {
         let known = |name: &str| [INDEX, ARCH].contains(&name) || Column::ALL.iter().any(|c| c.name() == name);
         let required = |name: &'static str| {
             find(name).ok_or_else(|| {
+                if let [whole] = &names[..]
+                    && let Some(separator) = separator_of(whole)
+                {
+                    return ImportError::Separator { separator, header: (*whole).to_owned() };
+                }
                 let similar = suggest::nearest(name, names.iter().copied().filter(|n| !known(n)));
                 ImportError::MissingColumn { column: name, similar: similar.map(String::from) }
             })
@@ -158,6 +189,14 @@ impl Header {
         }
         Ok(index)
     }
+}
+
+/// What separates the columns of a header that has not fallen apart at its commas.
+fn separator_of(header: &str) -> Option<&'static str> {
+    [(';', "semicolons"), ('\t', "tabs"), ('|', "bars")]
+        .into_iter()
+        .find(|(c, _)| header.contains(*c))
+        .map(|(_, name)| name)
 }
 
 fn field_of(record: &StringRecord, field: usize) -> &str {
@@ -322,6 +361,46 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_table_of_this_form_is_named() {
+        let message = |bytes: &[u8]| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), bytes).unwrap();
+            import(file.path()).unwrap_err().to_string().replace(&file.path().display().to_string(), "FILE")
+        };
+        assert_eq!(message(b"PK\x03\x04......."), "FILE is a zip archive, expected CSV, plain or compressed with gzip");
+        assert_eq!(message(b"\x80\x04\x95..."), "FILE is a Python pickle, expected CSV, plain or compressed with gzip");
+        assert_eq!(
+            message(b"index;arch\n0;x\n"),
+            "the columns are separated by semicolons, expected commas: `index;arch`"
+        );
+        assert_eq!(
+            message(b"index\tarch\n0\tx\n"),
+            "the columns are separated by tabs, expected commas: `index\tarch`"
+        );
+    }
+
+    #[test]
+    fn a_column_in_another_unit_is_refused() {
+        let table = made_up();
+        let scaled = |column: Column, factor: f64| {
+            let values = Arch::all().map(|a| table.value(column, a).unwrap() * factor).collect();
+            let table = made_up().with_column(column, values);
+            let mut columns: Columns = vec![None; Column::ALL.len()];
+            for column in table.columns() {
+                columns[column as usize] =
+                    Some(Arch::all().map(|a| table.value(column, a).unwrap_or(f64::NAN)).collect());
+            }
+            plausible(&columns).map_err(|e| e.to_string())
+        };
+        assert_eq!(scaled(Column::Cifar10Test, 1.0), Ok(()));
+        let error = scaled(Column::Cifar100Valid, 0.01).unwrap_err();
+        assert!(error.starts_with("column `cifar100_valid`: no value is larger than 0."), "{error}");
+        assert!(error.ends_with(", expected percent"), "{error}");
+        assert!(scaled(Column::Cifar10Params, 1e6).unwrap_err().ends_with(", expected millions of parameters"));
+        assert!(scaled(Column::Cifar10Flops, 1e6).unwrap_err().ends_with(", expected millions of multiply-adds"));
+    }
+
+    #[test]
     fn ragged_rows_other_encodings_and_cut_archives_are_refused() {
         let ragged = changed(|l| l[6].push_str(",1"));
         assert!(ragged.ends_with("is not well-formed CSV: line 7: 32 fields, the header has 31"), "{ragged}");
@@ -338,6 +417,6 @@ mod tests {
             assert!(matches!(import_bytes(&gzip[..cut]), Err(ImportError::Io { .. })));
         }
         assert!(matches!(import(Path::new("no/such/file.csv")), Err(ImportError::Io { .. })));
-        assert!(matches!(import(&std::env::temp_dir()), Err(ImportError::Io { .. })));
+        assert!(matches!(import(&std::env::temp_dir()), Err(ImportError::Foreign { what: FileKind::Folder, .. })));
     }
 }

@@ -150,7 +150,7 @@ fn one(
         }
         let observer = progress.observer(cell);
         let engines = |_: &Plan| cpu_engines(threads);
-        return match search::Search::resume(&cell.folder, home, &mut loading, engines, observer, stop)
+        return match search::Search::resume(&cell.folder, home, threads, &mut loading, engines, observer, stop)
             .map_err(failed)?
         {
             Resumed::Ready(search) => search.run().map_err(failed),

@@ -9,6 +9,7 @@ use lzma_rust2::XzReader;
 
 use super::DataError;
 use super::formats::{FileFormat, Format};
+use crate::sniff::{self, FileKind};
 
 /// Endings that an archive may have, in the order they are looked for.
 pub(super) const ENDINGS: [&str; 4] = [".tar.gz", ".tgz", ".tar.xz", ".tar"];
@@ -29,6 +30,11 @@ pub(super) fn read(
     take: &mut Take<'_>,
 ) -> Result<(), DataError> {
     let damaged = |e: io::Error| DataError::Archive { path: path.to_owned(), why: e.to_string() };
+    // Whatever is neither a tar nor one of the compressions below is named, in place of what a decoder makes of it.
+    if let Some(what) = sniff::file(path).filter(|what| !matches!(what, FileKind::Tar | FileKind::Gzip | FileKind::Xz))
+    {
+        return Err(DataError::NoArchive { path: path.to_owned(), what });
+    }
     let mut archive = tar::Archive::new(open(path).map_err(DataError::io(path))?);
     let mut bytes = Vec::new();
     for entry in archive.entries().map_err(damaged)? {

@@ -3,6 +3,7 @@ use std::fmt;
 use engine::ImageShape;
 
 use super::{DataError, Images, Verification};
+use crate::checksum;
 
 /// Per-channel shift and scale of pixels in `[0, 1]`: `(pixel - mean) / std`.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -202,6 +203,19 @@ impl Dataset {
         Self { before_valid, fingerprint: Some(fingerprint), verification: Verification::Own, ..self }
     }
 
+    /// The same with a fingerprint of all images and labels.
+    ///
+    /// # Errors
+    /// [`DataError::Io`].
+    pub(super) fn fingerprinted(self) -> Result<Self, DataError> {
+        let mut parts = Vec::new();
+        for part in [&self.train, &self.test] {
+            parts.push(checksum::of_bytes(&part.images.to_vec()?));
+            parts.push(checksum::of_bytes(&part.labels.iter().flat_map(|l| l.to_le_bytes()).collect::<Vec<u8>>()));
+        }
+        Ok(Self { fingerprint: Some(checksum::of_bytes(parts.concat().as_bytes())), ..self })
+    }
+
     /// The same, known to be the published one so far.
     pub(super) fn verified(self, verification: Verification) -> Self {
         Self { verification, ..self }
@@ -224,6 +238,22 @@ impl Dataset {
             self.shape = ImageShape { height: height / factor, width: width / factor, ..self.shape };
         }
         Ok(self)
+    }
+
+    /// Whether there is something to tell apart.
+    ///
+    /// # Errors
+    /// [`DataError::Inconsistent`]: all training images are of one class.
+    pub(crate) fn several_classes(&self) -> Result<(), DataError> {
+        let counts = self.train.class_counts(self.classes.len());
+        match counts.iter().filter(|&&count| count > 0).count() {
+            0 | 1 => {
+                let (images, classes) = (self.train.len(), self.classes.len());
+                let why = format!("all {images} training images are of one class of {classes}, expected at least 2");
+                Err(DataError::Inconsistent { name: self.name.clone(), why })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// How far it is known to be the published one.

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use super::words::{count, either};
+use crate::sniff::FileKind;
 
 /// Why a data set, a split or a loader could not be made. [`DataError::hint`] says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +104,22 @@ pub enum DataError {
         expected: String,
         /// The MD5 of the file.
         found: String,
+    },
+    /// A place where data that the program carries is not looked for.
+    #[error("the data set {dataset} is built in and not read from {}", .path.display())]
+    BuiltIn {
+        /// Name of the data set.
+        dataset: &'static str,
+        /// The place that was given.
+        path: PathBuf,
+    },
+    /// A file that is no archive of a data set.
+    #[error("{} is {what}, expected a folder, or an archive .tar, .tar.gz or .tar.xz", .path.display())]
+    NoArchive {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: FileKind,
     },
     /// An archive that cannot be decoded.
     #[error("{} is damaged or not an archive: {why}", .path.display())]
@@ -326,6 +343,11 @@ impl DataError {
                 Some(format!("the file is too short: copy or download it again ({allow})"))
             }
             Self::Size { .. } | Self::Checksum { .. } => Some(allow.to_owned()),
+            Self::NoArchive { what: FileKind::Zip, .. } => Some("unpack it, and give the folder".to_owned()),
+            Self::NoArchive { .. } => None,
+            Self::BuiltIn { .. } => {
+                Some("`--dataset folder` reads own pictures from there, `--dataset cifar10` the files of CIFAR-10".to_owned())
+            }
             Self::Archive { .. } => Some("copy or download the archive again".to_owned()),
             Self::Batch { batch: 0, .. } => Some("a batch has at least 1 sample".to_owned()),
             Self::Batch { samples: 0, .. } => Some("at least 1 image is needed for training and for each measurement".to_owned()),

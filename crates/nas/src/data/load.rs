@@ -5,7 +5,7 @@ use super::batches::Assembler;
 use super::cache::Slot;
 use super::formats::{self, Format};
 use super::options::{LoadEvent, LoadOptions};
-use super::{DataError, Dataset, DatasetName, archive, digits, folder};
+use super::{DataError, Dataset, DatasetName, Verification, archive, digits, folder};
 use crate::checksum;
 
 /// Reads a data set into memory.
@@ -27,19 +27,24 @@ pub fn load_with(
     options: &LoadOptions,
     notify: &mut dyn FnMut(LoadEvent),
 ) -> Result<Dataset, DataError> {
+    if let Some(path) = options.data.clone().filter(|_| name.is_built_in()) {
+        return Err(DataError::BuiltIn { dataset: name.as_str(), path });
+    }
     match name {
         DatasetName::Digits => return digits::load(),
         DatasetName::Folder => return folder::load(options, notify),
         DatasetName::Cifar10 | DatasetName::Cifar100 | DatasetName::ImageNet16 => {}
     }
     let formats = formats::of(name);
-    match locate(name.as_str(), formats, options)? {
+    let dataset = match locate(name.as_str(), formats, options)? {
         Found::Folder(format, folder) => {
             notify(LoadEvent::Reading { folder: folder.clone() });
-            read_folder(format, &folder, options.verify, None)
+            read_folder(format, &folder, options.verify, None)?
         }
-        Found::Archive(path) => read_archive(name.as_str(), formats, &path, options, notify),
-    }
+        Found::Archive(path) => read_archive(name.as_str(), formats, &path, options, notify)?,
+    };
+    // Others of the same sizes are another data set: a run that began with these must not go on with those.
+    if dataset.verification() != Verification::Checksums { dataset.fingerprinted() } else { Ok(dataset) }
 }
 
 enum Found {

@@ -45,4 +45,5 @@ pub use options::{LoadEvent, LoadOptions, Stop};
 pub use picture::{PictureError, PictureProblem, Preprocess, is_hidden, is_picture, read_picture};
 pub use registry::{DatasetName, Verification};
 pub use source::Source;
+pub(crate) use split::SplitValue;
 pub use split::{Split, SplitChoice, SplitKind};

@@ -96,7 +96,7 @@ impl DatasetName {
 
     pub(super) fn hint_for(given: &str) -> String {
         let names = || Self::ALL.iter().map(|d| d.as_str());
-        match suggest::nearest(&given.to_lowercase().replace(['-', '_'], ""), names()) {
+        match suggest::nearest(given, names()) {
             Some(name) => {
                 format!("{} Valid names are {}", suggest::did_you_mean(name), suggest::one_of(names()))
             }

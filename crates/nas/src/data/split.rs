@@ -13,11 +13,12 @@ use crate::{
     checksum,
     python_random::PythonRandom,
     random::{self, Purpose},
+    sniff::{self, FileKind},
     suggest,
 };
 
 /// The training part in two: omega learns on one half, alpha and the importance of operations use the other.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Split {
     /// Where it comes from.
     pub kind: SplitKind,
@@ -28,7 +29,7 @@ pub struct Split {
 }
 
 /// Where a split comes from, as it is recorded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SplitKind {
     /// NAS-Bench-201's split of CIFAR-10.
@@ -37,6 +38,13 @@ pub enum SplitKind {
     FirstHalf,
     /// A random half trains omega.
     Half {
+        /// The seed it is drawn from.
+        seed: u64,
+    },
+    /// A random part trains omega.
+    Part {
+        /// Share of the images.
+        share: f64,
         /// The seed it is drawn from.
         seed: u64,
     },
@@ -57,10 +65,11 @@ pub enum SplitKind {
 /// | `benchmark` | the 25,000 + 25,000 of NAS-Bench-201, CIFAR-10 only |
 /// | `first-half` | the first half trains omega (DrNAS, beta-DARTS, DARTS-PT) |
 /// | `half` | a random half from the run's seed |
+/// | 0.8, or another share | a random part of that size trains omega, from the run's seed |
 /// | `folder` | own pictures: those in `train` and those in `val` |
 /// | a path | JSON with `train` and `valid`, also gzipped, also as NAS-Bench-201's `cifar-split.txt` |
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "SplitValue", into = "SplitValue")]
 pub enum SplitChoice {
     /// By data set.
     #[default]
@@ -71,6 +80,8 @@ pub enum SplitChoice {
     FirstHalf,
     /// [`SplitKind::Half`] from the run's seed.
     Half,
+    /// [`SplitKind::Part`] from the run's seed; more than 0 and less than 1.
+    Part(f64),
     /// [`SplitKind::Folder`]
     Folder,
     /// [`SplitKind::File`]
@@ -105,11 +116,35 @@ impl Split {
                 return Err(DataError::Split { origin: "folder".to_owned(), why });
             }
             SplitChoice::Auto | SplitChoice::Half => Self::half(samples, seed),
+            SplitChoice::Part(share) => Self::part(samples, *share, seed),
             SplitChoice::FirstHalf => Self::first_half(samples),
             SplitChoice::File(path) => Self::read(path, samples)?,
         };
         split.check(samples)?;
         Ok(split)
+    }
+
+    /// Halves that lack classes, in words.
+    ///
+    /// # Errors
+    /// [`DataError::Split`]: a half with images of one class only.
+    pub fn classes(&self, dataset: &Dataset) -> Result<Option<String>, DataError> {
+        let classes = dataset.classes().len();
+        let mut missing = Vec::new();
+        for (name, images) in [("D_train", &self.train), ("D_val", &self.valid)] {
+            let mut seen = vec![false; classes];
+            images.iter().for_each(|&i| seen[dataset.train().labels[i as usize] as usize] = true);
+            let known = seen.iter().filter(|&&s| s).count();
+            if known < 2 {
+                let why =
+                    format!("{name} has {} images, all of one class of {classes}, expected at least 2", images.len());
+                return Err(DataError::Split { origin: self.kind.to_string(), why });
+            }
+            if known < classes {
+                missing.push(format!("{name} has images of {known} of {classes} classes"));
+            }
+        }
+        Ok((!missing.is_empty()).then(|| format!("split {}: {}", self.kind, missing.join(", "))))
     }
 
     /// Tells splits of other images apart, wherever they come from.
@@ -134,13 +169,23 @@ impl Split {
 
     /// Two random halves.
     pub fn half(samples: usize, seed: u64) -> Self {
-        let mut order: Vec<u32> = (0..samples as u32).collect();
-        random::shuffle(&mut random::generator(seed, Purpose::Split, 0, 0), &mut order);
-        Self::halves(SplitKind::Half { seed }, order)
+        Self::halves(SplitKind::Half { seed }, shuffled(samples, seed))
     }
 
-    fn halves(kind: SplitKind, mut order: Vec<u32>) -> Self {
-        let mut valid = order.split_off(order.len() / 2);
+    /// A random part of `share` of the images, rounded, and the rest. Half of them are those of [`Split::half`], which has one
+    /// less in its first part if the number is odd.
+    pub fn part(samples: usize, share: f64, seed: u64) -> Self {
+        let first = (samples as f64 * share).round() as usize;
+        Self::in_two(SplitKind::Part { share, seed }, shuffled(samples, seed), first.min(samples))
+    }
+
+    fn halves(kind: SplitKind, order: Vec<u32>) -> Self {
+        let first = order.len() / 2;
+        Self::in_two(kind, order, first)
+    }
+
+    fn in_two(kind: SplitKind, mut order: Vec<u32>, first: usize) -> Self {
+        let mut valid = order.split_off(first);
         order.sort_unstable();
         valid.sort_unstable();
         Self { kind, train: order, valid }
@@ -157,8 +202,12 @@ impl Split {
         let reader: Box<dyn Read> =
             if path.extension().is_some_and(|e| e == "gz") { Box::new(GzDecoder::new(file)) } else { Box::new(file) };
         // A split of a few million samples at most: a larger file is something else.
-        let json: serde_json::Value =
-            serde_json::from_reader(reader.take(1 << 28)).map_err(|e| wrong(format!("no JSON: {e}")))?;
+        let json: serde_json::Value = serde_json::from_reader(reader.take(1 << 28)).map_err(|e| {
+            wrong(match sniff::file(path) {
+                Some(what) if what != FileKind::Gzip => format!("is {what}, expected JSON with `train` and `valid`"),
+                _ => format!("no JSON: {e}"),
+            })
+        })?;
         let list = |key: &str| indices(json.get(key)).map_err(|why| wrong(format!("'{key}' {why}")));
         let kind = SplitKind::File { path: path.to_owned() };
         let split = Self { kind, train: list("train")?, valid: list("valid")? };
@@ -192,6 +241,12 @@ impl Split {
     }
 }
 
+fn shuffled(samples: usize, seed: u64) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..samples as u32).collect();
+    random::shuffle(&mut random::generator(seed, Purpose::Split, 0, 0), &mut order);
+    order
+}
+
 fn indices(value: Option<&serde_json::Value>) -> Result<Vec<u32>, String> {
     let list = value.ok_or("is missing")?.as_array().ok_or("is not a list")?;
     let list = match list.as_slice() {
@@ -211,23 +266,34 @@ impl fmt::Display for SplitKind {
             Self::Benchmark => f.write_str("benchmark"),
             Self::FirstHalf => f.write_str("first-half"),
             Self::Half { seed } => write!(f, "half (seed {seed})"),
+            Self::Part { share, seed } => write!(f, "{share} (seed {seed})"),
             Self::Folder => f.write_str("folder"),
             Self::File { path } => write!(f, "{}", path.display()),
         }
     }
 }
 
+const OTHERS: &str = "a share of the images such as 0.8, or a file (with a / or . in its path)";
+
 const CHOICES: [&str; 5] = ["auto", "benchmark", "first-half", "half", "folder"];
 
 impl SplitChoice {
+    fn share(share: f64) -> Result<Self, DataError> {
+        if share > 0.0 && share < 1.0 {
+            return Ok(Self::Part(share));
+        }
+        let why = "is no share of the images, expected more than 0 and less than 1, such as 0.8".to_owned();
+        Err(DataError::Split { origin: share.to_string(), why })
+    }
+
     pub(super) fn hint_for(given: &str) -> String {
         let known = suggest::one_of(CHOICES);
         match suggest::nearest(given, CHOICES) {
             Some(name) => {
                 let meant = suggest::did_you_mean(name);
-                format!("{meant} Valid names are {known}, or a file (with a / or . in its path)")
+                format!("{meant} Valid are {known}, {OTHERS}")
             }
-            None => format!("valid names are {known}, or a file (with a / or . in its path)"),
+            None => format!("valid are {known}, {OTHERS}"),
         }
     }
 }
@@ -236,6 +302,9 @@ impl FromStr for SplitChoice {
     type Err = DataError;
 
     fn from_str(given: &str) -> Result<Self, DataError> {
+        if let Ok(share) = given.parse() {
+            return Self::share(share);
+        }
         Ok(match given {
             "auto" => Self::Auto,
             "benchmark" => Self::Benchmark,
@@ -255,24 +324,42 @@ impl fmt::Display for SplitChoice {
             Self::Benchmark => f.write_str("benchmark"),
             Self::FirstHalf => f.write_str("first-half"),
             Self::Half => f.write_str("half"),
+            Self::Part(share) => write!(f, "{share}"),
             Self::Folder => f.write_str("folder"),
             Self::File(path) => write!(f, "{}", path.display()),
         }
     }
 }
 
-impl TryFrom<String> for SplitChoice {
+/// As a configuration has it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected the name of a split, a share of the images such as 0.8, or the path of a file")]
+pub(crate) enum SplitValue {
+    /// A share.
+    Share(f64),
+    /// Anything else.
+    Text(String),
+}
+
+impl TryFrom<SplitValue> for SplitChoice {
     type Error = String;
 
     /// For configurations, where the message carries the hint along.
-    fn try_from(given: String) -> Result<Self, String> {
-        given.parse().map_err(|e: DataError| format!("{e}: {}", Self::hint_for(&given)))
+    fn try_from(given: SplitValue) -> Result<Self, String> {
+        let said = |e: DataError, given: &str| format!("{e}: {}", Self::hint_for(given));
+        match given {
+            SplitValue::Share(share) => Self::share(share).map_err(|e| said(e, &share.to_string())),
+            SplitValue::Text(given) => given.parse().map_err(|e| said(e, &given)),
+        }
     }
 }
 
-impl From<SplitChoice> for String {
+impl From<SplitChoice> for SplitValue {
     fn from(choice: SplitChoice) -> Self {
-        choice.to_string()
+        match choice {
+            SplitChoice::Part(share) => Self::Share(share),
+            other => Self::Text(other.to_string()),
+        }
     }
 }
 
@@ -300,6 +387,10 @@ mod tests {
                 prop_assert_eq!(split.train.len() + split.valid.len(), samples);
             }
             prop_assert_eq!(Split::half(samples, seed), Split::half(samples, seed));
+            let part = Split::part(samples, 0.7, seed);
+            prop_assert_eq!(part.train.len(), (samples as f64 * 0.7).round() as usize);
+            prop_assert_eq!(part.train.len() + part.valid.len(), samples);
+            prop_assert_eq!(Split::part(2 * samples, 0.5, seed).train, Split::half(2 * samples, seed).train);
         }
 
         #[test]
@@ -365,6 +456,12 @@ mod tests {
         assert!(kind("half", "x", 1).unwrap_err().contains("'train' is empty (1 samples to split)"));
         let error = "benchmrk".parse::<SplitChoice>().unwrap_err();
         assert!(error.hint().unwrap().starts_with("did you mean `benchmark`?"));
+        assert_eq!(kind("0.8", "x", 10), Ok(SplitKind::Part { share: 0.8, seed: 5 }));
+        for share in ["0", "1", "1.5", "-0.2", "nan"] {
+            let error = share.parse::<SplitChoice>().unwrap_err().to_string();
+            assert!(error.contains("is no share of the images, expected more than 0 and less than 1"), "{error}");
+        }
+        assert!(kind("0.01", "x", 10).unwrap_err().contains("'train' is empty"));
         assert_eq!("a/b.json".parse::<SplitChoice>().unwrap().to_string(), "a/b.json");
     }
 }

@@ -5,7 +5,7 @@ use toml::Table;
 
 use super::recipe::RECIPES;
 use crate::{
-    data::{Augmentation, DatasetName, FolderConfig, SplitChoice},
+    data::{Augmentation, DatasetName, FolderConfig, SplitChoice, SplitValue},
     files::make_absolute,
     limits::{AtMost, ClipNorm},
     run::CONFIG,
@@ -88,8 +88,8 @@ pub struct RetrainDataConfig {
 }
 
 /// Images that train.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "SplitValue", into = "SplitValue")]
 pub enum TrainOn {
     /// All training images; there is no validation.
     #[default]
@@ -98,18 +98,21 @@ pub enum TrainOn {
     Split(SplitChoice),
 }
 
-impl TryFrom<String> for TrainOn {
+impl TryFrom<SplitValue> for TrainOn {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Self, String> {
-        if text == "all" { Ok(Self::All) } else { SplitChoice::try_from(text).map(Self::Split) }
+    fn try_from(given: SplitValue) -> Result<Self, String> {
+        match given {
+            SplitValue::Text(text) if text == "all" => Ok(Self::All),
+            given => SplitChoice::try_from(given).map(Self::Split),
+        }
     }
 }
 
-impl From<TrainOn> for String {
+impl From<TrainOn> for SplitValue {
     fn from(on: TrainOn) -> Self {
         match on {
-            TrainOn::All => "all".to_owned(),
+            TrainOn::All => Self::Text("all".to_owned()),
             TrainOn::Split(split) => split.into(),
         }
     }

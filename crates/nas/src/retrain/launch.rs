@@ -16,6 +16,7 @@ use crate::{
     engines,
     run::{self, CONFIG, Executor, Observers, Setup, Task},
     search::ConfigError,
+    sniff,
     supernet::MakeEngine,
 };
 
@@ -60,13 +61,15 @@ impl Retrain {
     }
 
     /// Goes on with the training in `folder` from its last checkpoint. `home`: the program's folder in the user's data
-    /// directory; `notify` is told how the data is being read; `make` says how engines of a plan are made.
+    /// directory; `threads`: in place of those that it began with; `notify` is told how the data is being read; `make` says how
+    /// engines of a plan are made.
     ///
     /// # Errors
     /// The folder holds no run, one of another version, or no usable checkpoint; everything that [`Plan::new`] refuses.
     pub fn resume(
         folder: &Path,
         home: Option<&Path>,
+        threads: Option<usize>,
         notify: &mut dyn FnMut(LoadEvent),
         make: impl FnOnce(&Plan) -> MakeEngine,
         observers: impl Into<Observers>,
@@ -74,7 +77,9 @@ impl Retrain {
     ) -> Result<Resumed, RetrainError> {
         let observers = observers.into();
         let resumed = Executor::reopen(folder, || {
-            let plan = Plan::new(read(&folder.join(CONFIG))?, home, notify)?;
+            let mut config = read(&folder.join(CONFIG))?;
+            config.threads = threads.or(config.threads);
+            let plan = Plan::new(config, home, notify)?;
             let (make, setup) = (make(&plan), setup(&plan, observers, stop)?);
             Ok::<_, RetrainError>((RetrainTask::new(plan, &make)?, setup))
         })?;
@@ -92,7 +97,7 @@ impl Retrain {
 
 /// The configuration of a run folder.
 pub(super) fn read(path: &Path) -> Result<RetrainConfig, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let text = sniff::read_text(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     let mut config: RetrainConfig = toml::from_str(&text).map_err(|error| ConfigError::File {
         path: path.to_owned(),
         message: error.to_string().trim_end().to_owned(),

@@ -71,9 +71,13 @@ impl Plan {
         let dataset = Arc::new(data::load_with(config.dataset, &options, notify)?.downsampled(config.data.downsample)?);
         let mut fingerprint = None;
         let (train, valid) = match &config.data.train {
-            TrainOn::All => (Source::all(Arc::clone(&dataset), PartName::Train), None),
+            TrainOn::All => {
+                dataset.several_classes()?;
+                (Source::all(Arc::clone(&dataset), PartName::Train), None)
+            }
             TrainOn::Split(choice) => {
                 let split = Split::choose(choice, &dataset, config.seed)?;
+                split.classes(&dataset)?.map(LoadEvent::Remark).into_iter().for_each(&mut *notify);
                 fingerprint = Some(split.fingerprint());
                 let source = |indices| Source::new(Arc::clone(&dataset), PartName::Train, indices);
                 (source(split.train)?, Some(source(split.valid)?))

@@ -281,6 +281,11 @@ impl<T: Task> Executor<T> {
     /// [`RunError::Interrupted`] after the stop flag was set, everything saved; [`RunError::NotFinite`];
     /// [`RunError::Write`]; those of the task. The last checkpoint is good in every case.
     pub fn run(mut self) -> Result<Outcome<T::Found>, T::Error> {
+        if !self.session.events.is_locked() {
+            let warning =
+                "the run folder's file system has no locks: see to it that no second process works on this run";
+            self.session.notice(Notice::Warning(warning));
+        }
         self.go().inspect_err(|error| {
             if matches!(error.of_run(), None | Some(RunError::NotFinite { .. } | RunError::Steps { .. })) {
                 let Position { epoch, moment } = self.session.position;

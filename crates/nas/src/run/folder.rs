@@ -177,14 +177,58 @@ pub fn keeps(run: &Path, epoch: usize) -> bool {
     checkpoint::kept(run).join(epoch.to_string()).is_dir()
 }
 
-/// A folder name that does not exist yet: `base`, then `base-2`, `base-3`, ...
-pub fn free_folder(base: &Path) -> PathBuf {
-    let numbered = |n: usize| {
-        let mut name = base.file_name().unwrap_or_default().to_owned();
-        name.push(format!("-{n}"));
-        base.with_file_name(name)
-    };
-    std::iter::once(base.to_owned()).chain((2..).map(numbered)).find(|p| !p.exists()).unwrap_or_else(|| base.to_owned())
+/// Where a new run is to stand.
+#[derive(Debug)]
+pub struct Place {
+    path: PathBuf,
+    /// Made here, and taken away if nothing is put into it.
+    claimed: bool,
+}
+
+impl Place {
+    /// A folder that the user has named.
+    pub fn given(path: PathBuf) -> Self {
+        Self { path, claimed: false }
+    }
+
+    /// A folder of its own: `base`, then `base-2`, `base-3`, ... It is made at once, so that of several processes each gets
+    /// another.
+    ///
+    /// # Errors
+    /// [`RunError::Create`].
+    pub fn claim(base: &Path) -> Result<Self, RunError> {
+        let failed = |source| RunError::Create { path: base.to_owned(), source };
+        if let Some(parent) = base.parent() {
+            fs::create_dir_all(parent).map_err(failed)?;
+        }
+        for n in 1.. {
+            let mut name = base.file_name().unwrap_or_default().to_owned();
+            if n > 1 {
+                name.push(format!("-{n}"));
+            }
+            let path = base.with_file_name(name);
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Self { path, claimed: true }),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(failed(e)),
+            }
+        }
+        unreachable!("a folder holds fewer than 2^31 others")
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.claimed {
+            // Refused where a run stands in it.
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -242,12 +286,26 @@ mod tests {
     }
 
     #[test]
-    fn free_folders_are_numbered() {
+    fn every_claim_gets_a_folder_of_its_own() {
         let folder = tempfile::tempdir().unwrap();
-        let base = folder.path().join("run");
-        assert_eq!(free_folder(&base), base);
-        fs::create_dir(&base).unwrap();
-        fs::create_dir(folder.path().join("run-2")).unwrap();
-        assert_eq!(free_folder(&base), folder.path().join("run-3"));
+        let base = folder.path().join("runs/run");
+        let claim = || Place::claim(&base).unwrap();
+        let (first, second) = (claim(), claim());
+        assert_eq!((first.path(), second.path()), (&*base, &*base.with_file_name("run-2")));
+        create(second.path()).unwrap().1.done().unwrap();
+        drop((first, second));
+        assert!(!base.exists() && is_run(&base.with_file_name("run-2")), "what stays empty is taken away again");
+        drop(Place::given(folder.path().join("absent")));
+        let all: Vec<Place> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(claim)).collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        let mut paths: Vec<&Path> = all.iter().map(Place::path).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        assert_eq!(paths.len(), 8);
+        fs::write(folder.path().join("file"), "").unwrap();
+        let error = Place::claim(&folder.path().join("file/run")).unwrap_err();
+        assert!(error.to_string().starts_with("cannot create run folder"), "{error}");
     }
 }

@@ -13,15 +13,21 @@ pub(super) struct Journal {
     path: PathBuf,
     file: File,
     bytes: u64,
+    locked: bool,
 }
 
 impl Journal {
     /// Opens or creates the file.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        lock(&file)?;
+        let locked = lock(&file)?;
         let bytes = file.seek(SeekFrom::End(0))?;
-        Ok(Self { path: path.to_owned(), file, bytes })
+        Ok(Self { path: path.to_owned(), file, bytes, locked })
+    }
+
+    /// Whether another process is kept out: not on a file system without locks.
+    pub(super) fn is_locked(&self) -> bool {
+        self.locked
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -79,15 +85,22 @@ impl Journal {
     }
 }
 
-/// Locks a file of a run until it is closed.
-pub(super) fn lock(file: &File) -> io::Result<()> {
+/// Locks a file of a run until it is closed; false on a file system without locks, which is not a reason to refuse to work.
+pub(super) fn lock(file: &File) -> io::Result<bool> {
     match file.try_lock() {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Err(io::Error::new(io::ErrorKind::WouldBlock, IN_USE)),
-        // A file system without locks is not a reason to refuse to work.
-        Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => Ok(()),
+        Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported || is_without_locks(&e) => Ok(false),
         Err(TryLockError::Error(e)) => Err(e),
     }
+}
+
+/// What NFS says where its lock service does not run.
+fn is_without_locks(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    return error.raw_os_error() == Some(rustix::io::Errno::NOLCK.raw_os_error());
+    #[cfg(not(unix))]
+    return false;
 }
 
 /// Why a file cannot be locked a second time.

@@ -25,7 +25,7 @@ pub use environment::Environment;
 pub use error::RunError;
 pub use events::{EVENTS_VERSION, EarlyEnd, End, Event, Failed, Fields};
 pub use executor::{Executor, Kept, Outcome, Reopened, Resumed, finished};
-pub use folder::{free_folder, is_past, is_run, is_starting, keeps};
+pub use folder::{Place, is_past, is_run, is_starting, keeps};
 pub use keep::Keep;
 pub use names::{CONFIG, ENVIRONMENT, EVENTS, TIMING};
 pub use observer::{Mode, Notice, Observer, Observers};

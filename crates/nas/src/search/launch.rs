@@ -65,13 +65,15 @@ impl Search {
     }
 
     /// Goes on with the search in `folder` from its last checkpoint. `home`: the program's folder in the user's data
-    /// directory; `notify` is told how the data is being read; `make` says how engines of a plan are made.
+    /// directory; `threads`: in place of those that it began with; `notify` is told how the data is being read; `make` says how
+    /// engines of a plan are made.
     ///
     /// # Errors
     /// The folder holds no run, one of another version, or no usable checkpoint; everything that [`Plan::new`] refuses.
     pub fn resume(
         folder: &Path,
         home: Option<&Path>,
+        threads: Option<usize>,
         notify: &mut dyn FnMut(LoadEvent),
         make: impl FnOnce(&Plan) -> MakeEngine,
         observers: impl Into<Observers>,
@@ -79,7 +81,9 @@ impl Search {
     ) -> Result<Resumed, SearchError> {
         let observers = observers.into();
         let resumed = Executor::reopen(folder, || {
-            let plan = Plan::new(Config::read(&folder.join(CONFIG))?, home, notify)?;
+            let mut config = Config::read(&folder.join(CONFIG))?;
+            config.threads = threads.or(config.threads);
+            let plan = Plan::new(config, home, notify)?;
             let (make, setup) = (make(&plan), setup(&plan, observers, stop)?);
             Ok::<_, SearchError>((SearchTask::new(plan, make)?, setup))
         })?;

@@ -72,6 +72,7 @@ impl Plan {
         };
         let dataset = Arc::new(data::load_with(config.dataset, &options, notify)?.downsampled(config.data.downsample)?);
         let split = Split::choose(&config.data.split, &dataset, config.seed)?;
+        split.classes(&dataset)?.map(LoadEvent::Remark).into_iter().for_each(&mut *notify);
         let fingerprint = split.fingerprint();
         let train = Source::new(Arc::clone(&dataset), PartName::Train, split.train)?;
         let valid = Source::new(Arc::clone(&dataset), PartName::Train, split.valid)?;

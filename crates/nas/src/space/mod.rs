@@ -176,7 +176,8 @@ pub fn read(text: &str, space: Option<&'static dyn SearchSpace>) -> Result<Genot
         (None, Some(space)) => space.parse(text),
         (None, None) => Err(SpaceError::Unrecognised {
             given: text.to_owned(),
-            expected: "`|op~0|+|op~0|op~1|+...`, an index, `Genotype(normal=[...], ...)` or a genotype as JSON".to_owned(),
+            expected: "`|op~0|+|op~0|op~1|+...`, an index, `Genotype(normal=[...], ...)` or a genotype as JSON"
+                .to_owned(),
         }),
     }
 }

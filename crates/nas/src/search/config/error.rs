@@ -1,6 +1,6 @@
 use std::{fmt::Display, io, path::PathBuf};
 
-use crate::suggest;
+use crate::{data::DataError, suggest};
 
 /// What is wrong with a configuration. [`ConfigError::hint`] says what may have been meant.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +56,9 @@ pub enum ConfigError {
         /// The range.
         expected: String,
     },
+    /// What data options say.
+    #[error("{0}")]
+    Data(DataError),
     /// The layers together do not describe a search.
     #[error("configuration: {0}")]
     Whole(String),
@@ -66,6 +69,7 @@ impl ConfigError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Unknown { nearest, .. } => nearest.as_deref().map(suggest::did_you_mean),
+            Self::Data(error) => error.hint(),
             Self::File { hint, .. } | Self::Set { hint, .. } => hint.clone(),
             _ => None,
         }

@@ -6,17 +6,17 @@ use toml::{Table, Value};
 use super::{
     error::ConfigError,
     folder,
-    keys::{nearest_key, one_line},
+    keys::{in_file, one_line},
     setting::Setting,
     settings::{Config, DataConfig, SpaceConfig, SupernetConfig},
 };
 use crate::{
-    data::{Augmentation, DatasetName, FolderConfig},
+    data::{Augmentation, DatasetName, FolderConfig, SplitChoice},
     search::{
         OpSets,
         strategies::{Entry, STRATEGIES},
     },
-    suggest,
+    sniff, suggest,
     tables::{self, merge},
 };
 
@@ -82,6 +82,8 @@ pub struct Request {
     pub data: Option<PathBuf>,
     /// Side of own pictures in pixels.
     pub size: Option<usize>,
+    /// How the training images are split, as `data.split` has it.
+    pub split: Option<String>,
     /// Strategy.
     pub strategy: Option<String>,
     /// Seed.
@@ -182,6 +184,10 @@ impl Request {
             let dir = dir.to_str().ok_or_else(|| ConfigError::range("--data", dir.display(), "a path in UTF-8"))?;
             merge(table, nested("data", "dir", dir.into()));
         }
+        if let Some(split) = &self.split {
+            split.parse::<SplitChoice>().map_err(ConfigError::Data)?;
+            merge(table, nested("data", "split", split.clone().into()));
+        }
         if let Some(size) = self.size {
             let size = i64::try_from(size).unwrap_or(i64::MAX);
             merge(table, nested("data", "folder", Value::Table(Table::from_iter([("size".to_owned(), size.into())]))));
@@ -216,7 +222,9 @@ impl Config {
 
 /// A file as a table. It is read as a configuration first, since that finds line and column of what does not fit.
 fn read_table(path: &Path) -> Result<Table, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let text = sniff::read_text(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    // The mark that some editors put at the beginning of a text.
+    let text = text.trim_start_matches('\u{feff}').to_owned();
     let table = text.parse::<Table>();
     let fault = |error: toml::de::Error, hint| ConfigError::File {
         path: path.to_owned(),
@@ -224,7 +232,7 @@ fn read_table(path: &Path) -> Result<Table, ConfigError> {
         hint,
     };
     if let Err(error) = toml::from_str::<Config>(&text) {
-        let hint = table.ok().and_then(|t| unknown_in(&t));
+        let hint = table.map_or_else(|_| other_language(&text).map(str::to_owned), |t| unknown_in(&t));
         return Err(fault(error, hint));
     }
     table.map(with_space_table).map_err(|error| fault(error, None))
@@ -239,6 +247,21 @@ fn with_space_table(mut table: Table) -> Table {
     table
 }
 
+/// What a text that is no TOML seems to be instead.
+fn other_language(text: &str) -> Option<&'static str> {
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let first = lines().next()?;
+    let is_word = |key: &str| !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || "_-.".contains(c));
+    let yaml = |line: &str| line == "---" || line.split_once(':').is_some_and(|(key, _)| is_word(key.trim()));
+    if first.starts_with('{') {
+        Some("this looks like JSON; a configuration is TOML: `batch_size = 64` below [training]")
+    } else if yaml(first) {
+        Some("this looks like YAML; a configuration is TOML: `batch_size = 64` below [training]")
+    } else {
+        None
+    }
+}
+
 /// What may have been meant by the first key of a file that no configuration has.
 fn unknown_in(file: &Table) -> Option<String> {
     if file.get("strategy").and_then(Value::as_table).is_some_and(|t| t.len() > 1) {
@@ -250,7 +273,7 @@ fn unknown_in(file: &Table) -> Option<String> {
     };
     let known = known_keys(strategy).ok()?;
     let unknown = tables::keys(file).into_iter().find(|k| !known.contains(k))?;
-    nearest_key(&unknown, &known)
+    in_file(&unknown, &known)
 }
 
 fn named_dataset(value: &Value) -> Option<DatasetName> {

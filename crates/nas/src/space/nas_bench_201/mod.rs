@@ -37,8 +37,9 @@ const EDGE_LIST: [Edge; EDGES] = [
     Edge { from: 2, to: 3 },
 ];
 
-static KINDS: LazyLock<[CellKind; 1]> =
-    LazyLock::new(|| [CellKind { name: "cell", inputs: 1, nodes: NODES, edges: EDGE_LIST.to_vec(), kept_inputs: None }]);
+static KINDS: LazyLock<[CellKind; 1]> = LazyLock::new(|| {
+    [CellKind { name: "cell", inputs: 1, nodes: NODES, edges: EDGE_LIST.to_vec(), kept_inputs: None }]
+});
 
 /// The NAS-Bench-201 topology space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

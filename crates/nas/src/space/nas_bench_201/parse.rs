@@ -10,9 +10,12 @@ const WHAT: &str = "architecture string";
 
 /// Whether a text begins as an architecture of this space does.
 pub(super) fn claims(text: &str) -> bool {
+    if index(text).is_some() || numbers_or_names(text).is_some() {
+        return true;
+    }
     let text = bare(text);
     let is_list = text.starts_with(['[', '(']) && OPS.iter().any(|op| text.contains(op.as_str()));
-    index(text).is_some() || text.starts_with('|') || text.starts_with("Structure") || is_list
+    text.starts_with('|') || text.starts_with("Structure") || is_list
 }
 
 impl FromStr for Arch {
@@ -114,7 +117,7 @@ fn list(at: &mut Cursor<'_>) -> Result<[u8; EDGES], ArchError> {
     Ok(ops.map(Option::unwrap_or_default))
 }
 
-/// What a list consists of that says nothing of its edges: numbers alone, or names alone.
+/// What a list of as many as there are edges consists of that says nothing of them: numbers alone, or names alone.
 fn numbers_or_names(text: &str) -> Option<&'static str> {
     let text = bare(text);
     let inner = text.trim_matches(['(', ')', '[', ']']);
@@ -122,7 +125,7 @@ fn numbers_or_names(text: &str) -> Option<&'static str> {
         return None;
     }
     let items: Vec<&str> = inner.split([',', ' ']).filter(|item| !item.is_empty()).collect();
-    let all = |is: &dyn Fn(&str) -> bool| items.len() > 1 && items.iter().all(|item| is(item));
+    let all = |is: &dyn Fn(&str) -> bool| items.len() == EDGES && items.iter().all(|item| is(item));
     let is_op = |item: &str| OPS.iter().any(|op| op.as_str() == item.trim_matches(['\'', '"']));
     if all(&|item| item.bytes().all(|b| b.is_ascii_digit())) {
         Some("operation numbers")
@@ -222,7 +225,10 @@ mod tests {
                 "32: found `('none', 0)`, expected another input of node 2: each occurs once",
             ),
             ("[(('none', 0),)]", "16: found `]`, expected a list of the pairs (operation, input) of node 2"),
-            ("[(('nonne', 0),)]", "5: found `nonne`, expected an operation (none, skip_connect, nor_conv_1x1, nor_conv_3x3 or avg_pool_3x3); did you mean `none`?"),
+            (
+                "[(('nonne', 0),)]",
+                "5: found `nonne`, expected an operation (none, skip_connect, nor_conv_1x1, nor_conv_3x3 or avg_pool_3x3); did you mean `none`?",
+            ),
         ] {
             assert_eq!(message(text), format!("architecture string, character {expected}"));
         }
