@@ -11,6 +11,7 @@ mod frame;
 mod guard;
 mod help;
 mod importance;
+mod kills;
 mod links;
 mod mistakes;
 mod models;
