@@ -6,6 +6,7 @@ mod architecture;
 mod bench;
 mod blackbox;
 mod compare;
+mod completions;
 pub mod data;
 mod describe;
 mod evaluate;
@@ -13,6 +14,7 @@ mod export;
 mod files;
 mod importance;
 mod list;
+mod man;
 pub mod outcome;
 mod predict;
 mod query;
@@ -61,4 +63,6 @@ commands! {
     Table => table,
     Data => data,
     Bench => bench,
+    Completions => completions,
+    Man => man,
 }

@@ -52,6 +52,38 @@ fn lists_are_read_from_the_registries() {
     }
 }
 
+#[test]
+fn shells_get_completions() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let (code, out, err) = run(&["completions", shell]);
+        assert_eq!((code, err.as_str()), (0, ""), "{shell}");
+        for word in ["search", "retrain", "strategy", "hpe-darts"] {
+            assert!(out.contains(word), "{shell}: no {word}");
+        }
+    }
+    let (code, _, err) = run(&["completions", "tcsh"]);
+    assert!(code == 1 && err.contains("possible values: bash"), "{err}");
+}
+
+#[test]
+fn every_command_gets_a_manual_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("man1");
+    let (code, out, err) = run(&["man", pages.to_str().unwrap()]);
+    assert_eq!(code, 0, "{err}");
+    let mut names: Vec<String> =
+        std::fs::read_dir(&pages).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(out, format!("{} pages in {}\n", names.len(), pages.display()));
+    for (page, part) in
+        [("hpe-darts.1", "hpe\\-darts\\-search"), ("hpe-darts-table-import.1", "index"), ("hpe-darts-search.1", "dry")]
+    {
+        let text = std::fs::read_to_string(pages.join(page)).unwrap();
+        assert!(text.contains(".TH") && text.contains(part), "{page}: {text}");
+    }
+    assert!(!names.iter().any(|name| name.contains("help")), "{names:?}");
+}
+
 /// `hpe-darts ... | head -1`
 #[test]
 fn a_reader_that_leaves_early_is_no_error() {

@@ -119,7 +119,8 @@ fn disturb(child: &mut Child, signal: &str, delay: Duration) -> (ExitStatus, boo
         std::thread::sleep(Duration::from_millis(1));
     }
     let pid = child.id().to_string();
-    let sent = Command::new("kill").args([&format!("-{signal}"), &pid]).stderr(Stdio::null()).status().unwrap().success();
+    let sent =
+        Command::new("kill").args([&format!("-{signal}"), &pid]).stderr(Stdio::null()).status().unwrap().success();
     (child.wait().unwrap(), sent)
 }
 
