@@ -8,12 +8,12 @@ use std::{
 /// Folders whose paths are checked where they are named without a link, in code as in text.
 const FOLDERS: [&str; 5] = ["docs/", "results/", "bench/", "configs/", "crates/"];
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the crate lies two folders deep").to_path_buf()
 }
 
 /// Files of the repository with one of `extensions`.
-fn files(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
     let mut found = vec![];
     for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
         let name = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();
