@@ -9,11 +9,27 @@ use std::{
 /// How a file begins that is being written.
 pub(crate) const TEMPORARY: &str = ".tmp-";
 
-/// Makes a path independent of the current folder, where the system says what that is: a run goes on from anywhere.
-pub(crate) fn make_absolute(path: &mut PathBuf) {
+/// Makes a path independent of the current folder, where the system says what that is: a run goes on from anywhere. Whether it
+/// can be written into a text afterwards: the folder around it may have a name that is no UTF-8.
+#[must_use]
+pub(crate) fn make_absolute(path: &mut PathBuf) -> bool {
     if let Ok(whole) = std::path::absolute(&*path) {
         *path = whole;
     }
+    path.to_str().is_some()
+}
+
+/// A path in JSON: as it is, or with the bytes written out that are no UTF-8, so that two files stay two.
+pub fn as_text(path: &Path) -> String {
+    path.to_str().map_or_else(|| shown(path), str::to_owned)
+}
+
+/// [`as_text`] of a field.
+///
+/// # Errors
+/// Those of the serialiser.
+pub fn serialize_path<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&as_text(path))
 }
 
 /// A path or a name for people: control characters and bytes that are no UTF-8 are escaped.

@@ -8,6 +8,7 @@ use nas::data::{
     self, ChannelStatistics, DataError, Dataset, DatasetName, FetchOptions, FetchOutcome, FolderConfig, LoadEvent,
     LoadOptions, PartName, Split, SplitChoice, Verification,
 };
+use nas::files::as_text;
 use nas::search::{TrainingConfig, parts::ImportanceConfig};
 use serde::Serialize;
 
@@ -279,7 +280,7 @@ fn bytes_bar(cx: &Context) -> ProgressBar {
 struct Report {
     dataset: &'static str,
     /// Folder or archive; null for a built-in data set.
-    location: Option<PathBuf>,
+    location: Option<String>,
     verification: Verification,
     /// Height, width, channels.
     image: [usize; 3],
@@ -376,7 +377,7 @@ fn report(name: DatasetName, dataset: &Dataset, location: Option<PathBuf>, split
     let split = SplitReport { kind: split.kind.to_string(), train: split.train.len(), valid: split.valid.len() };
     Ok(Report {
         dataset: name.as_str(),
-        location,
+        location: location.as_deref().map(as_text),
         verification: dataset.verification(),
         image: [height, width, channels],
         train: dataset.train().len(),
@@ -409,7 +410,7 @@ fn text(report: &Report) -> String {
         classes.row([name.clone(), train.to_string(), test.to_string()]);
     }
     let numbers = |values: &[f64]| values.iter().map(|v| format!("{v:.5}")).collect::<Vec<_>>().join(" ");
-    let location = report.location.as_ref().map(|path| format!(" from {}", path.display())).unwrap_or_default();
+    let location = report.location.as_ref().map(|path| format!(" from {path}")).unwrap_or_default();
     let [height, width, channels] = report.image;
     let Report { dataset, verification, train, test, statistics: ChannelStatistics { mean, std }, split, .. } = report;
     format!(

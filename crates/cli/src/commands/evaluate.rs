@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use nas::{
-    files::shown,
+    files::{as_text, shown},
     retrain::{Evaluator, Images, Report, RetrainError},
     run::RunError,
     search::cpu_engines,
@@ -128,7 +128,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     let (epochs, steps) = evaluator.trained().trained().unwrap_or_default();
     if args.json {
         let mut result = json!(report);
-        result["run"] = json!(args.run);
+        result["run"] = json!(as_text(&args.run));
         (result["epochs"], result["steps"]) = (json!(epochs), json!(steps));
         result["split"] = json!(images.as_str());
         cx.out.json(&result)?;

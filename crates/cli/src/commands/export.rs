@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow, bail};
 use nas::{
     export::{self, Format, Options, Writer},
-    files::shown,
+    files::{as_text, shown},
     retrain::{RetrainError, Trained},
     search::GENOTYPE,
     space::{self, Genotype},
@@ -105,7 +105,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     if args.json {
         let mut result = made.about;
         result["format"] = json!(args.format.name);
-        let files = targets.iter().zip(sizes).map(|(path, bytes)| json!({ "path": path, "bytes": bytes }));
+        let files = targets.iter().zip(sizes).map(|(path, bytes)| json!({ "path": as_text(path), "bytes": bytes }));
         result["files"] = files.collect();
         return cx.out.json(&result);
     }

@@ -6,6 +6,7 @@ use anyhow::Result;
 use indicatif::ProgressBar;
 use nas::{
     benchmark::{self, FILE_NAME},
+    files::as_text,
     memory::{Bytes, Fit, MemoryNeed},
     retrain::{Measured, events::TrainEpoch},
     run::{EarlyEnd, Event, Notice, Observer, Place, RunError},
@@ -176,7 +177,7 @@ fn show(outcome: &Outcome, json: bool, cx: &Context) -> Result<()> {
             "arch": outcome.found.arch,
             "index": outcome.found.index,
             "seconds": outcome.total_seconds(),
-            "run_dir": outcome.folder,
+            "run_dir": as_text(&outcome.folder),
             "table": table.map(|(table, arch)| table.query(arch)),
         }));
     }

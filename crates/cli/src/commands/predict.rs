@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 use nas::{
     data::{is_hidden, is_picture},
-    files::shown,
+    files::{as_text, shown},
     retrain::{Class, Predictor, Trained},
     search::cpu_engines,
 };
@@ -87,7 +87,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
                     failed += 1;
                     cx.out.note(&error);
                     let problem = error.problem.to_string();
-                    if args.json { cx.out.json(&json!({ "image": path_text(path), "error": problem })) } else { Ok(()) }
+                    if args.json { cx.out.json(&json!({ "image": as_text(path), "error": problem })) } else { Ok(()) }
                 }
             })?;
             bar.inc(1);
@@ -115,15 +115,10 @@ fn tell(path: &Path, found: &[Class], classes: &[String], as_json: bool, cx: &Co
         let found = found.iter().map(|&Class { index, probability }| {
             json!({ "class": classes[index], "index": index, "probability": probability })
         });
-        return cx.out.json(&json!({ "image": path_text(path), "predictions": found.collect::<Vec<_>>() }));
+        return cx.out.json(&json!({ "image": as_text(path), "predictions": found.collect::<Vec<_>>() }));
     }
     let found = found.iter().map(|c| format!("{} {:.2} %", shown(&classes[c.index]), 100.0 * c.probability));
     cx.out.data(format_args!("{}: {}", shown(path), found.collect::<Vec<_>>().join(", ")))
-}
-
-/// A path in JSON: as it is, or with the bytes written out that are no UTF-8, so that two files stay two.
-fn path_text(path: &Path) -> String {
-    path.to_str().map_or_else(|| shown(path), str::to_owned)
 }
 
 /// Every picture that is meant, in the order given; those of a folder sorted. `unread`: folders that cannot be looked into.

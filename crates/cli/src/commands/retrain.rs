@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use nas::{
+    files::as_text,
     retrain::{Measured, Outcome, Plan, Request, Resumed, Retrain, RetrainError},
     run::RunError,
 };
@@ -168,7 +169,7 @@ fn conclude(outcome: Result<Outcome, RetrainError>, folder: &Path, as_json: bool
     if as_json {
         let mut result = json!(outcome.found);
         result["seconds"] = json!(outcome.total_seconds());
-        result["run_dir"] = json!(outcome.folder);
+        result["run_dir"] = json!(as_text(&outcome.folder));
         return cx.out.json(&result);
     }
     let found = &outcome.found;

@@ -7,6 +7,7 @@ use nas::{
     benchmark::{
         BenchmarkDataset, Column, Epochs, FILE_NAME, Import, ImportError, Split, Table, VERSION, import as read_csv,
     },
+    files::serialize_path,
     sniff::FileKind,
 };
 use serde::Serialize;
@@ -98,6 +99,7 @@ fn advise_import(error: ImportError) -> Result<Import> {
 /// What `info --json` prints.
 #[derive(Debug, Serialize)]
 struct Info {
+    #[serde(serialize_with = "serialize_path")]
     path: PathBuf,
     version: u32,
     bytes: u64,

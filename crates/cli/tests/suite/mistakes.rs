@@ -179,3 +179,46 @@ fn a_search_that_cannot_begin_leaves_no_folder() {
     assert!(code == 1 && err.contains("cannot create run folder"), "{err}");
     assert!(Path::new(&place.path().join("runs")).is_file());
 }
+
+/// Names of folders need not be UTF-8, and a result is shown all the same.
+#[cfg(target_os = "linux")]
+#[test]
+fn folders_may_have_any_name() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+    let (home, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let odd = place.path().join(OsStr::from_bytes(b"r\xff"));
+    fs::create_dir(&odd).unwrap();
+    let tiny = ["--set", "strategy.darts.epochs=1", "--set", "supernet.channels=4", "--threads", "1", "--json"];
+    let done = |command: &mut std::process::Command| {
+        let (code, out, err) = output(command);
+        assert_eq!(code, 0, "{err}");
+        serde_json::from_str::<serde_json::Value>(out.lines().last().unwrap()).unwrap()
+    };
+    let search = ["search", "--strategy", "darts"];
+    let result = done(program(home.path()).args(search).args(tiny).arg("--out").arg(odd.join("search")));
+    assert!(result["run_dir"].as_str().unwrap().ends_with("r\\xff/search"), "{result}");
+    // Started in such a folder as well.
+    done(program(home.path()).current_dir(&odd).args(search).args(tiny));
+    let train = ["--epochs", "1", "--set", "network.channels=4", "--set", "network.cells=1", "--json"];
+    let result = done(program(home.path()).current_dir(&odd).args(["retrain", "search"]).args(train).args(["--out", "net"]));
+    assert_eq!(result["run_dir"], "net");
+    for args in [&["evaluate", "net", "--json"][..], &["resume", "net", "--json"], &["resume", "search", "--json"]] {
+        done(program(home.path()).current_dir(&odd).args(args));
+    }
+    done(program(home.path()).args(["evaluate", "--json"]).arg(odd.join("net")));
+    let export = ["export", "net", "--format", "onnx", "--json", "-o"];
+    let result = done(program(home.path()).current_dir(&odd).args(export).arg(OsStr::from_bytes(b"\xfe.onnx")));
+    assert!(result["files"][0]["path"].as_str().unwrap().contains("\\xfe"), "{result}");
+    // What a configuration must name cannot have such a name, and that is said before anything else.
+    for (key, args) in [
+        ("data.dir", &["search", "--dataset", "cifar10", "--data", "cifar"][..]),
+        ("data.split", &["search", "--split", "split.json"]),
+        ("data.dir", &["retrain", "0", "--dataset", "cifar10", "--data", "cifar"]),
+        ("inherit.run", &["retrain", "0", "--from-supernet", "search"]),
+    ] {
+        let (code, _, err) = output(program(home.path()).current_dir(&odd).args(args));
+        assert!(code == 1 && err.contains(&format!("{key} = ")), "{err}");
+        assert!(err.contains("r\\xff") && err.contains("expected a path in UTF-8"), "{err}");
+    }
+}

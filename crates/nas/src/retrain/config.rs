@@ -6,7 +6,6 @@ use toml::Table;
 use super::recipe::RECIPES;
 use crate::{
     data::{Augmentation, DatasetName, FolderConfig, SplitChoice, SplitValue},
-    files::make_absolute,
     limits::{AtMost, ClipNorm},
     run::CONFIG,
     search::{self, ConfigError, RunConfig, folder},
@@ -280,14 +279,14 @@ impl NetworkConfig {
 impl RetrainConfig {
     /// As TOML, every default written out.
     pub fn to_toml(&self) -> String {
-        // Plain structs of numbers, strings and tables: nothing in them can fail to be written.
-        toml::to_string(self).unwrap_or_default()
+        // Plain structs of numbers, strings and tables, paths checked: only a fault of the program can keep them from being written.
+        toml::to_string(self).unwrap_or_else(|e| panic!("a configuration that cannot be written: {e}"))
     }
 
     /// The settings that decide what comes out, as a table: threads and the care of the folder have no part in it.
     pub(super) fn decisive(&self) -> Table {
         let decisive = Self { threads: None, run: RunConfig::default(), ..self.clone() };
-        Table::try_from(decisive).unwrap_or_default()
+        Table::try_from(decisive).unwrap_or_else(|e| panic!("a configuration that is no table: {e}"))
     }
 
     /// Channels and cells of a network that takes over weights are those of the supernet, where they are not set.
@@ -313,7 +312,7 @@ impl RetrainConfig {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let threads = *self.threads.get_or_insert_with(cores);
         if let Some(inherit) = &mut self.inherit {
-            make_absolute(&mut inherit.run);
+            folder::absolute("inherit.run", &mut inherit.run)?;
         }
         self.size_of_supernet();
         let Size { channels, cells } = self.network.size(space);
@@ -323,10 +322,10 @@ impl RetrainConfig {
         *stride = stride.or(folder::usual_stem_stride(self.data.folder.as_ref()));
         folder::check_stem_stride("network.stem_stride", *stride)?;
         if let Some(dir) = &mut self.data.dir {
-            make_absolute(dir);
+            folder::absolute("data.dir", dir)?;
         }
         if let TrainOn::Split(SplitChoice::File(path)) = &mut self.data.train {
-            make_absolute(path);
+            folder::absolute("data.train", path)?;
         }
         let t = &self.training;
         let counts = [

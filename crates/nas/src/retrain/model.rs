@@ -117,7 +117,7 @@ impl Model {
     /// As it is written to a file.
     pub fn to_json(&self) -> String {
         // A plain struct of numbers and strings: nothing in it can fail to be written.
-        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+        serde_json::to_string_pretty(self).unwrap_or_else(|e| panic!("a model that cannot be written: {e}")) + "\n"
     }
 
     /// The search space, what it is in it, and the network, without an auxiliary head.

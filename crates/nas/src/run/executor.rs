@@ -25,7 +25,7 @@ use super::{
     task::{Ended, Flow, Task, TaskError},
 };
 use crate::{
-    files::write_atomic,
+    files::{as_text, write_atomic},
     tables::{Difference, difference},
 };
 
@@ -198,7 +198,7 @@ impl<T: Task> Executor<T> {
         let epoch = from.state.position.epoch;
         let mut session = Session::new(folder, journals, setup, from.state.into());
         // A first line of its own: it describes what comes later too, which may differ.
-        open_record(&mut task, &mut session, "fork", json!({ "from": from.folder.path(), "after": epoch }))?;
+        open_record(&mut task, &mut session, "fork", json!({ "from": as_text(from.folder.path()), "after": epoch }))?;
         session.events.append_lines(&lines[first..]).map_err(RunError::write(session.events.path()))?;
         Self { task, session }.started(starting)
     }

@@ -1,12 +1,20 @@
 //! What searches and retrainings do with the settings of own pictures.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
-use crate::data::{Augmentation, DatasetName, FolderConfig};
+use crate::{
+    data::{Augmentation, DatasetName, FolderConfig},
+    files::{make_absolute, shown},
+};
 
 /// Side in pixels of the images that lengths are meant for where a recipe or a default gives them.
 const USUAL_SIDE: usize = 32;
+
+/// Makes a path of a configuration independent of the current folder.
+pub(crate) fn absolute(key: &str, path: &mut PathBuf) -> Result<(), ConfigError> {
+    if make_absolute(path) { Ok(()) } else { Err(ConfigError::range(key, shown(&*path), "a path in UTF-8")) }
+}
 
 /// Refuses settings of own pictures for any other data set, and writes out those that depend on the folder.
 pub(crate) fn settle(

@@ -9,7 +9,6 @@ use toml::Table;
 use super::{error::ConfigError, folder};
 use crate::{
     data::{Augmentation, DatasetName, FolderConfig, SplitChoice},
-    files::make_absolute,
     limits::{AtMost, ClipNorm},
     run::Keep,
     search::{
@@ -125,7 +124,7 @@ impl<'de> Visitor<'de> for NameOrTable {
 /// |---|---|---|---|
 /// | `dir` | where `data fetch` puts it | a path | folder or archive of the data set |
 /// | `verify` | true | | only the official files are accepted |
-/// | `split` | `auto` | `auto`, `benchmark`, `first-half`, `half`, `folder`, a file | `D_train` and `D_val`; `auto`: NAS-Bench-201's own on CIFAR-10, `train` and `val` of own pictures where there is a folder `val` (`folder`), else a random half |
+/// | `split` | `auto` | `auto`, `benchmark`, `first-half`, `half`, `folder`, a share such as 0.8, a file | `D_train` and `D_val`; `auto`: NAS-Bench-201's own on CIFAR-10, `train` and `val` of own pictures where there is a folder `val` (`folder`), else a random half |
 /// | `downsample` | 1 | >= 1, divides the images' sides | blocks of so many pixels squared are averaged into one: 2 makes CIFAR's images 16x16, for faster searches |
 /// | `folder` | | | table, see [`FolderConfig`] |
 /// | `augmentation` | | | table, see [`Augmentation`] |
@@ -272,14 +271,14 @@ impl Default for RunConfig {
 impl Config {
     /// As TOML, every default written out.
     pub fn to_toml(&self) -> String {
-        // Plain structs of numbers, strings and tables: nothing in them can fail to be written.
-        toml::to_string(self).unwrap_or_default()
+        // Plain structs of numbers, strings and tables, paths checked: only a fault of the program can keep them from being written.
+        toml::to_string(self).unwrap_or_else(|e| panic!("a configuration that cannot be written: {e}"))
     }
 
     /// As a table.
     pub(crate) fn table(&self) -> Table {
         // As in `to_toml`.
-        Table::try_from(self).unwrap_or_default()
+        Table::try_from(self).unwrap_or_else(|e| panic!("a configuration that is no table: {e}"))
     }
 
     /// The settings that decide what comes out: threads and the care of the folder have no part in it.
@@ -306,10 +305,10 @@ impl Config {
         let usual = self.usual_augmentation();
         self.data.augmentation.get_or_insert(usual);
         if let Some(dir) = &mut self.data.dir {
-            make_absolute(dir);
+            folder::absolute("data.dir", dir)?;
         }
         if let SplitChoice::File(path) = &mut self.data.split {
-            make_absolute(path);
+            folder::absolute("data.split", path)?;
         }
         let t = &self.training;
         let counts = [
