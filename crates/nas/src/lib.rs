@@ -10,6 +10,7 @@ pub mod data;
 pub mod engines;
 pub mod export;
 pub mod files;
+mod here;
 mod learning_rate;
 pub mod limits;
 pub mod memory;
@@ -26,3 +27,5 @@ pub mod suggest;
 pub mod supernet;
 mod tables;
 mod tensors;
+
+pub use here::Here;

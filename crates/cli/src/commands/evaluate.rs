@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use nas::{
+    Here,
     files::{as_text, shown},
     retrain::{Evaluator, Images, Report, RetrainError},
     run::RunError,
@@ -50,6 +51,9 @@ pub struct Args {
     /// Replace files that are there.
     #[arg(long)]
     force: bool,
+    /// Folder or archive of the data, where it has moved; other data are refused [default: where it was].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     #[command(flatten)]
     threads: args::Threads,
     /// Print JSON (default: tables).
@@ -84,12 +88,12 @@ impl From<Split> for Images {
 pub fn run(args: Args, cx: &Context) -> Result<()> {
     let targets = [&args.confusion, &args.confusion_svg, &args.logits];
     files::check(targets.into_iter().flatten().map(PathBuf::as_path), args.force)?;
-    let home = cx.home().ok();
     let stop = cx.interrupt()?;
     let threads = Some(args.threads.get());
+    let here = Here { home: cx.home().ok(), data: args.data, threads };
     let mut loading = |event| data::loading(&cx.out, &event);
     let make = cpu_engines(threads);
-    let mut evaluator = Evaluator::open(&args.run, args.epoch, home.as_deref(), &mut loading, &make)?;
+    let mut evaluator = Evaluator::open(&args.run, args.epoch, &here, &mut loading, &make)?;
     let images = Images::from(args.split);
     let bar = cx.out.bar("evaluate", 0);
     let mut progress = |done: usize, of: usize| {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 use nas::{
+    Here,
     export::{self, Format, Options, Writer},
     files::{as_text, shown},
     retrain::{RetrainError, Trained},
@@ -207,8 +208,8 @@ fn is_path(given: &Path) -> bool {
 }
 
 fn open(path: &Path, args: &Args, cx: &Context) -> Result<Trained> {
-    let home = cx.home().ok();
-    let opened = Trained::open(path, args.epoch, home.as_deref(), &mut |event| data::loading(&cx.out, &event));
+    let here = Here { home: cx.home().ok(), ..Here::default() };
+    let opened = Trained::open(path, args.epoch, &here, &mut |event| data::loading(&cx.out, &event));
     // A search has found an architecture, but may be under way.
     if let Err(RetrainError::Search(run)) = &opened
         && !run.join(GENOTYPE).exists()

@@ -5,6 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
 use anyhow::{Result, anyhow, bail};
 use indicatif::ProgressBar;
 use nas::{
+    Here,
     benchmark::{self, Column},
     run::{Notice, Observer},
     search::{
@@ -68,6 +69,9 @@ pub struct Args {
     /// How many operations of each edge would go, 1 to 100.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = args::count(1, 100))]
     pop: usize,
+    /// Folder or archive of the data, where it has moved; other data are refused [default: where it was].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     #[command(flatten)]
     threads: args::Threads,
     /// Print JSON (default: tables).
@@ -112,17 +116,19 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         return Err(anyhow!("{} is the folder of a training, which has no supernet", args.run.display()))
             .hint("give the folder of a search; `hpe-darts evaluate` measures a training");
     }
-    let home = cx.home().ok();
     let stop = cx.interrupt()?;
     let threads = Some(args.threads.get());
+    let here = Here { home: cx.home().ok(), data: args.data, threads };
     let mut loading = |event| data::loading(&cx.out, &event);
     let observer = Box::new(SweepBar { out: cx.out.clone(), bar: ProgressBar::hidden(), total: 0 });
     let engines = |_: &nas::search::Plan| cpu_engines(threads);
-    let mut study = Study::open(&args.run, args.epoch, home.as_deref(), &mut loading, engines, observer, stop)?;
+    let mut study = Study::open(&args.run, args.epoch, &here, &mut loading, engines, observer, stop)?;
     let space = study.plan().candidates.space();
     let valid = study.plan().valid.len();
-    if args.images.is_some_and(|n| n > valid) {
-        bail!("--images {} is more than the {valid} images of D_val", args.images.unwrap_or(0));
+    for (option, number) in [("--images", args.images.unwrap_or(0)), ("--proxy-batch", args.proxy_batch)] {
+        if number > valid {
+            bail!("{option} {number} is more than the {valid} images of D_val");
+        }
     }
     let none = column(space, OpName::NONE);
     let pruner = Pruner::new(NoneRule::First, none);

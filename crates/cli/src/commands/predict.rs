@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use nas::{
+    Here,
     data::{is_hidden, is_picture},
     files::{as_text, shown},
     retrain::{Class, Predictor, Trained},
@@ -58,8 +59,8 @@ pub struct Args {
 /// # Errors
 /// There is no such network, or nothing to look at; pictures that could not be read, after all others have been predicted.
 pub fn run(args: Args, cx: &Context) -> Result<()> {
-    let home = cx.home().ok();
-    let trained = Trained::open(&args.model, args.epoch, home.as_deref(), &mut |event| data::loading(&cx.out, &event))?;
+    let here = Here { home: cx.home().ok(), ..Here::default() };
+    let trained = Trained::open(&args.model, args.epoch, &here, &mut |event| data::loading(&cx.out, &event))?;
     let classes = &trained.model().classes;
     let top = args.top.unwrap_or(TOP.min(classes.len()));
     if top > classes.len() {

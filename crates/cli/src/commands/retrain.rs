@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use nas::{
+    Here,
     files::as_text,
     retrain::{Measured, Outcome, Plan, Request, Resumed, Retrain, RetrainError},
     run::RunError,
@@ -113,13 +114,11 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn resume(folder: &Path, threads: Option<usize>, json: bool, cx: &Context) -> Result<()> {
-    let home = cx.home().ok();
+pub fn resume(folder: &Path, here: &Here, json: bool, cx: &Context) -> Result<()> {
     let stop = cx.interrupt()?;
     let observer = Box::new(outcome::Progress::new(cx, "training"));
     let mut loading = |event| data::loading(&cx.out, &event);
-    let outcome = match Retrain::resume(folder, home.as_deref(), threads, &mut loading, Plan::engines, observer, stop)?
-    {
+    let outcome = match Retrain::resume(folder, here, &mut loading, Plan::engines, observer, stop)? {
         Resumed::Ready(training) => training.run(),
         Resumed::Finished(outcome) => {
             cx.out.note(format_args!("this training has already ended; its result in {}:", folder.display()));

@@ -201,7 +201,8 @@ fn folders_may_have_any_name() {
     // Started in such a folder as well.
     done(program(home.path()).current_dir(&odd).args(search).args(tiny));
     let train = ["--epochs", "1", "--set", "network.channels=4", "--set", "network.cells=1", "--json"];
-    let result = done(program(home.path()).current_dir(&odd).args(["retrain", "search"]).args(train).args(["--out", "net"]));
+    let result =
+        done(program(home.path()).current_dir(&odd).args(["retrain", "search"]).args(train).args(["--out", "net"]));
     assert_eq!(result["run_dir"], "net");
     for args in [&["evaluate", "net", "--json"][..], &["resume", "net", "--json"], &["resume", "search", "--json"]] {
         done(program(home.path()).current_dir(&odd).args(args));
@@ -220,5 +221,62 @@ fn folders_may_have_any_name() {
         let (code, _, err) = output(program(home.path()).current_dir(&odd).args(args));
         assert!(code == 1 && err.contains(&format!("{key} = ")), "{err}");
         assert!(err.contains("r\\xff") && err.contains("expected a path in UTF-8"), "{err}");
+    }
+}
+
+/// Records of CIFAR-10's binary version, 20 images in each of the six files.
+fn cifar(folder: &Path, change: u8) {
+    fs::create_dir_all(folder).unwrap();
+    for name in ["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"] {
+        let record = |i: usize| {
+            let pixels = (0..3072_usize).map(move |p| ((p * (i + 3)) % 251) as u8 ^ if i == 7 { change } else { 0 });
+            std::iter::once((i % 10) as u8).chain(pixels)
+        };
+        fs::write(folder.join(format!("{name}.bin")), (0..20).flat_map(record).collect::<Vec<u8>>()).unwrap();
+    }
+}
+
+/// A run that has not written its result yet goes on with the data that it began with, wherever that is by then, and with no
+/// other of the same sizes.
+#[test]
+fn a_run_goes_on_with_its_own_data_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, moved) = (folder.path().join("first"), folder.path().join("moved"));
+    cifar(&first, 0);
+    let in_folder = |args: &[&str]| output(program(folder.path()).current_dir(folder.path()).args(args));
+    let unofficial = ["--dataset", "cifar10", "--data", "first", "--threads", "1", "--set", "data.verify=false"];
+    let small = ["--set", "training.batch_size=10", "--set", "data.downsample=4", "--out"];
+    let search = ["search", "--strategy", "darts", "--set", "strategy.darts.epochs=1", "--set", "supernet.channels=4"];
+    let train = ["retrain", "1835", "--epochs", "1", "--set", "network.channels=4", "--set"];
+    let cells = |name| if name == "s" { &["--set", "supernet.cells_per_stage=1"][..] } else { &["network.cells=1"] };
+    for (begin, result, name) in [(search, "genotype.json", "s"), (train, "result.json", "t")] {
+        let begin = [&begin[..], cells(name), &unofficial, &small, &[name]].concat();
+        let (code, _, err) = in_folder(&begin);
+        assert_eq!(code, 0, "{err}");
+        let result = folder.path().join(name).join(result);
+        let found = fs::read(&result).unwrap();
+        let again = |more: &[&str]| {
+            fs::remove_file(&result).unwrap_or_default();
+            in_folder(&[&["resume", name][..], more].concat())
+        };
+        assert_eq!(again(&[]).0, 0);
+        assert!(fs::read(&result).unwrap() == found);
+        fs::rename(&first, &moved).unwrap();
+        let (code, _, err) = again(&[]);
+        assert!(code == 1 && err.contains("first") && err.contains("`--data DIR` says where it is"), "{err}");
+        let (code, _, err) = again(&["--data", "moved", "--threads", "2"]);
+        assert_eq!(code, 0, "{err}");
+        assert!(fs::read(&result).unwrap() == found);
+        // One pixel of one training image.
+        cifar(&first, 1);
+        let (code, _, err) = again(&[]);
+        assert!(code == 1 && err.contains("have changed since the run in") && err.contains("restore"), "{err}");
+        let look = if name == "s" { &["importance", "s", "--proxy-batch", "10"][..] } else { &["evaluate", "t"] };
+        let (code, _, err) = in_folder(look);
+        assert!(code == 1 && err.contains("have changed since the run in"), "{err}");
+        let (code, _, err) = in_folder(&[look, &["--data", "moved"]].concat());
+        assert_eq!(code, 0, "{err}");
+        fs::remove_dir_all(&first).unwrap();
+        fs::rename(&moved, &first).unwrap();
     }
 }

@@ -12,6 +12,7 @@ use super::{
     file::{has_trained, warmup},
 };
 use crate::{
+    Here,
     data::LoadEvent,
     files::write_atomic,
     run::{self, CONFIG, Keep, Notice, Observer, RunError},
@@ -150,7 +151,8 @@ fn one(
         }
         let observer = progress.observer(cell);
         let engines = |_: &Plan| cpu_engines(threads);
-        return match search::Search::resume(&cell.folder, home, threads, &mut loading, engines, observer, stop)
+        let here = Here { home: home.map(Path::to_owned), threads, ..Here::default() };
+        return match search::Search::resume(&cell.folder, &here, &mut loading, engines, observer, stop)
             .map_err(failed)?
         {
             Resumed::Ready(search) => search.run().map_err(failed),

@@ -12,6 +12,7 @@ use super::{
     trained::{Classifier, Saved, Trained},
 };
 use crate::{
+    Here,
     data::{LoadEvent, Loader, LoaderOptions, Source},
     run::RunError,
     supernet::MakeEngine,
@@ -84,12 +85,12 @@ impl Evaluator {
     pub fn open(
         run: &Path,
         epoch: Option<usize>,
-        home: Option<&Path>,
+        here: &Here,
         notify: &mut dyn FnMut(LoadEvent),
         make: &MakeEngine,
     ) -> Result<Self, RetrainError> {
         let saved = Saved::open(run, epoch)?;
-        let plan = saved.plan(home, notify)?;
+        let plan = saved.plan(here, notify)?;
         let of_plan = Model::of(&plan);
         let trained = saved.into_trained(|_| Ok(of_plan.clone()))?;
         if let Some(what) = trained.model().difference(&of_plan) {

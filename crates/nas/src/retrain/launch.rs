@@ -12,6 +12,7 @@ use super::{
     task::{RetrainTask, Retrained},
 };
 use crate::{
+    Here,
     data::LoadEvent,
     engines,
     run::{self, CONFIG, Executor, Observers, Setup, Task},
@@ -60,16 +61,14 @@ impl Retrain {
         Ok(Self(Executor::start(task, setup, folder)?))
     }
 
-    /// Goes on with the training in `folder` from its last checkpoint. `home`: the program's folder in the user's data
-    /// directory; `threads`: in place of those that it began with; `notify` is told how the data is being read; `make` says how
-    /// engines of a plan are made.
+    /// Goes on with the training in `folder` from its last checkpoint. `notify` is told how the
+    /// data is being read; `make` says how engines of a plan are made.
     ///
     /// # Errors
     /// The folder holds no run, one of another version, or no usable checkpoint; everything that [`Plan::new`] refuses.
     pub fn resume(
         folder: &Path,
-        home: Option<&Path>,
-        threads: Option<usize>,
+        here: &Here,
         notify: &mut dyn FnMut(LoadEvent),
         make: impl FnOnce(&Plan) -> MakeEngine,
         observers: impl Into<Observers>,
@@ -78,8 +77,8 @@ impl Retrain {
         let observers = observers.into();
         let resumed = Executor::reopen(folder, || {
             let mut config = read(&folder.join(CONFIG))?;
-            config.threads = threads.or(config.threads);
-            let plan = Plan::new(config, home, notify)?;
+            here.replace(&mut config.data.dir, &mut config.threads);
+            let plan = Plan::new(config, here.home.as_deref(), notify)?;
             let (make, setup) = (make(&plan), setup(&plan, observers, stop)?);
             Ok::<_, RetrainError>((RetrainTask::new(plan, &make)?, setup))
         })?;

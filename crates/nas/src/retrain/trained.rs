@@ -12,6 +12,7 @@ use super::{
     plan::Plan,
 };
 use crate::{
+    Here,
     data::LoadEvent,
     run::{CONFIG, Kept, Moment},
     search::GENOTYPE,
@@ -68,8 +69,10 @@ impl Saved {
     }
 
     /// The configuration of the run with its data, where that is there.
-    pub(super) fn plan(&self, home: Option<&Path>, notify: &mut dyn FnMut(LoadEvent)) -> Result<Plan, RetrainError> {
-        let plan = Plan::new(launch::read(&self.run.join(CONFIG))?, home, notify)?;
+    pub(super) fn plan(&self, here: &Here, notify: &mut dyn FnMut(LoadEvent)) -> Result<Plan, RetrainError> {
+        let mut config = launch::read(&self.run.join(CONFIG))?;
+        here.replace(&mut config.data.dir, &mut config.threads);
+        let plan = Plan::new(config, here.home.as_deref(), notify)?;
         self.kept.same_settings(&plan.decisive())?;
         Ok(plan)
     }
@@ -106,19 +109,19 @@ impl Saved {
 impl Trained {
     /// A trained network: the folder of a training, its newest checkpoint or the one kept at the end of `epoch` (counted from 1);
     /// or a file `NAME.safetensors` with `NAME.json` beside it, as an export writes them. The data set is needed only for
-    /// a folder of a version that wrote no model; `home` and `notify` are for that.
+    /// a folder of a version that wrote no model; `here` and `notify` are for that.
     ///
     /// # Errors
     /// There is no such network; a model or weights that do not fit together.
     pub fn open(
         path: &Path,
         epoch: Option<usize>,
-        home: Option<&Path>,
+        here: &Here,
         notify: &mut dyn FnMut(LoadEvent),
     ) -> Result<Self, RetrainError> {
         if !path.is_file() {
             return Saved::open(path, epoch)?
-                .into_trained(|saved| saved.plan(home, notify).map(|plan| Model::of(&plan)));
+                .into_trained(|saved| saved.plan(here, notify).map(|plan| Model::of(&plan)));
         }
         if epoch.is_some() {
             return Err(RetrainError::OneEpoch(path.to_owned()));

@@ -10,6 +10,7 @@ use super::{
     task::{Found, SearchTask},
 };
 use crate::{
+    Here,
     data::LoadEvent,
     engines,
     run::{self, CONFIG, Executor, Kept, Observers, Setup, Task},
@@ -64,16 +65,14 @@ impl Search {
         Ok(Self(Executor::fork(SearchTask::new(plan, make)?, setup, from, folder)?))
     }
 
-    /// Goes on with the search in `folder` from its last checkpoint. `home`: the program's folder in the user's data
-    /// directory; `threads`: in place of those that it began with; `notify` is told how the data is being read; `make` says how
-    /// engines of a plan are made.
+    /// Goes on with the search in `folder` from its last checkpoint. `notify` is told how the
+    /// data is being read; `make` says how engines of a plan are made.
     ///
     /// # Errors
     /// The folder holds no run, one of another version, or no usable checkpoint; everything that [`Plan::new`] refuses.
     pub fn resume(
         folder: &Path,
-        home: Option<&Path>,
-        threads: Option<usize>,
+        here: &Here,
         notify: &mut dyn FnMut(LoadEvent),
         make: impl FnOnce(&Plan) -> MakeEngine,
         observers: impl Into<Observers>,
@@ -82,8 +81,8 @@ impl Search {
         let observers = observers.into();
         let resumed = Executor::reopen(folder, || {
             let mut config = Config::read(&folder.join(CONFIG))?;
-            config.threads = threads.or(config.threads);
-            let plan = Plan::new(config, home, notify)?;
+            here.replace(&mut config.data.dir, &mut config.threads);
+            let plan = Plan::new(config, here.home.as_deref(), notify)?;
             let (make, setup) = (make(&plan), setup(&plan, observers, stop)?);
             Ok::<_, SearchError>((SearchTask::new(plan, make)?, setup))
         })?;

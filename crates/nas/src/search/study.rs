@@ -14,6 +14,7 @@ use super::{
     task::SearchTask,
 };
 use crate::{
+    Here,
     data::LoadEvent,
     run::{At, CONFIG, Kept, Observers, RunError, Session},
     supernet::{MakeEngine, Mask, OpAt},
@@ -37,14 +38,16 @@ impl Study {
     pub fn open(
         run: &Path,
         epoch: Option<usize>,
-        home: Option<&Path>,
+        here: &Here,
         notify: &mut dyn FnMut(LoadEvent),
         make: impl FnOnce(&Plan) -> MakeEngine,
         observers: impl Into<Observers>,
         stop: Arc<AtomicBool>,
     ) -> Result<Self, SearchError> {
         let kept = Kept::open(run, epoch)?;
-        let plan = Plan::new(Config::read(&run.join(CONFIG))?, home, notify)?;
+        let mut config = Config::read(&run.join(CONFIG))?;
+        here.replace(&mut config.data.dir, &mut config.threads);
+        let plan = Plan::new(config, here.home.as_deref(), notify)?;
         let (make, setup) = (make(&plan), setup(&plan, observers.into(), stop)?);
         kept.same_settings(&setup.settings)?;
         let mut task = SearchTask::new(plan, make)?;

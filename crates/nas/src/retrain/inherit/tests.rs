@@ -113,7 +113,8 @@ fn a_stopped_training_needs_the_search_no_more() {
     assert!(matches!(start(&plan, &stopped, true), Err(RetrainError::Run(RunError::Interrupted))));
     fs::remove_dir_all(&run).unwrap();
     let go = Arc::new(AtomicBool::new(false));
-    let resumed = Retrain::resume(&stopped, None, None, &mut |_| {}, Plan::engines, Observers::none(), go).unwrap();
+    let resumed =
+        Retrain::resume(&stopped, &Here::default(), &mut |_| {}, Plan::engines, Observers::none(), go).unwrap();
     let Resumed::Ready(training) = resumed else { panic!("it was stopped") };
     training.run().unwrap();
     let files =

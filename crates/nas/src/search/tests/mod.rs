@@ -72,7 +72,7 @@ fn run_whole(plan: &Plan, folder: &Path) -> Outcome {
 }
 
 fn resume(folder: &Path, observer: impl Into<Observers>, stop: Arc<AtomicBool>) -> Result<Resumed, SearchError> {
-    Search::resume(folder, None, None, &mut |_| {}, |_| fake(), observer, stop)
+    Search::resume(folder, &Here::default(), &mut |_| {}, |_| fake(), observer, stop)
 }
 
 fn ready(resumed: Resumed) -> Search {
@@ -451,7 +451,7 @@ fn on_the_real_engine_every_strategy_resumes_bit_identically() {
                 Ok(_) if at > 5 => continue,
                 other => panic!("{} stopped at notice {at}: {other:?}", strategy.name),
             }
-            let resumed = Search::resume(&run, None, None, &mut |_| {}, Plan::engines, Observers::none(), go());
+            let resumed = Search::resume(&run, &Here::default(), &mut |_| {}, Plan::engines, Observers::none(), go());
             ready(resumed.unwrap()).run().unwrap();
             assert!(record(&run) == record(&whole), "{} stopped at notice {at} differs", strategy.name);
         }
