@@ -16,6 +16,7 @@ mod list;
 pub mod outcome;
 mod predict;
 mod query;
+mod ranking;
 mod resume;
 mod retrain;
 mod score;

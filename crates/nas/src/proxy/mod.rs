@@ -1,4 +1,4 @@
-//! Training-free scores of networks: no labels, no backward pass.
+//! Training-free scores of networks: one mini-batch at most, no step of an optimiser.
 //!
 //! The kernels take the pairwise code distances of one mini-batch from the engine
 //! ([`engine::Engine::code_distances`]) and know nothing of networks; a search calls [`naswot::score`] and
@@ -8,15 +8,17 @@
 mod candidate;
 pub mod correlation;
 pub mod flops;
+pub mod grad_norm;
 mod log_det;
 pub mod naswot;
 pub mod net_perf_proxy;
 pub mod params;
+pub mod snip;
 
 use std::fmt;
 
 pub use candidate::Candidate;
-use engine::{Distances, EngineError};
+use engine::{Distances, EngineError, TensorState};
 pub use log_det::log_det;
 
 use crate::suggest;
@@ -29,7 +31,7 @@ pub trait Proxy: fmt::Debug + Send + Sync {
     /// One sentence for lists.
     fn description(&self) -> &'static str;
 
-    /// Whether [`Candidate::images`] is read.
+    /// Whether [`Candidate::images`] and their labels are read.
     fn needs_images(&self) -> bool;
 
     /// The score; higher is better.
@@ -41,7 +43,7 @@ pub trait Proxy: fmt::Debug + Send + Sync {
 
 /// All proxies.
 pub fn all() -> &'static [&'static dyn Proxy] {
-    &[&naswot::Naswot, &net_perf_proxy::NetPerfProxy, &params::Params, &flops::Flops]
+    &[&naswot::Naswot, &net_perf_proxy::NetPerfProxy, &grad_norm::GradNorm, &snip::Snip, &params::Params, &flops::Flops]
 }
 
 /// The proxy called `name`.
@@ -85,6 +87,17 @@ pub struct Score {
 impl Score {
     /// The score of a singular kernel matrix.
     pub const SINGULAR: Score = Score { value: f64::NEG_INFINITY, sign: 0 };
+
+    /// A score that is no determinant; what is not a number ranks lowest.
+    fn of(value: f64) -> Self {
+        Self { value: if value.is_nan() { f64::NEG_INFINITY } else { value }, sign: 1 }
+    }
+}
+
+/// Whether a tensor holds the weights of a convolution or of the classifier: the parameters that pruning scores are summed
+/// over, without the vectors (bias, scale and shift of normalisations), as their authors' code does.
+fn is_weight(tensor: &TensorState) -> bool {
+    tensor.shape.len() > 1
 }
 
 /// Adds `weight * (bits - hamming)` to `kernel: [n, n]`; the diagonal receives `weight * bits`.
@@ -104,8 +117,7 @@ mod tests {
             assert_eq!(find(proxy.name()).unwrap().name(), proxy.name());
             assert!(!proxy.description().is_empty());
         }
-        let expected =
-            "unknown proxy `naswt`, expected naswot, net-perf-proxy, params or flops; did you mean `naswot`?";
+        let expected = "unknown proxy `naswt`, expected naswot, net-perf-proxy, grad-norm, snip, params or flops; did you mean `naswot`?";
         assert_eq!(find("naswt").unwrap_err().to_string(), expected);
     }
 }
@@ -113,7 +125,7 @@ mod tests {
 /// Code distances for the tests of the kernels.
 #[cfg(test)]
 pub(crate) mod fixture {
-    use engine::{CodeDistances, Distances};
+    use engine::{CodeDistances, Distances, TensorState};
     use proptest::prelude::*;
 
     /// Four samples, two edges of three operations; codes drawn by `numpy.random.default_rng(7).integers(0, 2, ...)`
@@ -132,6 +144,11 @@ pub(crate) mod fixture {
             ],
             outside: codes(8, [0, 4, 3, 6, 4, 0, 3, 6, 3, 3, 0, 5, 6, 6, 5, 0]),
         }
+    }
+
+    /// A named tensor.
+    pub(crate) fn tensor(name: &str, shape: &[usize], data: &[f32]) -> TensorState {
+        TensorState { name: name.to_owned(), shape: shape.to_vec(), data: data.to_vec() }
     }
 
     /// Distances of one code per row of `codes: [samples][bits]`.
