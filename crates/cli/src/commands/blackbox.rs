@@ -169,6 +169,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
             setting.paper = paper_row(method.name).filter(|_| as_in_paper);
         }
         Some(proxy) => {
+            ProxyEvaluator::check(proxy)?;
             let dataset = args.dataset.as_deref().map(args::dataset).transpose().map_err(named)?;
             let size = args.space.supernet_size();
             let inputs = Inputs {

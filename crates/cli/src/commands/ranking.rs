@@ -19,8 +19,19 @@ pub struct Scored {
     pub parameters: u64,
     /// By proxy.
     pub scores: Vec<Score>,
+    /// By proxy; of a composite that compares architectures: what it compares.
+    pub measured: Vec<Vec<f64>>,
     /// By proxy.
     pub seconds: Vec<f64>,
+}
+
+/// Makes the scores of composites from what they have measured of all architectures.
+pub fn combine(proxies: &[&'static dyn Proxy], scored: &mut [Scored]) {
+    for (i, composite) in proxies.iter().enumerate().filter_map(|(i, p)| Some((i, p.composite()?))) {
+        let measured: Vec<Vec<f64>> = scored.iter().map(|s| s.measured[i].clone()).collect();
+        let values = composite.combine(&measured);
+        scored.iter_mut().zip(values).for_each(|(s, value)| s.scores[i].value = value);
+    }
 }
 
 impl Scored {
@@ -109,8 +120,7 @@ pub fn tables(ranked: &[Ranked], count: usize) -> String {
     let mut text = costs.to_string();
     type Of = fn(&Correlation) -> Option<f64>;
     for (name, value) in [("Spearman's rho", (|c| c.spearman) as Of), ("Kendall's tau", |c| c.kendall)] {
-        let known = |r: &Ranked| r.correlations.is_some();
-        let Some(first) = ranked.iter().filter(|r| known(r)).find_map(|r| r.correlations.as_ref()) else { break };
+        let Some(first) = ranked.iter().find_map(|r| r.correlations.as_ref()) else { break };
         let heads = first.iter().map(|c| (c.accuracy.as_str(), Align::Right));
         let mut rows = Table::with_heads([("proxy", Align::Left)].into_iter().chain(heads));
         for r in ranked {

@@ -107,12 +107,14 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     };
     let loaded = inputs.load(cx)?;
     let table = if archs.len() > 1 { outcome::open_table(cx, "correlations") } else { None };
-    let scored = score(&args, &archs, &proxies, &loaded, &interrupt, cx)?;
+    let mut scored = score(&args, &archs, &proxies, &loaded, &interrupt, cx)?;
+    ranking::combine(&proxies, &mut scored);
 
     let accuracies = table.map(|table| Accuracies::new(&table, &scored));
     let ranked = ranking::rank(&proxies, &scored, accuracies.as_ref());
     match (args.all, args.json) {
-        (false, false) => {}
+        (false, false) if streams(&args) => {}
+        (false, false) => scored.iter().try_for_each(|s| cx.out.data(line(s)))?,
         (false, true) => cx.out.json(&scored.iter().map(as_json).collect::<Vec<_>>())?,
         (true, false) => {
             let (scores, tables) = (ranking::scores(&proxies, &scored), ranking::tables(&ranked, scored.len()));
@@ -161,18 +163,21 @@ fn score(
         let spec = arch.network_spec(shape);
         let cost = costs.of(&spec.alive);
         let candidate = Candidate { spec: &spec, cost, images, labels, seed: args.seed, engines: &*engines };
-        let mut scored = Scored { arch, parameters: cost.parameters, scores: vec![], seconds: vec![] };
+        let mut scored =
+            Scored { arch, parameters: cost.parameters, scores: vec![], measured: vec![], seconds: vec![] };
         for proxy in proxies {
             if interrupt.load(Ordering::Relaxed) {
                 bar.finish_and_clear();
                 return Ok(all);
             }
             let start = Instant::now();
-            let score = proxy.score(&candidate).map_err(blame);
-            scored.scores.push(score.with_context(|| format!("scoring {arch} by {}", proxy.name()))?);
+            let scoring = || format!("scoring {arch} by {}", proxy.name());
+            let measured = proxy.composite().map_or(Ok(vec![]), |composite| composite.measure(&candidate));
+            scored.measured.push(measured.map_err(blame).with_context(scoring)?);
+            scored.scores.push(proxy.score(&candidate).map_err(blame).with_context(scoring)?);
             scored.seconds.push(start.elapsed().as_secs_f64());
         }
-        if !args.all && !args.json {
+        if streams(args) {
             bar.suspend(|| cx.out.data(line(&scored)))?;
         }
         all.push(scored);
@@ -180,6 +185,11 @@ fn score(
     }
     bar.finish_and_clear();
     Ok(all)
+}
+
+/// Whether lines are printed as they come: one score, which does not wait for the other architectures.
+fn streams(args: &Args) -> bool {
+    !args.json && args.proxy.is_some_and(|proxy| proxy.composite().is_none())
 }
 
 /// The only score.

@@ -33,7 +33,10 @@ fn all_scores_come_with_their_costs() {
         assert_eq!(arch["scores"].as_object().unwrap().keys().collect::<Vec<_>>(), names);
     }
     let (conv, none) = (&all["architectures"][0]["scores"], &all["architectures"][1]["scores"]);
-    for proxy in ["grad-norm", "snip"] {
+    // Two networks: ranks 2 and 1 in expressivity, progressivity, trainability and FLOPs.
+    assert_eq!(conv["az-nas"], 0.0);
+    assert!((none["az-nas"].as_f64().unwrap() - 4.0 * 0.5f64.ln()).abs() < 1e-12, "{none}");
+    for proxy in ["grad-norm", "snip", "synflow", "swap"] {
         assert!(conv[proxy].as_f64().unwrap() > 0.0, "{conv}");
         assert!(none[proxy].as_f64().unwrap() < conv[proxy].as_f64().unwrap(), "{none}");
     }

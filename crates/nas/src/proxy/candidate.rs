@@ -1,6 +1,7 @@
 use engine::{
     Batch, CodeDistances, Codes, Cost, EngineError, Engines, Gradients, LayerKind, NetworkSpec, Pass, TensorState,
     Vector,
+    reference::{self, Reference},
 };
 
 /// A network to be scored at initialisation.
@@ -44,6 +45,15 @@ impl Candidate<'_> {
     /// Code distances of the network at initialisation with the mixing weights `w: [E, O]`.
     pub(super) fn distances(&self, w: &[f32], codes: Codes) -> Result<CodeDistances, EngineError> {
         self.engines.build(self.spec, self.seed)?.code_distances(self.images, Pass::new(w), codes)
+    }
+
+    /// What `work` makes of the network at initialisation in f64, with weight 1 for the operations that are part of what it
+    /// computes.
+    pub(super) fn in_f64<T: Send>(
+        &self,
+        work: impl FnOnce(&Reference<'_>, &[f64]) -> T + Send,
+    ) -> Result<T, EngineError> {
+        reference::of(&*self.engines.build(self.spec, self.seed)?, &self.live()?, work)
     }
 
     /// Weights at initialisation and the gradient of the cross-entropy with respect to them, normalised by the batch's

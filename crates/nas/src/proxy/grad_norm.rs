@@ -30,7 +30,7 @@ impl Proxy for GradNorm {
 /// Sum of the Euclidean norms of `dL/dtheta` over the tensors that are weights of convolutions and of the classifier.
 pub fn score(gradient: &[TensorState]) -> Score {
     let norm = |t: &TensorState| t.data.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt();
-    Score::of(gradient.iter().filter(|t| is_weight(t)).map(norm).sum())
+    Score::of(gradient.iter().filter(|t| is_weight(&t.shape)).map(norm).sum())
 }
 
 #[cfg(test)]

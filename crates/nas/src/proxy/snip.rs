@@ -31,7 +31,7 @@ impl Proxy for Snip {
 /// to a mask of ones on them. Both sides hold the same tensors in the same order.
 pub fn score(omega: &[TensorState], gradient: &[TensorState]) -> Score {
     let product = |(w, g): (&f32, &f32)| (f64::from(*w) * f64::from(*g)).abs();
-    let tensors = omega.iter().zip(gradient).filter(|(omega, _)| is_weight(omega));
+    let tensors = omega.iter().zip(gradient).filter(|(omega, _)| is_weight(&omega.shape));
     Score::of(tensors.flat_map(|(omega, gradient)| omega.data.iter().zip(&gradient.data)).map(product).sum())
 }
 

@@ -28,11 +28,22 @@ impl ProxyEvaluator<'_> {
 }
 
 impl<'a> ProxyEvaluator<'a> {
+    /// Checks that a proxy gives a network a value without others to compare it with.
+    ///
+    /// # Errors
+    /// [`BlackboxError::Composite`].
+    pub fn check(proxy: &dyn Proxy) -> Result<(), BlackboxError> {
+        match proxy.composite() {
+            Some(_) => Err(BlackboxError::Composite { proxy: proxy.name() }),
+            None => Ok(()),
+        }
+    }
+
     /// `images`: `[n, H, W, C]`, normalised, and their labels, empty for a proxy that needs none; `seed`: what the weights are
     /// drawn from, the same for all networks.
     ///
     /// # Errors
-    /// A shape that makes no network of the space.
+    /// A shape that makes no network of the space; [`BlackboxError::Composite`].
     pub fn new(
         domain: &Domain,
         proxy: &'a dyn Proxy,
@@ -41,6 +52,7 @@ impl<'a> ProxyEvaluator<'a> {
         seed: u64,
         engines: &'a dyn Engines,
     ) -> Result<Self, BlackboxError> {
+        Self::check(proxy)?;
         domain.space().supernet(&shape)?;
         Ok(Self { domain: domain.clone(), proxy, shape, images, labels, seed, engines })
     }
@@ -73,7 +85,7 @@ mod tests {
     use super::*;
     use crate::{
         engines,
-        proxy::params::Params,
+        proxy::{az_nas::AzNas, params::Params},
         space::{Darts, SearchSpace},
     };
 
@@ -87,6 +99,9 @@ mod tests {
         let Evaluation { value, cost } = evaluator.evaluate(&genotype, 0).unwrap();
         let expected = Darts.network(&genotype, &shape).unwrap().graph().unwrap().cost().params_m();
         assert_eq!((value, cost), (expected, 1.0));
+        let refused = ProxyEvaluator::new(&domain, &AzNas, shape, (vec![], vec![]), 0, &*engines).unwrap_err();
+        assert!(refused.to_string().starts_with("the proxy `az-nas` ranks networks among each other"), "{refused}");
+        assert!(refused.hint().unwrap().contains("score"));
         let none = NetworkShape { cells: 1, ..shape };
         assert!(ProxyEvaluator::new(&domain, &Params, none, (vec![], vec![]), 0, &*engines).is_err());
     }
