@@ -49,7 +49,12 @@ fn every_proxy_is_an_importance_of_a_real_supernet() {
         format!("strategy.hpe-darts.hard_importance=\"{by}\""),
         "strategy.hpe-darts.importance.proxy_batch_size=8".to_owned(),
     ];
-    let small = ["supernet.channels=2", "supernet.cells_per_stage=1", "training.batch_size=16", "training.max_steps_per_epoch=1"];
+    let small = [
+        "supernet.channels=2",
+        "supernet.cells_per_stage=1",
+        "training.batch_size=16",
+        "training.max_steps_per_epoch=1",
+    ];
     let set: Vec<&str> = criteria.iter().map(String::as_str).chain(small).collect();
     let plan = plan("hpe-darts", &set);
     let folder = tempfile::tempdir().unwrap();
