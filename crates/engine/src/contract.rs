@@ -180,6 +180,12 @@ pub trait Engine: fmt::Debug + Send {
     /// The network; its `alive` mask is the current one.
     fn spec(&self) -> &NetworkSpec;
 
+    /// Runs something else on the engine's threads, once, before it returns. An engine without threads of its own runs it where
+    /// it is called.
+    fn install(&self, work: &mut (dyn FnMut() + Send)) {
+        work();
+    }
+
     /// Number of trainable parameters (weights, scales and shifts, classifier) of what is alive.
     fn parameters(&self) -> usize;
 

@@ -9,6 +9,7 @@ mod allocator;
 pub mod contract;
 mod cpu;
 mod error;
+pub mod reference;
 mod spec;
 
 pub use allocator::ExitWithoutMemory;

@@ -25,6 +25,8 @@ pub(crate) enum Purpose {
     Sweep,
     /// Whatever a black-box method draws; by number of the trial from 1, 0 is for initial values.
     Trial,
+    /// Directions in which a network is probed.
+    Probe,
 }
 
 /// The generator of a purpose at a place of two coordinates.
@@ -39,6 +41,7 @@ pub(crate) fn generator(seed: u64, purpose: Purpose, first: u64, second: u64) ->
         Purpose::DropPath => (b"droppath", b"hpe-trai"),
         Purpose::Sweep => (b"sweep\0\0\0", b"hpe-srch"),
         Purpose::Trial => (b"trial\0\0\0", b"hpe-blbx"),
+        Purpose::Probe => (b"probe\0\0\0", b"hpe-prox"),
     };
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());

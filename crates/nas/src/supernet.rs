@@ -6,6 +6,7 @@ mod per_op;
 use engine::{
     Batch, CodeDistances, Codes, EngineError, Evaluation, Gradients, NetworkSpec, Normalisation, Pass, Sgd, StepOutput,
     TensorState, Vector,
+    reference::{self, Reference},
 };
 
 pub use engine::Engine;
@@ -139,6 +140,27 @@ impl Supernet {
         subtract(&mut output.mixing_grad, &up.mixing_grad, &down.mixing_grad);
         subtract(&mut output.edge_grad, &up.edge_grad, &down.edge_grad);
         Ok(output)
+    }
+
+    /// Omega and the gradient of the loss on a batch with respect to it, tensor by tensor in the same order. Omega stays what it is.
+    ///
+    /// # Errors
+    /// A batch that does not fit the network.
+    pub fn omega_gradient(&mut self, batch: Batch<'_>, w: &PerOp<f32>) -> Result<[Vec<TensorState>; 2], EngineError> {
+        self.engine.train_step(batch, Pass::new(w.values()), Gradients::Omega)?;
+        Ok([self.engine.tensors(Vector::Omega)?, self.engine.tensors(Vector::Gradient)?])
+    }
+
+    /// What `work` makes of the supernet with these mixing weights in f64. Operations of weight 0 do not run.
+    ///
+    /// # Errors
+    /// Mixing weights of another shape.
+    pub fn in_f64<T: Send>(
+        &self,
+        w: &PerOp<f32>,
+        work: impl FnOnce(&Reference<'_>, &[f64]) -> T + Send,
+    ) -> Result<T, EngineError> {
+        reference::of(&*self.engine, w.values(), work)
     }
 
     /// Loss and correct answers on a batch, normalised by the batch's own statistics.

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     files, outcome, query,
-    scoring::{Inputs, blame},
+    scoring::{Inputs, Loaded, blame},
 };
 use crate::{
     args,
@@ -169,10 +169,11 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
             setting.paper = paper_row(method.name).filter(|_| as_in_paper);
         }
         Some(proxy) => {
+            ProxyEvaluator::check(proxy)?;
             let dataset = args.dataset.as_deref().map(args::dataset).transpose().map_err(named)?;
             let size = args.space.supernet_size();
             let inputs = Inputs {
-                proxy,
+                images: proxy.needs_images(),
                 dataset,
                 data: args.data.clone(),
                 verify: true,
@@ -182,9 +183,9 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
                 cells: args.cells.unwrap_or(size.cells),
             };
             setting.dataset = inputs.name().as_str().to_owned();
-            let (shape, images) = inputs.load(cx)?;
+            let Loaded { shape, images, labels } = inputs.load(cx)?;
             let engines = engines::cpu(threads)?;
-            let evaluator = ProxyEvaluator::new(&domain, proxy, shape, images, args.seed, &*engines)?;
+            let evaluator = ProxyEvaluator::new(&domain, proxy, shape, (images, labels), args.seed, &*engines)?;
             // The engine has the threads.
             outcomes = search(&evaluator, 1)?;
             let has_table = TableEvaluator::check(&domain).is_ok();

@@ -211,7 +211,11 @@ fn show(measured: &Measured, space: &dyn SearchSpace) -> String {
     let unit = match by.single() {
         Some(Performance::Accuracy) => "points",
         Some(Performance::Loss | Performance::NetPerfProxy | Performance::Naswot) => "nats",
-        Some(Performance::Params) => "millions",
+        Some(Performance::Params | Performance::Flops) => "millions",
+        Some(Performance::Swap) => "patterns",
+        Some(Performance::GradNorm | Performance::Snip | Performance::Synflow | Performance::JacobCov) => {
+            "units of the score"
+        }
         None => "multiples of the mean size",
     };
     let grid = grid(space, |at| table.importance[at].as_ref().map(|v| v.0));

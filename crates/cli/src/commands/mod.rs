@@ -18,6 +18,7 @@ mod man;
 pub mod outcome;
 mod predict;
 mod query;
+mod ranking;
 mod resume;
 mod retrain;
 mod score;

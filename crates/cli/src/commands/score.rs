@@ -1,26 +1,28 @@
 //! `score`: training-free scores of discrete networks, and how well they rank what the benchmark has trained.
 
-use std::{path::PathBuf, sync::atomic::Ordering, time::Instant};
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
+};
 
 use anyhow::{Context as _, Result};
 use nas::{
-    benchmark::{self, BenchmarkDataset},
     data::DatasetName,
     engines,
-    proxy::{self, Candidate, Proxy, Score, correlation},
+    proxy::{self, Candidate, Proxy},
     space::{Arch, nas_bench_201},
 };
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
-use serde::Serialize;
+use serde_json::{Value, json};
 
-use super::scoring::{Inputs, blame};
-use crate::{
-    args,
-    context::Context,
-    error::Interrupted,
-    render::{Align, Table},
+use super::{
+    outcome,
+    ranking::{self, Accuracies, Scored},
+    scoring::{Inputs, Loaded, blame},
 };
+use crate::{args, context::Context, error::Interrupted};
 
 /// Score NAS-Bench-201 architectures without training.
 ///
@@ -28,14 +30,25 @@ use crate::{
 /// the statistics of the batch. Higher is better. If the NAS-Bench-201 table has been imported, the rank correlations
 /// with its accuracies follow, beside those of the plain parameter count, which a proxy must beat.
 ///
+/// With --all every score is computed: the architectures with their scores, then for each proxy the seconds that an
+/// architecture takes and, with the table, Spearman's rho and Kendall's tau.
+///
 /// With --json, standard output is one array of {"arch", "score", "seconds"} and nothing else; a score of minus infinity
-/// (the kernel matrix is singular: the network cannot tell its inputs apart) is written as null.
+/// (the kernel matrix is singular: the network cannot tell its inputs apart) is written as null. With --all it is one
+/// object {"architectures": [{"arch", "scores"}], "proxies": [{"proxy", "seconds", "correlations"}]}: "scores" has a number
+/// for each proxy, "correlations" (null without the table) an {"accuracy", "spearman", "kendall"} for each accuracy.
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("which").required(true).args(["archs", "sample"])))]
+#[command(
+    group(clap::ArgGroup::new("which").required(true).args(["archs", "sample"])),
+    group(clap::ArgGroup::new("by").required(true).args(["proxy", "all"]))
+)]
 pub struct Args {
     /// Which score: see `hpe-darts list proxies`.
     #[arg(long, value_name = "NAME", value_parser = proxy::find)]
-    proxy: &'static dyn Proxy,
+    proxy: Option<&'static dyn Proxy>,
+    /// Every score of `hpe-darts list proxies`.
+    #[arg(long)]
+    all: bool,
     /// Architectures to score, as `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`.
     #[arg(long = "arch", value_name = "A", num_args = 1..)]
     archs: Vec<Arch>,
@@ -66,24 +79,9 @@ pub struct Args {
     cells: usize,
     #[command(flatten)]
     threads: args::Threads,
-    /// Print JSON (default: lines of score, seconds, architecture).
+    /// Print JSON (default: lines of score, seconds, architecture; with --all tables).
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct Scored {
-    #[serde(serialize_with = "as_text")]
-    arch: Arch,
-    /// JSON has no infinity: serde_json writes null.
-    score: f64,
-    seconds: f64,
-    #[serde(skip)]
-    parameters: u64,
-}
-
-fn as_text<S: serde::Serializer>(arch: &Arch, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(arch)
 }
 
 /// Scores the architectures.
@@ -96,8 +94,9 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         Some(n) => Arch::sample_distinct(n, &mut ChaCha8Rng::seed_from_u64(args.seed))?,
         None => args.archs.clone(),
     };
+    let proxies = args.proxy.map_or_else(|| proxy::all().to_vec(), |proxy| vec![proxy]);
     let inputs = Inputs {
-        proxy: args.proxy,
+        images: proxies.iter().any(|p| p.needs_images()),
         dataset: args.dataset,
         data: args.data.clone(),
         verify: !args.no_verify,
@@ -106,46 +105,39 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         channels: args.channels,
         cells: args.cells,
     };
-    let (shape, images) = inputs.load(cx)?;
-    let table = if archs.len() > 1 { super::outcome::open_table(cx, "correlations") } else { None };
-    let engines = engines::cpu(args.threads.get())?;
-    let costs = nas_bench_201::network_costs(&shape).map_err(blame)?;
+    let loaded = inputs.load(cx)?;
+    let table = if archs.len() > 1 { outcome::open_table(cx, "correlations") } else { None };
+    let mut scored = score(&args, &archs, &proxies, &loaded, &interrupt, cx)?;
+    ranking::combine(&proxies, &mut scored);
 
-    let bar = cx.out.bar(args.proxy.name(), archs.len() as u64);
-    let mut scored = Vec::with_capacity(archs.len());
-    let mut indefinite = 0;
-    for arch in archs {
-        if interrupt.load(Ordering::Relaxed) {
-            break;
+    let accuracies = table.map(|table| Accuracies::new(&table, &scored));
+    let ranked = ranking::rank(&proxies, &scored, accuracies.as_ref());
+    match (args.all, args.json) {
+        (false, false) if streams(&args) => {}
+        (false, false) => scored.iter().try_for_each(|s| cx.out.data(line(s)))?,
+        (false, true) => cx.out.json(&scored.iter().map(as_json).collect::<Vec<_>>())?,
+        (true, false) => {
+            let (scores, tables) = (ranking::scores(&proxies, &scored), ranking::tables(&ranked, scored.len()));
+            cx.out.data(format_args!("{scores}\n{tables}"))?;
         }
-        let spec = arch.network_spec(&shape);
-        let start = Instant::now();
-        let cost = costs.of(&spec.alive);
-        let candidate = Candidate { spec: &spec, cost, images: &images, seed: args.seed, engines: &*engines };
-        let Score { value: score, sign } =
-            args.proxy.score(&candidate).map_err(blame).with_context(|| format!("scoring {arch}"))?;
-        let seconds = start.elapsed().as_secs_f64();
-        indefinite += usize::from(sign < 0);
-        if !args.json {
-            bar.suspend(|| cx.out.data(format_args!("{score:>12.4}  {seconds:>8.3} s  {arch}")))?;
+        (true, true) => {
+            let architectures: Vec<Value> = scored.iter().map(|s| s.json(&proxies)).collect();
+            cx.out.json(&json!({ "architectures": architectures, "proxies": ranked }))?;
         }
-        scored.push(Scored { arch, score, seconds, parameters: cost.parameters });
-        bar.inc(1);
     }
-    bar.finish_and_clear();
-
-    if args.json {
-        cx.out.json(&scored)?;
-    }
-    if indefinite > 0 {
-        cx.out.note(format_args!("note: det K is negative for {indefinite} of {} architectures", scored.len()));
+    for (i, proxy) in proxies.iter().enumerate() {
+        let negative = scored.iter().filter(|s| s.scores[i].sign < 0).count();
+        if negative > 0 {
+            let of = if args.all { format!("{}: ", proxy.name()) } else { String::new() };
+            cx.out.note(format_args!("note: {of}det K is negative for {negative} of {} architectures", scored.len()));
+        }
     }
     if interrupt.load(Ordering::Relaxed) {
         cx.out.note(format_args!("interrupted: {} architectures scored", scored.len()));
         return Err(Interrupted.into());
     }
-    if let Some(table) = table {
-        let correlations = correlations(&args, &scored, &table);
+    if let (false, [one], Some(accuracies)) = (args.all, &ranked[..], &accuracies) {
+        let correlations = ranking::beside_params(one, &scored, accuracies);
         match args.json {
             true => cx.out.note(correlations.trim_end()),
             false => cx.out.data(format_args!("\n{correlations}"))?,
@@ -154,30 +146,58 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     Ok(())
 }
 
-fn correlations(args: &Args, scored: &[Scored], table: &benchmark::Table) -> String {
-    let scores: Vec<f64> = scored.iter().map(|s| s.score).collect();
-    let params: Vec<f64> = scored.iter().map(|s| s.parameters as f64).collect();
-    let show = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"));
-    let mut rows = Table::new([
-        ("accuracy", Align::Left),
-        ("spearman", Align::Right),
-        ("kendall", Align::Right),
-        ("params: spearman", Align::Right),
-        ("kendall", Align::Right),
-    ]);
-    for dataset in BenchmarkDataset::ALL {
-        for split in benchmark::Split::ALL {
-            let accuracy = |s: &Scored| table.accuracy(dataset, split, benchmark::Epochs::TwoHundred, s.arch);
-            let accuracies: Vec<f64> = scored.iter().map(accuracy).collect();
-            rows.row([
-                format!("{} {}", dataset.name(), split.name()),
-                show(correlation::spearman(&scores, &accuracies)),
-                show(correlation::kendall(&scores, &accuracies)),
-                show(correlation::spearman(&params, &accuracies)),
-                show(correlation::kendall(&params, &accuracies)),
-            ]);
+/// By every proxy, until Ctrl-C; lines of a single one are printed as they come.
+fn score(
+    args: &Args,
+    archs: &[Arch],
+    proxies: &[&'static dyn Proxy],
+    Loaded { shape, images, labels }: &Loaded,
+    interrupt: &AtomicBool,
+    cx: &Context,
+) -> Result<Vec<Scored>> {
+    let engines = engines::cpu(args.threads.get())?;
+    let costs = nas_bench_201::network_costs(shape).map_err(blame)?;
+    let bar = cx.out.bar(args.proxy.map_or("all proxies", |p| p.name()), archs.len() as u64);
+    let mut all = Vec::with_capacity(archs.len());
+    for &arch in archs {
+        let spec = arch.network_spec(shape);
+        let cost = costs.of(&spec.alive);
+        let candidate = Candidate { spec: &spec, cost, images, labels, seed: args.seed, engines: &*engines };
+        let mut scored =
+            Scored { arch, parameters: cost.parameters, scores: vec![], measured: vec![], seconds: vec![] };
+        for proxy in proxies {
+            if interrupt.load(Ordering::Relaxed) {
+                bar.finish_and_clear();
+                return Ok(all);
+            }
+            let start = Instant::now();
+            let scoring = || format!("scoring {arch} by {}", proxy.name());
+            let measured = proxy.composite().map_or(Ok(vec![]), |composite| composite.measure(&candidate));
+            scored.measured.push(measured.map_err(blame).with_context(scoring)?);
+            scored.scores.push(proxy.score(&candidate).map_err(blame).with_context(scoring)?);
+            scored.seconds.push(start.elapsed().as_secs_f64());
         }
+        if streams(args) {
+            bar.suspend(|| cx.out.data(line(&scored)))?;
+        }
+        all.push(scored);
+        bar.inc(1);
     }
-    let (proxy, n) = (args.proxy.name(), scored.len());
-    format!("Rank correlation of {proxy} with the accuracy after 200 epochs, {n} architectures:\n{rows}")
+    bar.finish_and_clear();
+    Ok(all)
+}
+
+/// Whether lines are printed as they come: one score, which does not wait for the other architectures.
+fn streams(args: &Args) -> bool {
+    !args.json && args.proxy.is_some_and(|proxy| proxy.composite().is_none())
+}
+
+/// The only score.
+fn line(Scored { arch, scores, seconds, .. }: &Scored) -> String {
+    format!("{:>12.4}  {:>8.3} s  {arch}", scores[0].value, seconds[0])
+}
+
+/// JSON has no infinity: serde_json writes null.
+fn as_json(Scored { arch, scores, seconds, .. }: &Scored) -> Value {
+    json!({ "arch": arch.to_string(), "score": scores[0].value, "seconds": seconds[0] })
 }

@@ -7,18 +7,28 @@ use engine::EngineError;
 use nas::{
     benchmark::BenchmarkDataset,
     data::{self, DataError, DatasetName, LoaderOptions, PartName},
-    proxy::Proxy,
     space::NetworkShape,
 };
 
 use crate::{context::Context, error::Internal};
 
+/// Sizes of the networks and the mini-batch that they are scored on.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Sizes of the networks.
+    pub shape: NetworkShape,
+    /// `[batch, H, W, C]`; empty where no score reads images.
+    pub images: Vec<f32>,
+    /// `[batch]`.
+    pub labels: Vec<u32>,
+}
+
 /// What networks are scored on.
 #[derive(Debug)]
 pub struct Inputs {
-    /// The score.
-    pub proxy: &'static dyn Proxy,
-    /// Data set; `None`: the built-in one, CIFAR-10 with `data` and for a proxy that needs no images.
+    /// Whether a score reads images.
+    pub images: bool,
+    /// Data set; `None`: the built-in one, CIFAR-10 with `data` and where no images are read.
     pub dataset: Option<DatasetName>,
     /// Folder or archive of the data set.
     pub data: Option<PathBuf>,
@@ -37,15 +47,15 @@ pub struct Inputs {
 impl Inputs {
     /// The data set that was named, else the usual one.
     pub fn name(&self) -> DatasetName {
-        let built_in = self.proxy.needs_images() && self.data.is_none();
+        let built_in = self.images && self.data.is_none();
         self.dataset.unwrap_or(if built_in { DatasetName::Digits } else { DatasetName::Cifar10 })
     }
 
-    /// The network's sizes and the images `[batch, H, W, C]`; no images for a proxy that needs none.
+    /// The network's sizes and the mini-batch, where it is read.
     ///
     /// # Errors
     /// The data set cannot be read, or the batch is larger than it.
-    pub fn load(self, cx: &Context) -> Result<(NetworkShape, Vec<f32>)> {
+    pub fn load(self, cx: &Context) -> Result<Loaded> {
         let shape = |height, width, channels, classes| NetworkShape {
             image: engine::ImageShape { height, width, channels },
             classes,
@@ -55,15 +65,16 @@ impl Inputs {
         };
         let name = self.name();
         let known = BenchmarkDataset::ALL.into_iter().find(|b| b.name() == name.as_str());
-        if let Some(known) = known.filter(|_| !self.proxy.needs_images()) {
-            return Ok((shape(known.image_side(), known.image_side(), 3, known.classes()), Vec::new()));
+        let only = |shape| Loaded { shape, images: Vec::new(), labels: Vec::new() };
+        if let Some(known) = known.filter(|_| !self.images) {
+            return Ok(only(shape(known.image_side(), known.image_side(), 3, known.classes())));
         }
         let load = super::data::options(self.data.clone(), !self.verify, cx);
         let dataset = Arc::new(super::data::load(name, &load, cx)?);
         let data::ImageShape { height, width, channels } = dataset.shape();
         let shape = shape(height, width, channels, dataset.classes().len());
-        if !self.proxy.needs_images() {
-            return Ok((shape, Vec::new()));
+        if !self.images {
+            return Ok(only(shape));
         }
         let samples = dataset.train().len();
         if self.batch > samples {
@@ -71,7 +82,7 @@ impl Inputs {
         }
         let source = data::Source::all(dataset, PartName::Train).subset(self.batch, self.seed);
         let batch = data::Loader::single(&source, &LoaderOptions::evaluation(self.batch), 0, 0)?;
-        Ok((shape, batch.images().to_vec()))
+        Ok(Loaded { shape, images: batch.images().to_vec(), labels: batch.labels().to_vec() })
     }
 }
 

@@ -95,6 +95,19 @@ fn a_proxy_evaluates_on_every_space_without_a_table() {
 }
 
 #[test]
+fn every_proxy_that_stands_alone_evaluates() {
+    for proxy in nas::proxy::all().iter().filter(|proxy| proxy.composite().is_none()) {
+        let args =
+            ["blackbox", "random-search", "--space", "darts", "--proxy", proxy.name(), "--budget", "1", "--json"];
+        let small: &[&str] = if proxy.needs_images() { &["--batch", "4"] } else { &[] };
+        let (code, out, err) = run(&[&args[..], &["--channels", "2", "--cells", "3"], small].concat());
+        assert_eq!(code, 0, "{}: {err}", proxy.name());
+        let found: Value = serde_json::from_str(&out).unwrap();
+        assert!(found["best"]["quality"].as_f64().is_some_and(f64::is_finite), "{}: {out}", proxy.name());
+    }
+}
+
+#[test]
 fn bad_input_says_what_would_be_right() {
     let home = Home::with_table();
     let folder = tempfile::tempdir().unwrap();
@@ -113,6 +126,7 @@ fn bad_input_says_what_would_be_right() {
         (&["bohb", "--epochs", "200", "--proxy", "params"], "cannot be used with"),
         (&["bohb", "--batch", "8"], "--proxy <NAME>"),
         (&["bohb", "--proxy", "naswt"], "did you mean `naswot`?"),
+        (&["bohb", "--proxy", "az-nas"], "the proxy `az-nas` ranks networks among each other"),
         (&["bohb", "--proxy", "params", "--budget", "0.5"], "an evaluation costs 1.0"),
         (&["bohb", "--set", "eta=1"], "eta = 1, expected 2 to 10"),
         (&["bohb", "--set", "sample=3"], "did you mean `samples`?"),

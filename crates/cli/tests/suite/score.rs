@@ -22,6 +22,37 @@ fn json_is_a_pure_array_of_the_documented_objects() {
 }
 
 #[test]
+fn all_scores_come_with_their_costs() {
+    let args = ["score", "--all", "--arch", ALL_CONV, ALL_NONE, "--channels", "4", "--cells", "1", "--batch", "8"];
+    let (code, out, err) = run(&[&args[..], &["--json"]].concat());
+    assert_eq!(code, 0, "{err}");
+    let all: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let names: Vec<&str> = nas::proxy::all().iter().map(|p| p.name()).collect();
+    for (arch, expected) in all["architectures"].as_array().unwrap().iter().zip([ALL_CONV, ALL_NONE]) {
+        assert_eq!(arch["arch"], expected);
+        assert_eq!(arch["scores"].as_object().unwrap().keys().collect::<Vec<_>>(), names);
+    }
+    let (conv, none) = (&all["architectures"][0]["scores"], &all["architectures"][1]["scores"]);
+    // Two networks: ranks 2 and 1 in expressivity, progressivity, trainability and FLOPs.
+    assert_eq!(conv["az-nas"], 0.0);
+    assert!((none["az-nas"].as_f64().unwrap() - 4.0 * 0.5f64.ln()).abs() < 1e-12, "{none}");
+    for proxy in ["grad-norm", "snip", "synflow", "swap"] {
+        assert!(conv[proxy].as_f64().unwrap() > 0.0, "{conv}");
+        assert!(none[proxy].as_f64().unwrap() < conv[proxy].as_f64().unwrap(), "{none}");
+    }
+    for (proxy, name) in all["proxies"].as_array().unwrap().iter().zip(&names) {
+        assert_eq!(proxy["proxy"], *name);
+        assert!(proxy["seconds"].as_f64().unwrap() > 0.0 && proxy["correlations"].is_null(), "{proxy}");
+    }
+    let (code, out, _) = run(&args);
+    assert_eq!(code, 0);
+    for part in names.iter().copied().chain([ALL_CONV, "seconds per architecture"]) {
+        assert!(out.contains(part), "no {part} in {out}");
+    }
+    assert!(!out.contains("Spearman"), "{out}");
+}
+
+#[test]
 fn sizes_follow_the_options() {
     let score = |extra: &[&str]| {
         let args = [&["score", "--proxy", "flops", "--arch", ALL_NONE, "--json"], extra].concat();
@@ -59,7 +90,8 @@ fn bad_arguments_say_what_is_wrong_and_what_would_be_right() {
         (&["--proxy", "params", "--arch", broken], &["character 19", "nor_conv_3x4", "nor_conv_3x3"]),
         (&["--proxy", "params"], &["--arch", "--sample"]),
         (&["--proxy", "params", "--arch", ALL_NONE, "--sample", "3"], &["cannot be used with"]),
-        (&["--sample", "3"], &["--proxy"]),
+        (&["--sample", "3"], &["--proxy", "--all"]),
+        (&["--proxy", "params", "--all", "--sample", "3"], &["cannot be used with"]),
         (&["--proxy", "params", "--sample", "3", "--threads", "0"], &["'0'", "from 1 to 1024"]),
         (&["--proxy", "naswot", "--sample", "3", "--batch", "1"], &["'1'", "from 2 to 4096"]),
         (&["--proxy", "naswot", "--sample", "3", "--batch", "2000"], &["2000", "1437"]),

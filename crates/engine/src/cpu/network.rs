@@ -260,6 +260,10 @@ impl Engine for Network {
         &self.spec
     }
 
+    fn install(&self, work: &mut (dyn FnMut() + Send)) {
+        self.runtime.install(work);
+    }
+
     fn parameters(&self) -> usize {
         self.params.values.len()
     }

@@ -6,7 +6,7 @@ use hpe_darts_engine::{
 };
 
 use crate::cases;
-use crate::reference::{Code, NEAR, Pass, Reference, Tensors, tensors};
+use hpe_darts_engine::reference::{Code, NEAR, Pass, Reference, Tensors, tensors};
 
 /// The engine under test.
 pub(crate) type Network = Box<dyn Engine>;

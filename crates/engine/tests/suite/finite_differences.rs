@@ -1,9 +1,9 @@
 //! The reference's gradients against central finite differences of its own forward pass, in f64.
 
-use hpe_darts_engine::{Batch, DropPath, NetworkSpec, Op, Stages};
+use hpe_darts_engine::{Batch, DropPath, Graph, NetworkSpec, Op, Stages, ValueId};
 
 use crate::cases::{self, ALL_OPS};
-use crate::reference::{AllCodes, Pass, Reference, Tensors, tensors};
+use hpe_darts_engine::reference::{AllCodes, Pass, Reference, Stats, Tensors, Trace, tensors};
 
 const STEP: f64 = 1e-5;
 /// Entries checked per tensor.
@@ -179,4 +179,67 @@ fn operations_that_do_not_run_and_paths_that_are_dropped() {
     let run = (0..spec.mixing_len()).map(|i| cases::pick("fd-paths", i, 3) > 0).collect();
     let drop_path = Some(DropPath { rate: 0.3, seed: 5 });
     Point { run, drop_path, entries: 2, ..Point::new("fd-paths", spec, 4) }.check();
+}
+
+/// By how much `sum(seed * value)` moves with the images, against the gradient at the image; and the gradient at a value half
+/// way, which must give the same when it is carried on to the image.
+#[test]
+fn values_move_as_their_gradients_say() {
+    let ops = [Op::Conv3x3, Op::Skip, Op::Conv1x1, Op::AvgPool3x3, Op::None, Op::Conv3x3];
+    let discrete = cases::discrete(&ops, cases::supernet(cases::nas_bench_201(), (6, 4, 3), 3, 2));
+    for (case, spec) in [("fd-values", discrete), ("fd-values-darts", cases::two_inputs((7, 6, 3), 2))] {
+        let tensors = tensors(&cases::state(case, &spec));
+        let w: Vec<f64> = cases::mixing(case, spec.mixing_len()).into_iter().map(f64::from).collect();
+        let network = Reference { omega: false, ..Reference::new(&spec, &tensors) };
+        let logits = network.graph.logits;
+        let images = cases::images(case, 3, spec.image);
+        for stats in [Stats::Batch, Stats::Off] {
+            let at = network.trace(&images, &w, stats);
+            let seed: Vec<f64> = (0..at.values[logits].data.len()).map(|i| cases::uniform("seed", i)).collect();
+            let (gradient, _) = network.pull_back(&at, &w, (logits, seed.clone()), Graph::IMAGE);
+            let moved = |by: f32| {
+                let images = images.iter().enumerate();
+                images.map(|(i, x)| x + by * cases::uniform("direction", i) as f32).collect::<Vec<f32>>()
+            };
+            let [minus, plus] = [moved(-4e-6), moved(4e-6)];
+            let sum = |trace: &Trace| trace.values[logits].data.iter().zip(&seed).map(|(v, s)| v * s).sum::<f64>();
+            let [below, above] = [&minus, &plus].map(|images| network.trace(images, &w, stats));
+            assert!(at.codes.same_side(&below.codes) && at.codes.same_side(&above.codes), "{case}: kinked");
+            let found = sum(&above) - sum(&below);
+            let steps = plus.iter().zip(&minus).map(|(p, m)| f64::from(*p) - f64::from(*m));
+            let expected: f64 = gradient.data.iter().zip(steps).map(|(g, step)| g * step).sum();
+            assert!((found - expected).abs() < 1e-4 * expected.abs(), "{case}, {stats:?}: {found}, {expected}");
+
+            let half: ValueId = network.graph.layers.iter().find(|l| l.name.contains("stem")).unwrap().output;
+            let (there, _) = network.pull_back(&at, &w, (logits, seed.clone()), half);
+            let (carried, _) = network.pull_back(&at, &w, (half, there.data), Graph::IMAGE);
+            let largest = carried.data.iter().zip(&gradient.data).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(largest < 1e-9 * gradient.data.iter().fold(0.0, |m: f64, v| m.max(v.abs())), "{case}: {largest}");
+        }
+    }
+}
+
+/// The gradients of weights that a seed at the logits gives are those of the loss that it is the gradient of.
+#[test]
+fn a_pull_back_from_the_logits_is_the_backward_pass_of_training() {
+    let spec = cases::two_inputs((7, 6, 3), 2);
+    let tensors = tensors(&cases::state("fd-pull", &spec));
+    let w: Vec<f64> = cases::mixing("fd-pull", spec.mixing_len()).into_iter().map(f64::from).collect();
+    let (images, labels) = (cases::images("fd-pull", 2, spec.image), cases::labels("fd-pull", 2, spec.classes));
+    let network = Reference::new(&spec, &tensors);
+    let trained = network.train(Batch { images: &images, labels: &labels }, &w);
+    let trace = network.trace(&images, &w, Stats::Batch);
+    let logits = &trace.values[network.graph.logits];
+    let of_row = |(row, label): (&[f64], &u32)| {
+        let sum: f64 = row.iter().map(|v| v.exp()).sum();
+        let hot = |i: usize| f64::from(u8::from(i == *label as usize));
+        row.iter().enumerate().map(|(i, v)| (v.exp() / sum - hot(i)) / 2.0).collect::<Vec<f64>>()
+    };
+    let seed = logits.data.chunks(logits.c).zip(&labels).flat_map(of_row).collect();
+    let (_, gradient) = network.pull_back(&trace, &w, (network.graph.logits, seed), Graph::IMAGE);
+    for (name, expected) in &trained.grads {
+        for (found, expected) in gradient[name].data.iter().zip(&expected.data) {
+            assert!((found - expected).abs() < 1e-12 + 1e-9 * expected.abs(), "{name}: {found} {expected}");
+        }
+    }
 }

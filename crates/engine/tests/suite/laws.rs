@@ -7,7 +7,7 @@ use hpe_darts_engine::{
 
 use crate::cases::{self, affine};
 use crate::compare::{Case, Network, build, check_step};
-use crate::reference::{Reference, tensors};
+use hpe_darts_engine::reference::{Reference, tensors};
 
 const ONE: Options = Options { threads: 1, kernels: Kernels::Auto };
 const SGD: Sgd = Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4, clip_norm: Some(5.0) };

@@ -1,4 +1,4 @@
-//! The engine held against three independent things: an obvious-loops f64 reference network (`reference`), itself
+//! The engine held against three independent things: the crate's second engine, in f64 (`reference`), itself
 //! checked by finite differences; numbers made by PyTorch (`../pytorch`); and laws: its own (threads, kernels), and those
 //! of every engine (`conformance`), which the reference keeps as well. All with every instruction set that the machine has.
 
@@ -11,4 +11,3 @@ mod graph;
 mod instruction_sets;
 mod laws;
 mod pytorch;
-mod reference;

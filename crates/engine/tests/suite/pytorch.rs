@@ -1,4 +1,4 @@
-//! The reference network and the engine against PyTorch's numbers (`../pytorch/make_fixtures.py`), made in f64.
+//! The reference and the engine against PyTorch's numbers (`../pytorch/make_fixtures.py`), made in f64.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::cases;
 use crate::compare::{Case, supports};
-use crate::reference::{Pass, Reference, ReferenceEngines, Stats, Tensor, Tensors, sgd_step, tensors};
+use hpe_darts_engine::reference::{Pass, Reference, ReferenceEngines, Stats, Tensor, Tensors, sgd_step, tensors};
 
 /// What PyTorch computed for one network.
 struct Fixture {

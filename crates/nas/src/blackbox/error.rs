@@ -18,6 +18,14 @@ pub enum BlackboxError {
         /// The space.
         space: &'static str,
     },
+    /// A proxy whose value for one network depends on the others.
+    #[error(
+        "the proxy `{proxy}` ranks networks among each other, and a search is told the value of one after the other"
+    )]
+    Composite {
+        /// The proxy.
+        proxy: &'static str,
+    },
     /// A table that lacks what a simulation reads.
     #[error("the table has no column `{column}`, which the simulation of a training needs")]
     MissingColumn {
@@ -88,6 +96,9 @@ impl BlackboxError {
         match self {
             Self::Config(error) => error.hint(),
             Self::NoTable { .. } => Some("--proxy NAME evaluates without a table".to_owned()),
+            Self::Composite { proxy } => {
+                Some(format!("`hpe-darts score --proxy {proxy} --sample N` ranks N architectures"))
+            }
             Self::MissingColumn { .. } => Some("import the table again with that column".to_owned()),
             _ => None,
         }

@@ -1,4 +1,8 @@
-use engine::{CodeDistances, Codes, Cost, EngineError, Engines, LayerKind, NetworkSpec, Pass};
+use engine::{
+    Batch, CodeDistances, Codes, Cost, EngineError, Engines, Gradients, LayerKind, NetworkSpec, Pass, TensorState,
+    Vector,
+    reference::{self, Reference},
+};
 
 /// A network to be scored at initialisation.
 #[derive(Clone, Copy, Debug)]
@@ -9,6 +13,8 @@ pub struct Candidate<'a> {
     pub cost: Cost,
     /// `[n, H, W, C]`, normalised. Empty for proxies that need none.
     pub images: &'a [f32],
+    /// `[n]` their classes. Empty for proxies that need no images.
+    pub labels: &'a [u32],
     /// What the weights are drawn from.
     pub seed: u64,
     /// What makes its engine; shared by all candidates.
@@ -40,6 +46,24 @@ impl Candidate<'_> {
     pub(super) fn distances(&self, w: &[f32], codes: Codes) -> Result<CodeDistances, EngineError> {
         self.engines.build(self.spec, self.seed)?.code_distances(self.images, Pass::new(w), codes)
     }
+
+    /// What `work` makes of the network at initialisation in f64, with weight 1 for the operations that are part of what it
+    /// computes.
+    pub(super) fn in_f64<T: Send>(
+        &self,
+        work: impl FnOnce(&Reference<'_>, &[f64]) -> T + Send,
+    ) -> Result<T, EngineError> {
+        reference::of(&*self.engines.build(self.spec, self.seed)?, &self.live()?, work)
+    }
+
+    /// Weights at initialisation and the gradient of the cross-entropy with respect to them, normalised by the batch's
+    /// statistics, tensor by tensor in the same order.
+    pub(super) fn gradient(&self) -> Result<[Vec<TensorState>; 2], EngineError> {
+        let mut network = self.engines.build(self.spec, self.seed)?;
+        let batch = Batch { images: self.images, labels: self.labels };
+        network.train_step(batch, Pass::new(&self.live()?), Gradients::Omega)?;
+        Ok([network.tensors(Vector::Omega)?, network.tensors(Vector::Gradient)?])
+    }
 }
 
 #[cfg(test)]
@@ -55,7 +79,8 @@ mod tests {
         let spec = arch.parse::<Arch>().unwrap().network_spec(&nas_bench_201::benchmark_shape(32, 10));
         let engines = engines::cpu(1).unwrap();
         let cost = Cost::default();
-        let live = Candidate { spec: &spec, cost, images: &[], seed: 0, engines: &*engines }.live().unwrap();
+        let live =
+            Candidate { spec: &spec, cost, images: &[], labels: &[], seed: 0, engines: &*engines }.live().unwrap();
         live.chunks(5).enumerate().filter(|(_, ops)| ops.contains(&1.0)).map(|(edge, _)| edge).collect()
     }
 

@@ -22,6 +22,6 @@ impl Proxy for Flops {
     }
 
     fn score(&self, candidate: &Candidate<'_>) -> Result<Score, EngineError> {
-        Ok(Score { value: candidate.cost.flops_m(), sign: 1 })
+        Ok(Score::of(candidate.cost.flops_m()))
     }
 }

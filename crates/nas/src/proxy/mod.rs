@@ -1,17 +1,24 @@
-//! Training-free scores of networks: no labels, no backward pass.
+//! Training-free scores of networks: one mini-batch at most, no step of an optimiser.
 //!
 //! The kernels take the pairwise code distances of one mini-batch from the engine
 //! ([`engine::Engine::code_distances`]) and know nothing of networks; a search calls [`naswot::score`] and
 //! [`net_perf_proxy::score`] on its supernet. A [`Proxy`] scores a network at initialisation; a new one is a file
 //! here and a line in [`all`].
 
+pub mod az_nas;
 mod candidate;
 pub mod correlation;
+mod eigen;
 pub mod flops;
+pub mod grad_norm;
+pub mod jacob_cov;
 mod log_det;
 pub mod naswot;
 pub mod net_perf_proxy;
 pub mod params;
+pub mod snip;
+pub mod swap;
+pub mod synflow;
 
 use std::fmt;
 
@@ -29,7 +36,7 @@ pub trait Proxy: fmt::Debug + Send + Sync {
     /// One sentence for lists.
     fn description(&self) -> &'static str;
 
-    /// Whether [`Candidate::images`] is read.
+    /// Whether [`Candidate::images`] and their labels are read.
     fn needs_images(&self) -> bool;
 
     /// The score; higher is better.
@@ -37,11 +44,39 @@ pub trait Proxy: fmt::Debug + Send + Sync {
     /// # Errors
     /// Those of the engine.
     fn score(&self, candidate: &Candidate<'_>) -> Result<Score, EngineError>;
+
+    /// Where a score depends on the networks that one is compared with: how it is made.
+    fn composite(&self) -> Option<&dyn Composite> {
+        None
+    }
+}
+
+/// A score among several networks.
+pub trait Composite {
+    /// What is compared; higher is better.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    fn measure(&self, candidate: &Candidate<'_>) -> Result<Vec<f64>, EngineError>;
+
+    /// The score of each of the networks that were measured.
+    fn combine(&self, measured: &[Vec<f64>]) -> Vec<f64>;
 }
 
 /// All proxies.
 pub fn all() -> &'static [&'static dyn Proxy] {
-    &[&naswot::Naswot, &net_perf_proxy::NetPerfProxy, &params::Params, &flops::Flops]
+    &[
+        &naswot::Naswot,
+        &net_perf_proxy::NetPerfProxy,
+        &grad_norm::GradNorm,
+        &snip::Snip,
+        &synflow::Synflow,
+        &jacob_cov::JacobCov,
+        &swap::Swap,
+        &az_nas::AzNas,
+        &params::Params,
+        &flops::Flops,
+    ]
 }
 
 /// The proxy called `name`.
@@ -85,6 +120,17 @@ pub struct Score {
 impl Score {
     /// The score of a singular kernel matrix.
     pub const SINGULAR: Score = Score { value: f64::NEG_INFINITY, sign: 0 };
+
+    /// A score that is no determinant; what is not a number ranks lowest.
+    fn of(value: f64) -> Self {
+        Self { value: if value.is_nan() { f64::NEG_INFINITY } else { value }, sign: 1 }
+    }
+}
+
+/// Whether a tensor of this shape holds the weights of a convolution or of the classifier: the parameters that pruning scores are summed
+/// over, without the vectors (bias, scale and shift of normalisations), as their authors' code does.
+fn is_weight(shape: &[usize]) -> bool {
+    shape.len() > 1
 }
 
 /// Adds `weight * (bits - hamming)` to `kernel: [n, n]`; the diagonal receives `weight * bits`.
@@ -104,8 +150,8 @@ mod tests {
             assert_eq!(find(proxy.name()).unwrap().name(), proxy.name());
             assert!(!proxy.description().is_empty());
         }
-        let expected =
-            "unknown proxy `naswt`, expected naswot, net-perf-proxy, params or flops; did you mean `naswot`?";
+        let expected = "unknown proxy `naswt`, expected naswot, net-perf-proxy, grad-norm, snip, synflow, jacob-cov, swap, az-nas, \
+             params or flops; did you mean `naswot`?";
         assert_eq!(find("naswt").unwrap_err().to_string(), expected);
     }
 }
@@ -113,8 +159,43 @@ mod tests {
 /// Code distances for the tests of the kernels.
 #[cfg(test)]
 pub(crate) mod fixture {
-    use engine::{CodeDistances, Distances};
+    use engine::{
+        CodeDistances, Distances, NetworkSpec, TensorState,
+        reference::{Reference, Tensors, initial},
+    };
     use proptest::prelude::*;
+
+    use crate::space::{Arch, NetworkShape, nas_bench_201};
+
+    /// A small network of NAS-Bench-201 at initialisation, with images of no meaning.
+    pub(crate) struct Small {
+        spec: NetworkSpec,
+        pub(crate) tensors: Tensors,
+        pub(crate) images: Vec<f32>,
+        pub(crate) w: Vec<f64>,
+    }
+
+    impl Small {
+        pub(crate) const SAMPLES: usize = 8;
+
+        /// `ops`: by edge.
+        pub(crate) fn new(ops: &[u8; 6]) -> Self {
+            let shape = NetworkShape { channels: 4, cells: 1, ..nas_bench_201::benchmark_shape(8, 10) };
+            let spec = Arch::new(*ops).unwrap().network_spec(&shape);
+            let images = (0..Self::SAMPLES * spec.image.len()).map(|i| (i as f32 * 1.37).sin()).collect();
+            let tensors = initial(&spec.graph().unwrap(), 3);
+            Self { images, tensors, w: spec.alive.iter().map(|&a| f64::from(u8::from(a))).collect(), spec }
+        }
+
+        pub(crate) fn network(&self) -> Reference<'_> {
+            Reference::new(&self.spec, &self.tensors)
+        }
+    }
+
+    /// Each cell is one 3x3 convolution.
+    pub(crate) fn conv_chain() -> [u8; 6] {
+        [0, 0, 0, 3, 0, 0]
+    }
 
     /// Four samples, two edges of three operations; codes drawn by `numpy.random.default_rng(7).integers(0, 2, ...)`
     /// of 6 bits at (0, 0), 9 at (0, 2), 5 at (1, 1) and 8 outside the cells, distances counted with numpy.
@@ -132,6 +213,11 @@ pub(crate) mod fixture {
             ],
             outside: codes(8, [0, 4, 3, 6, 4, 0, 3, 6, 3, 3, 0, 5, 6, 6, 5, 0]),
         }
+    }
+
+    /// A named tensor.
+    pub(crate) fn tensor(name: &str, shape: &[usize], data: &[f32]) -> TensorState {
+        TensorState { name: name.to_owned(), shape: shape.to_vec(), data: data.to_vec() }
     }
 
     /// Distances of one code per row of `codes: [samples][bits]`.

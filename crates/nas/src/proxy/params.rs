@@ -22,7 +22,7 @@ impl Proxy for Params {
     }
 
     fn score(&self, candidate: &Candidate<'_>) -> Result<Score, EngineError> {
-        Ok(Score { value: candidate.cost.params_m(), sign: 1 })
+        Ok(Score::of(candidate.cost.params_m()))
     }
 }
 
@@ -39,7 +39,7 @@ mod tests {
         let spec = Arch::new([3; 6]).unwrap().network_spec(&nas_bench_201::benchmark_shape(32, 10));
         let engines = engines::cpu(1).unwrap();
         let cost = spec.graph().unwrap().cost();
-        let candidate = Candidate { spec: &spec, cost, images: &[], seed: 0, engines: &*engines };
+        let candidate = Candidate { spec: &spec, cost, images: &[], labels: &[], seed: 0, engines: &*engines };
         assert_eq!(Params.score(&candidate).unwrap(), Score { value: 1.531_546, sign: 1 });
         assert_eq!(crate::proxy::flops::Flops.score(&candidate).unwrap(), Score { value: 220.119_69, sign: 1 });
     }

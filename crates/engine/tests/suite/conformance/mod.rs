@@ -3,6 +3,7 @@
 
 mod auxiliary;
 mod drop_path;
+mod install;
 mod memory;
 mod passes;
 mod refusals;
@@ -17,7 +18,7 @@ use hpe_darts_engine::{CpuEngines, Engine, Engines, Gradients, Kernels, NetworkS
 
 use crate::cases;
 use crate::compare::{Case, supports};
-use crate::reference::ReferenceEngines;
+use hpe_darts_engine::reference::ReferenceEngines;
 
 const SGD: Sgd = Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4, clip_norm: Some(5.0) };
 

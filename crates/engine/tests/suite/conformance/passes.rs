@@ -6,7 +6,7 @@ use hpe_darts_engine::{
 
 use super::{SGD, all, some_operations};
 use crate::compare::{check_codes, check_step};
-use crate::reference::{Reference, Stats, tensors};
+use hpe_darts_engine::reference::{Reference, Stats, tensors};
 
 /// Loss, every gradient and the running statistics are those of plain loops in f64.
 #[test]

@@ -3,7 +3,7 @@
 use hpe_darts_engine::{Engine, EngineError, Gradients, Normalisation, Pass, Sgd, Vector};
 
 use super::{SGD, all, flat, remove, some_operations, train};
-use crate::reference::{sgd_step, tensors};
+use hpe_darts_engine::reference::{sgd_step, tensors};
 
 fn read(network: &dyn Engine, vector: Vector) -> Vec<f32> {
     flat(&network.tensors(vector).unwrap())

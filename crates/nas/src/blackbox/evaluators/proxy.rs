@@ -17,6 +17,7 @@ pub struct ProxyEvaluator<'a> {
     proxy: &'a dyn Proxy,
     shape: NetworkShape,
     images: Vec<f32>,
+    labels: Vec<u32>,
     seed: u64,
     engines: &'a dyn Engines,
 }
@@ -27,21 +28,33 @@ impl ProxyEvaluator<'_> {
 }
 
 impl<'a> ProxyEvaluator<'a> {
-    /// `images`: `[n, H, W, C]`, normalised, empty for a proxy that needs none; `seed`: what the weights are drawn from, the same
-    /// for all networks.
+    /// Checks that a proxy gives a network a value without others to compare it with.
     ///
     /// # Errors
-    /// A shape that makes no network of the space.
+    /// [`BlackboxError::Composite`].
+    pub fn check(proxy: &dyn Proxy) -> Result<(), BlackboxError> {
+        match proxy.composite() {
+            Some(_) => Err(BlackboxError::Composite { proxy: proxy.name() }),
+            None => Ok(()),
+        }
+    }
+
+    /// `images`: `[n, H, W, C]`, normalised, and their labels, empty for a proxy that needs none; `seed`: what the weights are
+    /// drawn from, the same for all networks.
+    ///
+    /// # Errors
+    /// A shape that makes no network of the space; [`BlackboxError::Composite`].
     pub fn new(
         domain: &Domain,
         proxy: &'a dyn Proxy,
         shape: NetworkShape,
-        images: Vec<f32>,
+        (images, labels): (Vec<f32>, Vec<u32>),
         seed: u64,
         engines: &'a dyn Engines,
     ) -> Result<Self, BlackboxError> {
+        Self::check(proxy)?;
         domain.space().supernet(&shape)?;
-        Ok(Self { domain: domain.clone(), proxy, shape, images, seed, engines })
+        Ok(Self { domain: domain.clone(), proxy, shape, images, labels, seed, engines })
     }
 }
 
@@ -61,7 +74,8 @@ impl Evaluator for ProxyEvaluator<'_> {
     fn evaluate(&self, genotype: &Genotype, _level: usize) -> Result<Evaluation, BlackboxError> {
         let spec = self.domain.space().network(genotype, &self.shape)?;
         let cost = spec.graph()?.cost();
-        let candidate = Candidate { spec: &spec, cost, images: &self.images, seed: self.seed, engines: self.engines };
+        let Self { images, labels, seed, engines, .. } = self;
+        let candidate = Candidate { spec: &spec, cost, images, labels, seed: *seed, engines: *engines };
         Ok(Evaluation { value: self.proxy.score(&candidate)?.value, cost: 1.0 })
     }
 }
@@ -71,7 +85,7 @@ mod tests {
     use super::*;
     use crate::{
         engines,
-        proxy::params::Params,
+        proxy::{az_nas::AzNas, params::Params},
         space::{Darts, SearchSpace},
     };
 
@@ -80,12 +94,15 @@ mod tests {
         let image = engine::ImageShape { height: 8, width: 8, channels: 3 };
         let shape = NetworkShape { image, classes: 10, channels: 4, cells: 3, stem_stride: 1 };
         let (domain, engines) = (Domain::new(&Darts), engines::cpu(1).unwrap());
-        let evaluator = ProxyEvaluator::new(&domain, &Params, shape, vec![], 0, &*engines).unwrap();
+        let evaluator = ProxyEvaluator::new(&domain, &Params, shape, (vec![], vec![]), 0, &*engines).unwrap();
         let genotype = domain.genotype(&vec![2; domain.variables().len()]).unwrap();
         let Evaluation { value, cost } = evaluator.evaluate(&genotype, 0).unwrap();
         let expected = Darts.network(&genotype, &shape).unwrap().graph().unwrap().cost().params_m();
         assert_eq!((value, cost), (expected, 1.0));
+        let refused = ProxyEvaluator::new(&domain, &AzNas, shape, (vec![], vec![]), 0, &*engines).unwrap_err();
+        assert!(refused.to_string().starts_with("the proxy `az-nas` ranks networks among each other"), "{refused}");
+        assert!(refused.hint().unwrap().contains("score"));
         let none = NetworkShape { cells: 1, ..shape };
-        assert!(ProxyEvaluator::new(&domain, &Params, none, vec![], 0, &*engines).is_err());
+        assert!(ProxyEvaluator::new(&domain, &Params, none, (vec![], vec![]), 0, &*engines).is_err());
     }
 }

@@ -3,6 +3,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::importance::Performance;
+use crate::proxy;
 
 /// What operations are judged by: a performance, or several whose importances are added up on a common scale.
 /// Written `loss`, `loss+naswot` or `loss+0.18*params`.
@@ -31,8 +32,8 @@ impl Criterion {
     }
 
     /// Whether a term is measured on the mini-batch of a proxy.
-    pub fn by_codes(&self) -> bool {
-        self.0.iter().any(|term| term.performance.by_codes())
+    pub fn on_mini_batch(&self) -> bool {
+        self.0.iter().any(|term| term.performance.on_mini_batch())
     }
 }
 
@@ -50,6 +51,11 @@ impl TryFrom<String> for Criterion {
         for term in text.split('+') {
             let (weight, name) = term.split_once('*').map_or((None, term), |(weight, name)| (Some(weight), name));
             let Some(performance) = Performance::ALL.into_iter().find(|p| p.to_string() == name) else {
+                if proxy::find(name).is_ok_and(|proxy| proxy.composite().is_some()) {
+                    return Err(format!(
+                        "`{name}` is no importance: it ranks networks among each other, and a supernet has no score of its own"
+                    ));
+                }
                 let names = Performance::ALL.map(|p| format!("`{p}`")).join(", ");
                 return Err(format!("unknown performance `{name}`, expected {names}, or several joined by `+`"));
             };
@@ -95,12 +101,21 @@ mod tests {
 
     #[test]
     fn one_or_several_are_read_as_they_are_written() {
-        for text in ["loss", "accuracy+net-perf-proxy", "loss+0.18*params", "2.5*loss+naswot"] {
+        for text in
+            ["flops", "jacob-cov+swap", "loss", "accuracy+net-perf-proxy", "loss+0.18*params", "2.5*loss+naswot"]
+        {
             assert_eq!(read(text).unwrap().to_string(), text);
         }
         assert_eq!(read("loss").unwrap().single(), Some(Performance::Loss));
         assert_eq!(read("loss+naswot").unwrap().single(), None);
         assert_eq!(read("2*loss").unwrap().single(), None);
+    }
+
+    #[test]
+    fn every_proxy_is_one_unless_it_ranks_networks_among_each_other() {
+        for proxy in proxy::all() {
+            assert_eq!(read(proxy.name()).is_ok(), proxy.composite().is_none(), "{}", proxy.name());
+        }
     }
 
     #[test]
@@ -111,6 +126,9 @@ mod tests {
         for bad in ["-1*loss", "0*loss", "x*loss", "inf*loss"] {
             assert_eq!(read(bad).unwrap_err(), format!("`{bad}`: expected a number more than 0 in front of `*`"));
         }
+        let refused =
+            "`az-nas` is no importance: it ranks networks among each other, and a supernet has no score of its own";
+        assert_eq!(read("loss+az-nas").unwrap_err(), refused);
         let unknown = read("loss+").unwrap_err();
         assert!(unknown.starts_with("unknown performance ``, expected `accuracy`, `loss`"), "{unknown}");
     }

@@ -38,7 +38,7 @@ use crate::{
 /// | `decayed` | `least-important` | `all-but-best`; `trailing`: those that trail the best of their edge by more than `margin` | 3.2.3; VP-DARTS; 3.2.2 gives no count |
 /// | `margin` | 0.6 | >= 0, in units of the sweep's mean absolute importance over the operations but `none` | of `decayed = "trailing"` |
 /// | `sweeps` | `last` | decays and removals go by the mean over the sweeps by the same criterion, each in units of its mean absolute importance over the operations but `none`: `stage`, of the stage; `all`, since the warm-up; `early`, since the warm-up, each counted by the product of the decay factors before it, and removals by that mean times the weight that the operation has left. Every criterion is then measured in every pruning epoch | not stated |
-/// | `soft_importance` | []: `accuracy` in the first half of the stages, then `net-perf-proxy` | `accuracy`, `loss`, `net-perf-proxy`, `naswot`, `params` (trainable parameters), or a weighted sum of several, each in units of its mean size, as `loss+0.18*params`: one for all stages or a list of one per stage | 4.1.2; sums are not in the paper |
+/// | `soft_importance` | []: `accuracy` in the first half of the stages, then `net-perf-proxy` | `accuracy`, `loss`, `net-perf-proxy`, `naswot`, `params` (trainable parameters) and the other [proxies](proxies.md) but `az-nas`, or a weighted sum of several, each in units of its mean size, as `loss+0.18*params`: one for all stages or a list of one per stage | 4.1.2; sums are not in the paper |
 /// | `hard_importance` | []: `net-perf-proxy` in all stages | likewise | 4.1.2 |
 /// | `skip_dropout` | 0.0 | [0, 1); VP-DARTS 0.2 | not stated. Drops `skip_connect` of an edge in all cells for a step (VP-DARTS: single activations) |
 /// | `edges` | `importance`: one incoming edge of each node after the other goes, the one whose removal costs least by the last `hard_importance`, until as many are left as the space keeps | `weight`: those with the largest weights stay | in spaces that keep fewer edges than there are (DARTS); not stated, as DARTS-PT; as DARTS |
@@ -231,7 +231,7 @@ impl OneShot for HpeDarts {
     fn valid_batch(&self) -> Option<(&'static str, usize)> {
         let mut criteria = self.config.soft_importance.iter().chain(&self.config.hard_importance);
         let batch = self.config.importance.proxy_batch_size;
-        criteria.any(Criterion::by_codes).then_some(("importance.proxy_batch_size", batch))
+        criteria.any(Criterion::on_mini_batch).then_some(("importance.proxy_batch_size", batch))
     }
 
     /// Soft pruning: evaluate, and decay the alpha of the least important operations (Eq. 7).

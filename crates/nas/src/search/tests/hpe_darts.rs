@@ -42,6 +42,40 @@ fn importance_is_what_taking_an_operation_out_costs() {
 }
 
 #[test]
+fn every_proxy_is_an_importance_of_a_real_supernet() {
+    let by = "grad-norm+snip+synflow+jacob-cov+swap+flops";
+    let criteria = [
+        format!("strategy.hpe-darts.soft_importance=\"{by}\""),
+        format!("strategy.hpe-darts.hard_importance=\"{by}\""),
+        "strategy.hpe-darts.importance.proxy_batch_size=8".to_owned(),
+    ];
+    let small = [
+        "supernet.channels=2",
+        "supernet.cells_per_stage=1",
+        "training.batch_size=16",
+        "training.max_steps_per_epoch=1",
+    ];
+    let set: Vec<&str> = criteria.iter().map(String::as_str).chain(small).collect();
+    let plan = plan("hpe-darts", &set);
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    Search::start(plan.clone(), plan.engines(), &run, Observers::none(), go()).unwrap().run().unwrap();
+    let text = fs::read_to_string(run.join(EVENTS)).unwrap();
+    let events = text.lines().map(|line| serde_json::from_str::<Event>(line).unwrap());
+    let tables: Vec<_> = events.filter_map(|e| e.read::<Swept>()).map(|swept| swept.table).collect();
+    assert!(tables.len() >= 2);
+    for (table, name) in tables.iter().flat_map(|table| by.split('+').map(move |name| (table, name))) {
+        let measure = &table.measures[name];
+        assert!(measure.supernet.0.is_finite(), "{name}");
+        let values: Vec<f64> = measure.without.values().iter().flatten().map(|v| v.0).collect();
+        assert!(values.iter().any(|v| *v != measure.supernet.0), "{name}: {values:?}");
+        if name == "flops" {
+            assert!(values.iter().all(|v| *v <= measure.supernet.0), "{values:?}");
+        }
+    }
+}
+
+#[test]
 fn algorithm_1_is_followed_step_by_step() {
     let set = ["strategy.hpe-darts.prune_epochs=5", "strategy.hpe-darts.alpha_update=none"];
     let events = hpe_darts_events(&set);

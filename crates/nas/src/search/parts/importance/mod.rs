@@ -7,14 +7,14 @@ mod table;
 
 use std::collections::BTreeMap;
 
-use engine::Codes;
+use engine::{Batch, Codes};
 
 use self::table::lost;
 pub(super) use self::table::{added, unit};
 use super::criterion::Criterion;
 use crate::{
     data::{Loader, LoaderOptions, Order},
-    proxy::{Score, naswot, net_perf_proxy},
+    proxy::{Score, grad_norm, jacob_cov, naswot, net_perf_proxy, snip, swap, synflow},
     run::Sweep,
     search::{column, context::Context, error::SearchError},
     space::OpName,
@@ -71,8 +71,14 @@ impl Importance {
                 Some(known) => known,
                 None => match by {
                     Performance::Accuracy | Performance::Loss => self.by_labels(by, cx, &variants, seed)?,
-                    Performance::NetPerfProxy | Performance::Naswot => self.by_codes(by, cx, &variants, seed)?,
-                    Performance::Params => by_size(cx, &variants)?,
+                    Performance::Params | Performance::Flops => by_size(by, cx, &variants)?,
+                    Performance::NetPerfProxy
+                    | Performance::Naswot
+                    | Performance::GradNorm
+                    | Performance::Snip
+                    | Performance::Synflow
+                    | Performance::JacobCov
+                    | Performance::Swap => self.by_score(by, cx, &variants, seed)?,
                 },
             });
         }
@@ -128,7 +134,8 @@ impl Importance {
         Ok(Costs { measures, ..by_scores(by, own, steps * batch) })
     }
 
-    fn by_codes(
+    /// By a proxy on one mini-batch.
+    fn by_score(
         &self,
         by: Performance,
         cx: &mut Context<'_>,
@@ -146,7 +153,7 @@ impl Importance {
                 return Ok(());
             }
             let score =
-                self.score(by, supernet, batch.images(), &variants.weights[variant], &variants.removed[variant])?;
+                self.score(by, supernet, batch.as_batch(), &variants.weights[variant], &variants.removed[variant])?;
             sums[2 * variant] = score.value;
             sums[2 * variant + 1] = f64::from(score.sign);
             Ok(())
@@ -154,24 +161,44 @@ impl Importance {
         let values: Vec<f64> = sums.iter().step_by(2).copied().collect();
         let signs = sums.iter().skip(1).step_by(2).enumerate().filter(|(_, sign)| **sign != 1.0);
         let signs = signs.map(|(i, &sign)| (i.checked_sub(1), sign as i8)).collect();
-        Ok(Costs { signs, ..by_scores(by, &values, source.len()) })
+        let images = if by.on_mini_batch() { source.len() } else { 0 };
+        Ok(Costs { signs, ..by_scores(by, &values, images) })
     }
 
     fn score(
         &self,
         by: Performance,
         supernet: &mut Supernet,
-        images: &[f32],
+        batch: Batch<'_>,
         w: &PerOp<f32>,
         removed: &[usize],
     ) -> Result<Score, SearchError> {
-        if by == Performance::Naswot {
-            let distances = supernet.code_distances(images, w, Codes::ReluInputs)?;
-            let dropped = self.config.removed_relu == RemovedRelu::Dropped;
-            return Ok(naswot::score(&distances, if dropped { removed } else { &[] }));
-        }
-        let distances = supernet.code_distances(images, w, Codes::OpOutputs)?;
-        Ok(net_perf_proxy::score(&distances, w.values(), self.config.kernel))
+        let images = batch.images;
+        Ok(match by {
+            Performance::Naswot => {
+                let distances = supernet.code_distances(images, w, Codes::ReluInputs)?;
+                let dropped = self.config.removed_relu == RemovedRelu::Dropped;
+                naswot::score(&distances, if dropped { removed } else { &[] })
+            }
+            Performance::GradNorm => {
+                let [_, gradient] = supernet.omega_gradient(batch, w)?;
+                grad_norm::score(&gradient)
+            }
+            Performance::Snip => {
+                let [omega, gradient] = supernet.omega_gradient(batch, w)?;
+                snip::score(&omega, &gradient)
+            }
+            Performance::Synflow => supernet.in_f64(w, synflow::score)?,
+            Performance::JacobCov => supernet.in_f64(w, |network, w| jacob_cov::score(network, images, w))?,
+            Performance::Swap => supernet.in_f64(w, |network, w| swap::score(network, images, w))?,
+            Performance::NetPerfProxy => {
+                let distances = supernet.code_distances(images, w, Codes::OpOutputs)?;
+                net_perf_proxy::score(&distances, w.values(), self.config.kernel)
+            }
+            Performance::Accuracy | Performance::Loss | Performance::Params | Performance::Flops => {
+                unreachable!("{by} is no score of a mini-batch")
+            }
+        })
     }
 }
 
@@ -180,14 +207,15 @@ fn sweep(by: Performance, count: usize, sums: usize) -> Sweep {
 }
 
 /// No sweep: nothing is evaluated, so there is nothing to interrupt.
-fn by_size(cx: &Context<'_>, variants: &Variants) -> Result<Costs, SearchError> {
+fn by_size(by: Performance, cx: &Context<'_>, variants: &Variants) -> Result<Costs, SearchError> {
     let costs = cx.spec().graph()?.cost_table();
     let size = |removed: &Vec<usize>| {
         let mut alive = cx.spec().alive.clone();
         removed.iter().for_each(|&place| alive[place] = false);
-        costs.of(&alive).params_m()
+        let cost = costs.of(&alive);
+        if by == Performance::Flops { cost.flops_m() } else { cost.params_m() }
     };
-    Ok(by_scores(Performance::Params, &variants.removed.iter().map(size).collect::<Vec<_>>(), 0))
+    Ok(by_scores(by, &variants.removed.iter().map(size).collect::<Vec<_>>(), 0))
 }
 
 /// The costs by a performance that was taken of each variant.

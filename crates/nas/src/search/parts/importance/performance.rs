@@ -14,17 +14,41 @@ pub enum Performance {
     NetPerfProxy,
     /// NASWOT with the current weights on one mini-batch of `D_val`.
     Naswot,
+    /// Sum of the layers' gradient norms on one mini-batch of `D_val`.
+    GradNorm,
+    /// SNIP with the current weights on one mini-batch of `D_val`.
+    Snip,
+    /// SynFlow with the current weights. Needs no images.
+    Synflow,
+    /// Correlation of the Jacobians of the samples of one mini-batch of `D_val`, computed in f64.
+    JacobCov,
+    /// Different activation patterns of the neurons over 16 images of `D_val`, computed in f64.
+    Swap,
     /// Trainable parameters, in millions: what every proxy must beat. Needs neither images nor weights.
     Params,
+    /// Multiply-adds of one image, in millions. Needs neither images nor weights.
+    Flops,
 }
 
 impl Performance {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Accuracy, Self::Loss, Self::NetPerfProxy, Self::Naswot, Self::Params];
+    pub const ALL: [Self; 11] = [
+        Self::Accuracy,
+        Self::Loss,
+        Self::NetPerfProxy,
+        Self::Naswot,
+        Self::GradNorm,
+        Self::Snip,
+        Self::Synflow,
+        Self::JacobCov,
+        Self::Swap,
+        Self::Params,
+        Self::Flops,
+    ];
 
-    /// Whether it compares the codes of the samples of a mini-batch.
-    pub fn by_codes(self) -> bool {
-        matches!(self, Self::NetPerfProxy | Self::Naswot)
+    /// Whether it is a score on one mini-batch.
+    pub fn on_mini_batch(self) -> bool {
+        matches!(self, Self::NetPerfProxy | Self::Naswot | Self::GradNorm | Self::Snip | Self::JacobCov | Self::Swap)
     }
 }
 
@@ -35,7 +59,13 @@ impl fmt::Display for Performance {
             Self::Loss => "loss",
             Self::NetPerfProxy => "net-perf-proxy",
             Self::Naswot => "naswot",
+            Self::GradNorm => "grad-norm",
+            Self::Snip => "snip",
+            Self::Synflow => "synflow",
+            Self::JacobCov => "jacob-cov",
+            Self::Swap => "swap",
             Self::Params => "params",
+            Self::Flops => "flops",
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
-use hpe_darts_engine::{
+use crate::{
     Batch, CodeDistances, Codes, Distances, Engine, EngineError, EngineInfo, Engines, Evaluation, Gradients, Memory,
     NetworkSpec, Normalisation, Pass, Sgd, StepOutput, TensorState, Vector,
 };
@@ -14,7 +14,7 @@ use super::{Reference, Stats, Tensors, norm, random, round, sgd_step};
 
 /// Makes reference networks, of any specification.
 #[derive(Debug)]
-pub(crate) struct ReferenceEngines;
+pub struct ReferenceEngines;
 
 impl Engines for ReferenceEngines {
     fn build(&self, spec: &NetworkSpec, seed: u64) -> Result<Box<dyn Engine>, EngineError> {

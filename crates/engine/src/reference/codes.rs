@@ -4,16 +4,16 @@ use super::layers::Map;
 
 /// Binary codes of one place in the network, appended over cells.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Code {
+pub struct Code {
     /// Per sample.
-    pub(crate) bits: Vec<Vec<bool>>,
+    pub bits: Vec<Vec<bool>>,
     /// Per sample: bits whose value before the threshold is nearer to 0 than rounding in f32 may move it (`NEAR`), exact
     /// zeros excepted: they come from structure (a dead node), not from rounding.
-    pub(crate) near: Vec<usize>,
+    pub near: Vec<usize>,
 }
 
 /// See [`Code::near`].
-pub(crate) const NEAR: f64 = 1e-5;
+pub const NEAR: f64 = 1e-5;
 
 impl Code {
     pub(super) fn append(&mut self, x: &Map) {
@@ -25,23 +25,24 @@ impl Code {
         }
     }
 
-    pub(crate) fn hamming(&self, i: usize, j: usize) -> usize {
+    /// Bits that differ between two samples.
+    pub fn hamming(&self, i: usize, j: usize) -> usize {
         self.bits[i].iter().zip(&self.bits[j]).filter(|(a, b)| a != b).count()
     }
 }
 
 /// All codes of one forward pass.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct AllCodes {
+pub struct AllCodes {
     /// Outputs of the operations that run, `[R, O]`; empty for `none` and all others.
-    pub(crate) op_outputs: Vec<Code>,
+    pub op_outputs: Vec<Code>,
     /// Inputs of the ReLUs of the operations, `[R, O]`; of one that does not run that of the first, whose input is there
     /// all the same.
-    pub(crate) op_relus: Vec<Code>,
+    pub op_relus: Vec<Code>,
     /// Inputs of the other ReLUs: residual blocks, preprocess layers, heads.
-    pub(crate) outside: Code,
+    pub outside: Code,
     /// Which inputs the maximum poolings put out.
-    pub(crate) maxima: Vec<usize>,
+    pub maxima: Vec<usize>,
 }
 
 impl AllCodes {
@@ -51,12 +52,12 @@ impl AllCodes {
     }
 
     /// The codes of all ReLU inputs.
-    pub(crate) fn relus(&self) -> impl Iterator<Item = &Code> {
+    pub fn relus(&self) -> impl Iterator<Item = &Code> {
         self.op_relus.iter().chain([&self.outside])
     }
 
     /// Whether the network is the same linear function around two points, but for batch normalisation.
-    pub(crate) fn same_side(&self, other: &Self) -> bool {
+    pub fn same_side(&self, other: &Self) -> bool {
         self.maxima == other.maxima && self.relus().zip(other.relus()).all(|(a, b)| a.bits == b.bits)
     }
 }

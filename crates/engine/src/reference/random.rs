@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use hpe_darts_engine::{DropPath, Graph, Init};
+use crate::{DropPath, Graph, Init};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 

@@ -1,72 +1,88 @@
 //! Forward and backward pass as a walk over the graph.
 
-use hpe_darts_engine::{
-    Batch, BlockKind, DropPath, Graph, Layer, LayerKind, NetworkSpec, Norm, Part, Place, Transform, Unit, ValueId,
-};
+use std::ops::Range;
 
 use super::codes::AllCodes;
 use super::layers::{self, Affine, Map, Normalised, Tensor};
 use super::{Tensors, random, transform};
+use crate::spec::{
+    BlockKind, Graph, Layer, LayerId, LayerKind, NetworkSpec, Norm, Part, Place, Transform, Unit, ValueId,
+};
+use crate::{Batch, DropPath};
 
 /// See [`Pass::undecided`].
 const NEAR_LOGITS: f64 = 1e-4;
 
 /// Result of [`Reference::train`].
 #[derive(Debug)]
-pub(crate) struct Pass {
-    pub(crate) loss: f64,
-    pub(crate) correct: usize,
+pub struct Pass {
+    /// As in [`crate::StepOutput`].
+    pub loss: f64,
+    /// Likewise.
+    pub correct: usize,
     /// Samples whose two largest logits are so near (`NEAR_LOGITS`) that rounding may decide.
-    pub(crate) undecided: usize,
+    pub undecided: usize,
     /// `dL/dw: [R, O]`.
-    pub(crate) mixing_grad: Vec<f64>,
+    pub mixing_grad: Vec<f64>,
     /// `[R]`: sums of dL/d(output of the edge).
-    pub(crate) edge_grad: Vec<f64>,
+    pub edge_grad: Vec<f64>,
     /// `dL/domega`, zeros for what does not run.
-    pub(crate) grads: Tensors,
+    pub grads: Tensors,
     /// Largest gradient times largest output of an operation or normalisation (Euclidean norms): sums of products such as
     /// dL/dw may cancel to far less than that, their rounding errors do not.
-    pub(crate) product_scale: f64,
+    pub product_scale: f64,
     /// Running statistics after this step, for every one that was given.
-    pub(crate) running: Tensors,
-    pub(crate) codes: AllCodes,
+    pub running: Tensors,
+    /// See [`AllCodes`].
+    pub codes: AllCodes,
 }
 
 /// A network and its tensors: a walk over the network's [`Graph`].
 #[derive(Clone)]
-pub(crate) struct Reference<'a> {
-    pub(crate) graph: Graph,
-    pub(crate) tensors: &'a Tensors,
+pub struct Reference<'a> {
+    /// The network.
+    pub graph: Graph,
+    /// Its weights and, where they are read, running statistics.
+    pub tensors: &'a Tensors,
     /// `(threshold, slope)`: the slope that the backward pass takes at ReLU inputs other than 0 but within the threshold;
     /// `None`: that of their sign. What a gradient in f32 may differ by lies between slope 0 and 1.
-    pub(crate) near_kinks: Option<(f64, f64)>,
+    pub near_kinks: Option<(f64, f64)>,
     /// `[R, O]`: operations that run.
-    pub(crate) run: Vec<bool>,
-    pub(crate) drop_path: Option<DropPath>,
+    pub run: Vec<bool>,
+    /// See [`DropPath`].
+    pub drop_path: Option<DropPath>,
+    /// Whether backward passes compute the gradients of weights; else those are zeros.
+    pub omega: bool,
     /// Weight of the auxiliary head's loss in training; with 0 the head does not run.
-    pub(crate) auxiliary: f64,
+    pub auxiliary: f64,
     /// `[R]`: numbers that are added to the outputs of the edges. The engine has no such thing; their gradients it has.
-    pub(crate) added: Vec<f64>,
+    pub added: Vec<f64>,
     /// By layer, where it is a node: the rows of the edges that end in it.
-    pub(crate) rows_into: Vec<Vec<usize>>,
+    pub rows_into: Vec<Vec<usize>>,
 }
 
 /// Statistics that a forward pass normalises with.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Stats {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stats {
+    /// Those of the batch.
     Batch,
+    /// Running statistics, and those of the batch where a normalisation has none.
     Running,
+    /// None: normalisations are left out.
+    Off,
 }
 
 /// What a forward pass keeps.
-struct Tape {
+#[derive(Debug)]
+pub struct Trace {
     /// Every value; zeros where nothing ran.
-    values: Vec<Map>,
+    pub values: Vec<Map>,
     /// By layer: whether it ran.
     ran: Vec<bool>,
     /// By layer, where it is a unit with batch normalisation that ran.
     norms: Vec<Option<Normalised>>,
-    codes: AllCodes,
+    /// See [`AllCodes`].
+    pub codes: AllCodes,
 }
 
 /// What a backward pass collects.
@@ -75,9 +91,26 @@ struct Gathered {
     mixing: Vec<f64>,
     edges: Vec<f64>,
     grads: Tensors,
+    /// Gradient at the value that was asked for.
+    at: Option<Map>,
     /// See [`Pass::product_scale`].
     largest_gradient: f64,
     largest_output: f64,
+}
+
+/// Gradients of values, where there are any yet.
+struct Grads(Vec<Option<Map>>);
+
+impl Grads {
+    fn add(&mut self, value: ValueId, mut g: Map, scale: f64) {
+        match &mut self.0[value] {
+            Some(sum) => sum.add_scaled(&g, scale),
+            none => {
+                g.data.iter_mut().for_each(|g| *g *= scale);
+                *none = Some(g);
+            }
+        }
+    }
 }
 
 impl Gathered {
@@ -89,12 +122,16 @@ impl Gathered {
 
 impl<'a> Reference<'a> {
     /// Everything runs, without drop-path and without the auxiliary head.
-    pub(crate) fn new(spec: &NetworkSpec, tensors: &'a Tensors) -> Self {
-        let graph = spec.graph().unwrap();
+    ///
+    /// # Panics
+    /// Where the specification describes no network.
+    pub fn new(spec: &NetworkSpec, tensors: &'a Tensors) -> Self {
+        let graph = spec.graph().expect("a network");
         Self {
             near_kinks: None,
             run: vec![true; spec.mixing_len()],
             drop_path: None,
+            omega: true,
             auxiliary: 0.0,
             added: vec![0.0; spec.rows],
             rows_into: rows_into(spec, &graph),
@@ -104,7 +141,7 @@ impl<'a> Reference<'a> {
     }
 
     /// Forward and backward pass with batch statistics.
-    pub(crate) fn train(&self, batch: Batch<'_>, w: &[f64]) -> Pass {
+    pub fn train(&self, batch: Batch<'_>, w: &[f64]) -> Pass {
         let tape = self.forward(batch.images, w, Stats::Batch, true);
         let entropy = |value: ValueId| {
             let logits = &tape.values[value];
@@ -117,7 +154,8 @@ impl<'a> Reference<'a> {
             loss += self.auxiliary * auxiliary;
             seeds.push((value, d.iter().map(|g| self.auxiliary * g).collect()));
         }
-        let to = self.backward(&tape, w, seeds);
+        let layers = 0..self.graph.layers.len();
+        let to = self.backward(&tape, w, seeds, layers, None);
         let logits = &tape.values[self.graph.logits];
         Pass {
             loss,
@@ -133,19 +171,35 @@ impl<'a> Reference<'a> {
     }
 
     /// Loss and correctly classified samples.
-    pub(crate) fn evaluate(&self, batch: Batch<'_>, w: &[f64], stats: Stats) -> (f64, usize) {
+    pub fn evaluate(&self, batch: Batch<'_>, w: &[f64], stats: Stats) -> (f64, usize) {
         let logits = self.logits(batch.images, w, stats);
         let (loss, correct, _) = layers::cross_entropy(&logits, batch.labels, logits.len() / batch.labels.len());
         (loss, correct)
     }
 
     /// `[n, classes]`.
-    pub(crate) fn logits(&self, images: &[f32], w: &[f64], stats: Stats) -> Vec<f64> {
+    pub fn logits(&self, images: &[f32], w: &[f64], stats: Stats) -> Vec<f64> {
         self.forward(images, w, stats, false).values.swap_remove(self.graph.logits).data
     }
 
+    /// A forward pass with everything in it but an auxiliary head. `images: [n, H, W, C]`.
+    ///
+    /// # Panics
+    /// Where `w: [R, O]` or the tensors are not those of the network.
+    pub fn trace(&self, images: &[f32], w: &[f64], stats: Stats) -> Trace {
+        self.forward(images, w, stats, false)
+    }
+
+    /// Gradients of `sum(seed * value)` of the value `of`: at the value `at`, and of all weights (zeros where there is no way)
+    /// in between. `trace`: with statistics of the batch, or with none.
+    pub fn pull_back(&self, trace: &Trace, w: &[f64], (of, seed): (ValueId, Vec<f64>), at: ValueId) -> (Map, Tensors) {
+        let layer = |value: ValueId| self.graph.values[value].layer.map_or(0, |layer| layer + 1);
+        let to = self.backward(trace, w, vec![(of, seed)], layer(at)..layer(of), Some(at));
+        (to.at.unwrap_or_else(|| Map::zeros_like(&trace.values[at])), to.grads)
+    }
+
     /// Codes of a forward pass with batch statistics.
-    pub(crate) fn codes(&self, images: &[f32], w: &[f64]) -> AllCodes {
+    pub fn codes(&self, images: &[f32], w: &[f64]) -> AllCodes {
         self.forward(images, w, Stats::Batch, false).codes
     }
 
@@ -162,7 +216,6 @@ impl<'a> Reference<'a> {
         norm.affine.then(|| (part("weight"), part("bias")))
     }
 
-    /// Running statistics, and those of the batch where a normalisation has none.
     fn batch_norm(&self, norm: &Norm, y: &Map, stats: Stats) -> Normalised {
         let part = |part| self.get(&format!("{}.{part}", norm.name)).data.as_slice();
         let running = (norm.affine && stats == Stats::Running).then(|| (part("running_mean"), part("running_var")));
@@ -189,7 +242,7 @@ impl<'a> Reference<'a> {
         terms.filter(|(_, place, _)| place.is_none_or(|i| self.run[i])).collect()
     }
 
-    fn forward(&self, images: &[f32], w: &[f64], stats: Stats, training: bool) -> Tape {
+    fn forward(&self, images: &[f32], w: &[f64], stats: Stats, training: bool) -> Trace {
         let graph = &self.graph;
         assert_eq!(w.len(), graph.rows * graph.ops.len());
         let image = graph.values[Graph::IMAGE].shape;
@@ -222,7 +275,8 @@ impl<'a> Reference<'a> {
                         codes.maxima.extend(layers::maxima(&x, window));
                     }
                     let y = transform::forward(unit.transform, &x, &self.weights(unit));
-                    norms[id] = unit.norm.as_ref().map(|norm| self.batch_norm(norm, &y, stats));
+                    let norm = unit.norm.as_ref().filter(|_| stats != Stats::Off);
+                    norms[id] = norm.map(|norm| self.batch_norm(norm, &y, stats));
                     norms[id].as_ref().map_or(y, |normalised| normalised.out.clone())
                 }
                 LayerKind::Mix { weights, .. } => {
@@ -243,25 +297,37 @@ impl<'a> Reference<'a> {
             values[layer.output] = made;
             ran[id] = true;
         }
-        Tape { values, ran, norms, codes }
+        Trace { values, ran, norms, codes }
     }
 
-    /// `seeds`: gradients of the logits.
-    fn backward(&self, tape: &Tape, w: &[f64], seeds: Vec<(ValueId, Vec<f64>)>) -> Gathered {
+    /// Through some of the layers. `seeds`: gradients of values; `at`: the value whose gradient is kept.
+    fn backward(
+        &self,
+        tape: &Trace,
+        w: &[f64],
+        seeds: Vec<(ValueId, Vec<f64>)>,
+        layers: Range<LayerId>,
+        at: Option<ValueId>,
+    ) -> Gathered {
         let mut to = Gathered { mixing: vec![0.0; w.len()], edges: vec![0.0; self.graph.rows], ..Gathered::default() };
         to.grads.extend(self.graph.parameters().map(|p| (p.name.clone(), Tensor::zeros(p.shape))));
-        // A value that nothing reads has gradient 0.
-        let mut grads: Vec<_> = tape.values.iter().map(Map::zeros_like).collect();
+        // None: 0, for nothing has read the value.
+        let mut grads = Grads(tape.values.iter().map(|_| None).collect());
         for (value, seed) in seeds {
-            grads[value].data = seed;
+            grads.0[value] = Some(Map { data: seed, ..tape.values[value] });
         }
-        for (id, layer) in self.graph.layers.iter().enumerate().rev().filter(|(id, _)| tape.ran[*id]) {
-            let g = grads[layer.output].clone();
+        for (id, layer) in layers.clone().zip(&self.graph.layers[layers]).rev().filter(|(id, _)| tape.ran[*id]) {
+            let g = match grads.0[layer.output].take() {
+                Some(g) => g,
+                // The sizes of what has no gradient count as well.
+                None if self.omega => Map::zeros_like(&tape.values[layer.output]),
+                None => continue,
+            };
             match &layer.kind {
                 LayerKind::Unit(unit) => {
                     let x = layer.inputs[0];
                     let dx = self.unit_backward(unit, &tape.values[x], tape.norms[id].as_ref(), g, &mut to);
-                    grads[x].add_scaled(&dx, 1.0);
+                    grads.add(x, dx, 1.0);
                 }
                 LayerKind::Mix { weights, .. } => {
                     self.rows_into[id].iter().for_each(|&row| to.edges[row] += g.sum());
@@ -271,18 +337,19 @@ impl<'a> Reference<'a> {
                             to.sizes(g.norm(), tape.values[x].norm());
                             to.mixing[i] += g.dot(&tape.values[x]);
                         }
-                        grads[x].add_scaled(&g, place.map_or(1.0, |i| w[i]));
+                        grads.add(x, g, place.map_or(1.0, |i| w[i]));
                     }
                 }
                 LayerKind::Concat => {
                     let mut channel = 0;
                     for &x in &layer.inputs {
-                        grads[x].add_scaled(&g.channels(channel, tape.values[x].c), 1.0);
+                        grads.add(x, g.channels(channel, tape.values[x].c), 1.0);
                         channel += tape.values[x].c;
                     }
                 }
             }
         }
+        to.at = at.and_then(|at| grads.0[at].take());
         to
     }
 
@@ -292,9 +359,9 @@ impl<'a> Reference<'a> {
         }
         let weights = self.weights(unit);
         let (mut dx, dweights) = if unit.relu {
-            transform::backward(unit.transform, &layers::relu(x), &weights, &g)
+            transform::backward(unit.transform, &layers::relu(x), &weights, &g, self.omega)
         } else {
-            transform::backward(unit.transform, x, &weights, &g)
+            transform::backward(unit.transform, x, &weights, &g, self.omega)
         };
         to.grads.extend(unit.weights.iter().map(|w| w.name.clone()).zip(dweights));
         if unit.relu {
@@ -306,7 +373,9 @@ impl<'a> Reference<'a> {
     fn batch_norm_backward(&self, norm: &Norm, kept: &Normalised, g: &Map, to: &mut Gathered) -> Map {
         let affine = self.affine(norm);
         let (dy, dscale, dshift) = layers::batch_norm_backward(kept, affine, g);
-        to.sizes(layers::gradient_before_centring(kept, affine, g).norm(), kept.xhat.norm());
+        if self.omega {
+            to.sizes(layers::gradient_before_centring(kept, affine, g).norm(), kept.xhat.norm());
+        }
         if affine.is_some() {
             to.grads.insert(format!("{}.weight", norm.name), Tensor::vector(dscale));
             to.grads.insert(format!("{}.bias", norm.name), Tensor::vector(dshift));
@@ -315,7 +384,7 @@ impl<'a> Reference<'a> {
     }
 
     /// `0.9 * running + 0.1 * batch` for every running statistic of what ran, the others as they are.
-    fn running_after(&self, tape: &Tape) -> Tensors {
+    fn running_after(&self, tape: &Trace) -> Tensors {
         let mut after = Tensors::new();
         for (id, layer) in self.graph.layers.iter().enumerate() {
             let Some(norm) = layer.unit().and_then(|u| u.norm.as_ref()).filter(|n| n.affine) else { continue };

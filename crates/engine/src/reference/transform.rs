@@ -1,6 +1,6 @@
 //! [`Transform`] forward and backward.
 
-use hpe_darts_engine::{Transform, Window};
+use crate::{Transform, Window};
 
 use super::layers::{self, Map, Pool, Tensor};
 
@@ -28,24 +28,24 @@ pub(super) fn forward(transform: Transform, x: &Map, weights: &[&Tensor]) -> Map
     }
 }
 
-/// Gradients at the input and at each weight.
-pub(super) fn backward(transform: Transform, x: &Map, weights: &[&Tensor], g: &Map) -> (Map, Vec<Tensor>) {
+/// Gradients at the input and, with `omega`, at each weight of a convolution (else zeros).
+pub(super) fn backward(transform: Transform, x: &Map, weights: &[&Tensor], g: &Map, omega: bool) -> (Map, Vec<Tensor>) {
     match (transform, weights) {
         (Transform::Identity, []) => (g.clone(), vec![]),
         (Transform::Conv(window), [weight]) => {
-            let (dx, dw) = layers::conv_backward(x, weight, window, 1, g);
+            let (dx, dw) = layers::conv_backward(x, weight, window, 1, g, omega);
             (dx, vec![dw])
         }
         (Transform::Separable(window), [depthwise, pointwise]) => {
             let (dmiddle, dpointwise) =
-                layers::conv_backward(&layers::conv(x, depthwise, window, x.c), pointwise, POINT, 1, g);
-            let (dx, ddepthwise) = layers::conv_backward(x, depthwise, window, x.c, &dmiddle);
+                layers::conv_backward(&layers::conv(x, depthwise, window, x.c), pointwise, POINT, 1, g, omega);
+            let (dx, ddepthwise) = layers::conv_backward(x, depthwise, window, x.c, &dmiddle, omega);
             (dx, vec![ddepthwise, dpointwise])
         }
         (Transform::FactorizedReduce, [first, second]) => {
-            let (mut dx, dfirst) = layers::conv_backward(x, first, HALVE, 1, &g.channels(0, first.shape[0]));
+            let (mut dx, dfirst) = layers::conv_backward(x, first, HALVE, 1, &g.channels(0, first.shape[0]), omega);
             let g = g.channels(first.shape[0], second.shape[0]);
-            let (dshifted, dsecond) = layers::conv_backward(&x.shifted(1), second, HALVE, 1, &g);
+            let (dshifted, dsecond) = layers::conv_backward(&x.shifted(1), second, HALVE, 1, &g, omega);
             dx.add_scaled(&dshifted.shifted(-1), 1.0);
             (dx, vec![dfirst, dsecond])
         }
