@@ -13,14 +13,14 @@ use indicatif::ProgressBar;
 use nas::{
     benchmark,
     compare::{
-        self, Cell, CellResult, CompareError, Comparison, EXAMPLE, Entry, FORMATS, Format, Grid, Place, Resources,
-        State, Summary,
+        self, Cell, CellResult, CompareError, Comparison, Draft, EXAMPLE, Entry, FORMATS, Format, Grid, Place,
+        Resources, State, Summary,
     },
     data::LoadEvent,
     files::write_atomic,
     run::{Notice, Observer},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{data, outcome};
 use crate::{
@@ -107,16 +107,16 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let threads = (cores / args.jobs).max(1);
     let place = Place { out: &args.out, threads, data: args.data.as_deref(), baseline: args.baseline.as_deref() };
-    let comparison = Comparison::read(&args.config, &place)?;
-    let only = chosen(&args.only, comparison.cells.len())?;
+    let draft = Draft::read(&args.config, &place)?;
+    let only = draft.cells().map(|n| chosen(&args.only, n)).transpose()?.unwrap_or_default();
     if args.plan {
-        return plan(&comparison.cells, &only, &args, cx);
+        return plan(&draft.settled()?.cells, &only, &args, cx);
     }
-    let cells = &comparison.cells;
     let table = outcome::open_table(cx, "accuracies");
     let (home, stop) = (cx.home().ok(), cx.interrupt()?);
     let resources = Resources { home: home.as_deref(), table: table.as_ref() };
-    data::interruptible(cx, |notify| compare::check(cells, &only, &args.out, resources, notify))?;
+    let comparison = data::interruptible(cx, |notify| draft.checked(&only, &args.out, resources, notify))?;
+    let cells = &comparison.cells;
     if args.dry_run {
         return plan(cells, &only, &args, cx);
     }
@@ -130,7 +130,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     let summary = followed.summary()?;
     match (args.format, args.json) {
         (Some(format), _) => cx.out.data((format.write)(&summary))?,
-        (None, true) => cx.out.data((FORMATS[0].write)(&summary))?,
+        (None, true) => cx.out.json(&serde_json::from_str::<Value>(&(FORMATS[0].write)(&summary))?)?,
         (None, false) => cx.out.data(show(&summary))?,
     }
     conclude(&results, &only, cx)

@@ -256,8 +256,8 @@ impl BlackboxConfig {
     /// What decides the result: the data may have moved.
     pub(super) fn decisive(&self) -> Table {
         let mut config = self.clone();
-        if let EvaluatorConfig::Proxy { dir, .. } = &mut config.evaluator {
-            *dir = None;
+        if let EvaluatorConfig::Proxy { dir, verify, .. } = &mut config.evaluator {
+            (*dir, *verify) = (None, true);
         }
         config.table()
     }

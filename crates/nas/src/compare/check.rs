@@ -3,47 +3,58 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
     blackbox::Resources,
     cell::{Cell, Search},
     error::CompareError,
+    file::{Comparison, Draft},
 };
 use crate::{
     blackbox::{BlackboxError, Domain},
-    data::LoadEvent,
+    data::{DataError, Dataset, LoadEvent},
+    files::TEMPORARY,
     memory::{MemoryNeed, TooLarge},
     retrain::{self, RetrainError},
-    search::{Plan, SearchError},
+    run::{self, RunError},
+    search::{self, Plan, SearchError},
     space::{self, Genotype, SpaceError},
 };
 
-/// Checks that the folders can be written to, that none holds a search with other settings, and that the data, the table and the memory
-/// are there that the cells `only` need. `notify` is told how data is being read.
-///
-/// # Errors
-/// Everything that is wrong, all of it at once.
-pub fn check(
-    cells: &[Cell],
-    only: &[usize],
-    out: &Path,
-    resources: Resources<'_>,
-    notify: &mut dyn FnMut(LoadEvent),
-) -> Result<(), CompareError> {
-    let mut faults: Vec<CompareError> = writable(out).err().into_iter().collect();
-    let mut checked: Vec<&str> = Vec::new();
-    for cell in only.iter().map(|&i| &cells[i]) {
-        if let Err(fault) = cell.has_begun() {
-            faults.push(fault);
-        } else if !checked.contains(&cell.name.as_str()) && !cell.is_done() {
-            // Seeds of the same settings need the same.
-            checked.push(&cell.name);
-            faults.extend(needs(cell, resources, notify).err());
-            faults.extend(retraining(cell, resources, notify).err());
+impl Draft {
+    /// Checks that the folders can be written to, that none holds a search with other settings, and that the data, the table and the
+    /// memory are there that the cells `only` need. `notify` is told how data is being read.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file and with these, all of it at once.
+    pub fn checked(
+        self,
+        only: &[usize],
+        out: &Path,
+        resources: Resources<'_>,
+        notify: &mut dyn FnMut(LoadEvent),
+    ) -> Result<Comparison, CompareError> {
+        let Self { comparison, mut faults } = self;
+        // Indices are of a file without faults.
+        let all = !faults.is_empty();
+        faults.extend(writable(out).err());
+        let mut checks = Checks { resources, notify, data: Vec::new() };
+        let mut checked: Vec<&str> = Vec::new();
+        for (_, cell) in comparison.cells.iter().enumerate().filter(|(i, _)| all || only.contains(i)) {
+            if let Err(fault) = cell.has_begun() {
+                faults.push(fault);
+            } else if !checked.contains(&cell.name.as_str()) && !cell.is_done() {
+                // Seeds of the same settings need the same.
+                checked.push(&cell.name);
+                faults.extend(checks.search(cell).err());
+                faults.extend(checks.retraining(cell).err());
+            }
+            faults.extend(occupied(cell).err());
         }
+        CompareError::of(faults).map_or(Ok(comparison), Err)
     }
-    CompareError::of(faults).map_or(Ok(()), Err)
 }
 
 /// Checks that a folder, or the one that it will be made in, can be written to. Leaves nothing there.
@@ -55,39 +66,84 @@ fn writable(out: &Path) -> Result<(), CompareError> {
         return Err(failed(&there, io::ErrorKind::NotADirectory.into()));
     }
     fs::read_dir(&there).map_err(|e| failed(&there, e))?;
-    tempfile::Builder::new()
-        .prefix(crate::files::TEMPORARY)
-        .tempfile_in(&there)
-        .map(drop)
-        .map_err(|e| failed(&there, e))
+    tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(&there).map(drop).map_err(|e| failed(&there, e))
 }
 
-/// Checks what the search of a cell needs.
-fn needs(cell: &Cell, resources: Resources<'_>, notify: &mut dyn FnMut(LoadEvent)) -> Result<(), CompareError> {
-    let name = || cell.name.clone();
-    if cell.found().is_some() {
-        return Ok(());
-    }
-    match &cell.search {
-        Search::OneShot(search) => {
-            let plan = Plan::new(search.config.clone(), resources.home, notify);
-            let fits = plan.and_then(|plan| Ok(fits(plan.memory()?)?));
-            fits.map_err(|source: SearchError| CompareError::Search { name: name(), source })
+/// Checks that the folder of a search that has not begun is new or empty.
+fn occupied(cell: &Cell) -> Result<(), CompareError> {
+    let training = cell.retraining.is_some().then(|| cell.retraining_folder());
+    let search = cell.one_shot().is_some().then(|| cell.folder.clone());
+    for folder in search.into_iter().chain(training).filter(|folder| !run::is_run(folder) && !run::is_starting(folder))
+    {
+        let occupied = match fs::read_dir(&folder) {
+            Ok(mut entries) => entries.next().is_some(),
+            Err(e) => e.kind() != io::ErrorKind::NotFound,
+        };
+        if occupied {
+            let source = SearchError::Run(RunError::Exists(folder));
+            return Err(CompareError::Search { name: cell.label(), source });
         }
-        Search::Blackbox(config) => config
-            .check(resources, cell.threads(), notify)
-            .map_err(|source: BlackboxError| CompareError::Blackbox { name: name(), source }),
     }
+    Ok(())
 }
 
-/// Checks what the training of a cell needs: of what was found, else of any architecture.
-fn retraining(cell: &Cell, resources: Resources<'_>, notify: &mut dyn FnMut(LoadEvent)) -> Result<(), CompareError> {
-    let Some(retraining) = &cell.retraining else { return Ok(()) };
-    let failed = |source: RetrainError| CompareError::Retrain { name: cell.name.clone(), source };
-    let genotype = cell.found().map_or_else(|| any(cell.search.space()), Ok).map_err(|e| failed(e.into()))?;
-    let config = retraining.config(&genotype).map_err(|e| failed(e.into()))?;
-    let plan = retrain::Plan::new(config, resources.home, notify).map_err(failed)?;
-    plan.memory().and_then(|need| Ok(fits(need)?)).map_err(failed)
+/// What cells need, every data set read once.
+struct Checks<'a> {
+    resources: Resources<'a>,
+    notify: &'a mut dyn FnMut(LoadEvent),
+    data: Vec<(String, Arc<Dataset>)>,
+}
+
+impl Checks<'_> {
+    fn search(&mut self, cell: &Cell) -> Result<(), CompareError> {
+        let name = || cell.name.clone();
+        if cell.found().is_some() {
+            return Ok(());
+        }
+        match &cell.search {
+            Search::OneShot(search) => {
+                let home = self.resources.home;
+                let plan = Plan::with(search.config.clone(), |config| {
+                    self.read(format!("{:?} {:?}", config.dataset, config.data), |notify| {
+                        search::load(config, home, notify)
+                    })
+                });
+                let fits = plan.and_then(|plan| Ok(fits(plan.memory()?)?));
+                fits.map_err(|source: SearchError| CompareError::Search { name: name(), source })
+            }
+            Search::Blackbox(config) => config
+                .check(self.resources, cell.threads(), self.notify)
+                .map_err(|source: BlackboxError| CompareError::Blackbox { name: name(), source }),
+        }
+    }
+
+    /// Of what was found, else of any architecture.
+    fn retraining(&mut self, cell: &Cell) -> Result<(), CompareError> {
+        let Some(retraining) = &cell.retraining else { return Ok(()) };
+        let failed = |source: RetrainError| CompareError::Retrain { name: cell.name.clone(), source };
+        let genotype = cell.found().map_or_else(|| any(cell.search.space()), Ok).map_err(|e| failed(e.into()))?;
+        let config = retraining.config(&genotype).map_err(|e| failed(e.into()))?;
+        let home = self.resources.home;
+        let plan = retrain::Plan::with(config, |config| {
+            self.read(format!("retrain {:?} {:?}", config.dataset, config.data), |notify| {
+                retrain::load(config, home, notify)
+            })
+        });
+        plan.and_then(|plan| Ok(fits(plan.memory()?)?)).map_err(failed)
+    }
+
+    fn read(
+        &mut self,
+        key: String,
+        load: impl FnOnce(&mut dyn FnMut(LoadEvent)) -> Result<Arc<Dataset>, DataError>,
+    ) -> Result<Arc<Dataset>, DataError> {
+        if let Some((_, known)) = self.data.iter().find(|(known, _)| *known == key) {
+            return Ok(Arc::clone(known));
+        }
+        let dataset = load(self.notify)?;
+        self.data.push((key, Arc::clone(&dataset)));
+        Ok(dataset)
+    }
 }
 
 /// Some genotype of a space.

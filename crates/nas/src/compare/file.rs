@@ -48,6 +48,15 @@ pub struct Comparison {
     pub baseline: Option<String>,
 }
 
+/// What a file asks for, and what is wrong with it.
+#[derive(Debug)]
+pub struct Draft {
+    /// The searches that can be.
+    pub(super) comparison: Comparison,
+    /// Why the others cannot.
+    pub(super) faults: Vec<CompareError>,
+}
+
 /// What a command adds to a file.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
@@ -73,6 +82,16 @@ impl Comparison {
     ///
     /// # Errors
     /// [`CompareError::Read`]; everything that is wrong with the file, all of it at once. Nothing has been checked against data yet.
+    pub fn read(file: &Path, place: &Place<'_>) -> Result<Self, CompareError> {
+        Draft::read(file, place)?.settled()
+    }
+}
+
+impl Draft {
+    /// Reads `file`. Its faults are told by [`Draft::checked`], with those of what it needs.
+    ///
+    /// # Errors
+    /// [`CompareError::Read`]; a file that is no such table at all.
     pub fn read(file: &Path, place: &Place<'_>) -> Result<Self, CompareError> {
         let text =
             std::fs::read_to_string(file).map_err(|source| CompareError::Read { path: file.to_owned(), source })?;
@@ -123,13 +142,21 @@ impl Comparison {
         {
             faults.push(fault(message));
         }
-        match CompareError::of(faults) {
-            Some(error) => Err(error),
-            None => {
-                share_warmups(&mut cells);
-                Ok(Self { cells, baseline })
-            }
-        }
+        share_warmups(&mut cells);
+        Ok(Self { comparison: Comparison { cells, baseline }, faults })
+    }
+
+    /// How many cells there are; `None` where the file has faults, which change the count.
+    pub fn cells(&self) -> Option<usize> {
+        self.faults.is_empty().then_some(self.comparison.cells.len())
+    }
+
+    /// What the file asks for, whatever it needs.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file.
+    pub fn settled(self) -> Result<Comparison, CompareError> {
+        CompareError::of(self.faults).map_or(Ok(self.comparison), Err)
     }
 }
 

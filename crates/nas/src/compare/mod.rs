@@ -27,9 +27,8 @@ mod work;
 
 pub use blackbox::{BlackboxConfig, BlackboxSettings, EvaluatorConfig, Resources};
 pub use cell::{Cell, EXAMPLE, OneShot, SUMMARIES, Search};
-pub use check::check;
 pub use error::CompareError;
-pub use file::{Comparison, Place};
+pub use file::{Comparison, Draft, Place};
 pub use metrics::{COLUMNS, METRICS, Metric};
 pub use queue::{Progress, Results};
 pub use reference::Variation;

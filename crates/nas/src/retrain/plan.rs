@@ -8,7 +8,7 @@ use super::{
     error::RetrainError,
 };
 use crate::{
-    data::{self, Augmentation, DataError, LoadEvent, LoadOptions, LoaderOptions, PartName, Source, Split},
+    data::{self, Augmentation, DataError, Dataset, LoadEvent, LoadOptions, LoaderOptions, PartName, Source, Split},
     engines,
     learning_rate::Cosine,
     memory::MemoryNeed,
@@ -59,16 +59,20 @@ impl Plan {
         home: Option<&Path>,
         notify: &mut dyn FnMut(LoadEvent),
     ) -> Result<Self, RetrainError> {
+        Self::with(config, |config| load(config, home, notify))
+    }
+
+    /// The same with data that `read` gives for the configuration.
+    ///
+    /// # Errors
+    /// As [`Plan::new`]; those of `read`.
+    pub(crate) fn with(
+        config: RetrainConfig,
+        read: impl FnOnce(&RetrainConfig) -> Result<Arc<Dataset>, DataError>,
+    ) -> Result<Self, RetrainError> {
         let space = space::find(&config.space)?;
         let genotype = space.parse(&config.arch)?;
-        let options = LoadOptions {
-            data: config.data.dir.clone(),
-            home: home.map(Path::to_owned),
-            verify: config.data.verify,
-            folder: config.data.folder.unwrap_or_default(),
-            threads: config.threads.unwrap_or(1),
-        };
-        let dataset = Arc::new(data::load_with(config.dataset, &options, notify)?.downsampled(config.data.downsample)?);
+        let dataset = read(&config)?;
         let mut fingerprint = None;
         let (train, valid) = match &config.data.train {
             TrainOn::All => (Source::all(Arc::clone(&dataset), PartName::Train), None),
@@ -166,4 +170,23 @@ impl Plan {
             clip_norm: t.clip_norm.norm().map(|norm| norm as f32),
         }
     }
+}
+
+/// Reads the data of a configuration.
+///
+/// # Errors
+/// [`DataError`].
+pub(crate) fn load(
+    config: &RetrainConfig,
+    home: Option<&Path>,
+    notify: &mut dyn FnMut(LoadEvent),
+) -> Result<Arc<Dataset>, DataError> {
+    let options = LoadOptions {
+        data: config.data.dir.clone(),
+        home: home.map(Path::to_owned),
+        verify: config.data.verify,
+        folder: config.data.folder.unwrap_or_default(),
+        threads: config.threads.unwrap_or(1),
+    };
+    Ok(Arc::new(data::load_with(config.dataset, &options, notify)?.downsampled(config.data.downsample)?))
 }

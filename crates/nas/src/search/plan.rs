@@ -50,10 +50,17 @@ impl Plan {
     ///
     /// # Errors
     /// Everything that can be wrong with a configuration, see [`SearchError`].
-    pub fn new(
+    pub fn new(config: Config, home: Option<&Path>, notify: &mut dyn FnMut(LoadEvent)) -> Result<Self, SearchError> {
+        Self::with(config, |config| load(config, home, notify))
+    }
+
+    /// The same with data that `read` gives for the checked configuration.
+    ///
+    /// # Errors
+    /// As [`Plan::new`]; those of `read`.
+    pub(crate) fn with(
         mut config: Config,
-        home: Option<&Path>,
-        notify: &mut dyn FnMut(LoadEvent),
+        read: impl FnOnce(&Config) -> Result<Arc<Dataset>, DataError>,
     ) -> Result<Self, SearchError> {
         let candidates = fit(&mut config)?;
         let strategy = Self::strategy_of(&config, &candidates);
@@ -63,14 +70,7 @@ impl Plan {
             let phases: Vec<_> = schedule.phases.iter().map(|p| format!("{} {}", p.name, p.epochs)).collect();
             return Err(SearchError::TooLong { epochs, phases: phases.join(", "), max });
         }
-        let options = LoadOptions {
-            data: config.data.dir.clone(),
-            home: home.map(Path::to_owned),
-            verify: config.data.verify,
-            folder: config.data.folder.unwrap_or_default(),
-            threads: config.threads.unwrap_or(1),
-        };
-        let dataset = Arc::new(data::load_with(config.dataset, &options, notify)?.downsampled(config.data.downsample)?);
+        let dataset = read(&config)?;
         let split = Split::choose(&config.data.split, &dataset, config.seed)?;
         let fingerprint = split.fingerprint();
         let train = Source::new(Arc::clone(&dataset), PartName::Train, split.train)?;
@@ -205,6 +205,25 @@ impl Plan {
             clip_norm: t.clip_norm.norm().map(|norm| norm as f32),
         }
     }
+}
+
+/// Reads the data of a configuration.
+///
+/// # Errors
+/// [`DataError`].
+pub(crate) fn load(
+    config: &Config,
+    home: Option<&Path>,
+    notify: &mut dyn FnMut(LoadEvent),
+) -> Result<Arc<Dataset>, DataError> {
+    let options = LoadOptions {
+        data: config.data.dir.clone(),
+        home: home.map(Path::to_owned),
+        verify: config.data.verify,
+        folder: config.data.folder.unwrap_or_default(),
+        threads: config.threads.unwrap_or(1),
+    };
+    Ok(Arc::new(data::load_with(config.dataset, &options, notify)?.downsampled(config.data.downsample)?))
 }
 
 /// Makes CPU engines with a number of threads (`None`: one), on which results do not depend.
