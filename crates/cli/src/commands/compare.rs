@@ -33,20 +33,24 @@ use crate::{
 
 /// Run searches with several methods, settings and seeds, and summarise them in one table.
 ///
-/// The file lists seeds and settings; every combination is a cell in DIR/NAME/seedN. That of a search by a supernet is an ordinary run,
-/// which `resume` and `importance` accept too. Ctrl-C saves all of them; the same command continues from there, so a file may grow: more
-/// seeds, runs and values in the matrix (a new key in it gives all searches new names). Searches whose settings differ only in what
+/// The file lists seeds and settings; every combination is a cell in DIR/NAME/seedN. That of a search
+/// by a supernet is an ordinary run, which `resume` and `importance` accept too. Ctrl-C saves all of
+/// them; the same command continues from there, so a file may grow: more seeds, runs and values in the
+/// matrix (a new key in it gives all searches new names). Searches whose settings differ only in what
 /// comes after the warm-up share it, with the same results.
 ///
-/// `strategy = "NAME"` in the settings, a run or the matrix chooses the method, and so does a setting of it; `blackbox.NAME` is a black-box
-/// method. Common settings of other methods are then ignored, and those of a method in the matrix multiply its rows alone.
+/// `strategy = "NAME"` in the settings, a run or the matrix chooses the method, and so does a setting
+/// of it; `blackbox.NAME` is a black-box method. Common settings of other methods are then ignored,
+/// and those of a method in the matrix multiply its rows alone.
 ///
-/// Everything is checked before anything is begun, and all faults are told at once. A search that fails leaves the others alone; where a
-/// second try can help (a full disk or memory) it is made after them. The exit code is 1 if one has failed.
+/// Everything is checked before anything is begun, and all faults are told at once. A search that
+/// fails leaves the others alone; where a second try can help (a full disk or memory) it is made after
+/// them. The exit code is 1 if one has failed.
 ///
-/// DIR/summary.{md,csv,json,tex} are rewritten as searches end, of what lies in DIR: mean and standard deviation over the seeds of
-/// accuracies, each with its name (of the table, of the retrained network, of inherited weights, of the supernet), sizes, hours, what
-/// differs from the method's own preset, tests against a baseline, and apart from them what the paper reports. docs/compare.md describes
+/// DIR/summary.{md,csv,json,tex} are rewritten as searches end, of what lies in DIR: mean and standard
+/// deviation over the seeds of accuracies, each with its name (of the table, of the retrained network,
+/// of inherited weights, of the supernet), sizes, hours, what differs from the method's own preset,
+/// tests against a baseline, and apart from them what the paper reports. docs/compare.md describes
 /// file and summary.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_long_help = format!("A file:\n\n{EXAMPLE}"))]
@@ -72,11 +76,11 @@ pub struct Args {
     /// List the cells that the file asks for, how far each has come and the command for it, and exit. Looks at no data.
     #[arg(long)]
     plan: bool,
-    /// The same after every check that a run makes, data included.
+    /// List them after every check that a run makes, data included, and exit.
     #[arg(long)]
     dry_run: bool,
     /// How the summary is printed: json, markdown, csv or latex [default: as text].
-    #[arg(long, value_name = "FORMAT", value_parser = format, conflicts_with = "json")]
+    #[arg(long, value_name = "FORMAT", value_parser = format, conflicts_with_all = ["json", "plan", "dry_run"])]
     format: Option<Format>,
     /// Print the summary, or the plan, as JSON (default: as text).
     #[arg(long)]

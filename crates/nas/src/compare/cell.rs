@@ -6,7 +6,7 @@ use crate::search::Config;
 /// What a file looks like.
 pub const EXAMPLE: &str = r#"  preset = "paper"                 # optional, as of search --preset
   seeds = [0, 1, 2]
-  baseline = "rsps"                # optional: a method, or the name of a row; the others are tested against it
+  baseline = "rsps"                # optional: a method or a row; the others are tested against it
 
   [settings]                       # of all searches, as in a search's --config
   dataset = "cifar10"
