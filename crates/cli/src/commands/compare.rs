@@ -221,8 +221,17 @@ fn show(summary: &Summary) -> String {
         rows
     };
     let mut text = table(&summary.measured()).to_string();
-    for grid in summary.grids().iter().skip(1) {
+    for grid in summary.significance().iter().chain(&summary.reported_grids()) {
         text += &format!("\n{}\n{}", grid.title, table(grid));
+    }
+    // The files have them as a table.
+    let varied: Vec<_> = summary.rows.iter().filter(|row| !row.variations.is_empty()).collect();
+    if !varied.is_empty() {
+        text += "\nSettings that differ from the method's own preset (its value)\n";
+    }
+    for row in varied {
+        let settings = row.variations.iter().map(|v| format!("{} = {} ({})", v.key, v.value, v.preset));
+        text += &format!("  {}: {}\n", row.name, settings.collect::<Vec<_>>().join(", "));
     }
     text
 }

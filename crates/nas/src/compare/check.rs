@@ -155,3 +155,56 @@ fn any(space: &str) -> Result<Genotype, SpaceError> {
 fn fits(need: MemoryNeed) -> Result<(), TooLarge> {
     need.check().map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        benchmark::{Column, Table, made_up},
+        compare::Place,
+    };
+
+    fn faults(text: &str, table: Option<&Table>) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, out) = (folder.path().join("c.toml"), folder.path().join("out"));
+        fs::write(&file, text).unwrap();
+        let draft = Draft::read(&file, &Place::new(&out)).unwrap();
+        let only: Vec<usize> = (0..draft.cells().unwrap_or(0)).collect();
+        let checked = draft.checked(&only, &out, Resources { home: None, table }, &mut |_| ());
+        assert!(!out.exists());
+        checked.map_or_else(|e| e.to_string(), |_| String::new())
+    }
+
+    const BLACKBOX: &str = "seeds = [0, 1]\n[settings]\nblackbox.budget = 1000\n[matrix]\n\
+                            strategy = ['blackbox.bohb', 'blackbox.reinforce']\n";
+
+    #[test]
+    fn a_simulation_needs_the_table_and_its_columns() {
+        assert_eq!(faults(BLACKBOX, Some(&made_up())), "");
+        let none = faults(BLACKBOX, None);
+        assert!(
+            none.starts_with("2 faults; nothing was begun:\n- strategy=blackbox.bohb: the NAS-Bench-201 table"),
+            "{none}"
+        );
+        let without = made_up().without_column(Column::Cifar10Valid12);
+        let why = faults(BLACKBOX, Some(&without));
+        assert!(
+            why.contains("the table has no column `cifar10_valid_12`, which the simulation of a training needs"),
+            "{why}"
+        );
+        let poor = faults(&BLACKBOX.replace("1000", "0.001"), Some(&made_up()));
+        assert!(poor.contains("a budget of 0.001 simulated seconds, expected at least"), "{poor}");
+    }
+
+    #[test]
+    fn faults_of_the_file_and_of_the_data_are_told_together() {
+        let text = "seeds = [0]\n[settings]\nstrategy = 'darts'\n[runs.a]\ntraining.momentum = 2.0\n[runs.b]\ndataset = 'cifar10'\n\
+                    [runs.c]\n[retrain]\nnetwork.auxiliary = 0.4\n";
+        let why = faults(text, None);
+        assert!(why.starts_with("4 faults"), "{why}");
+        for part in ["a: training.momentum = 2", "b: cifar10 is not built in", "c, retraining: network.auxiliary = 0.4"]
+        {
+            assert!(why.contains(part), "{part}: {why}");
+        }
+    }
+}

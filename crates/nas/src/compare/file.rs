@@ -162,10 +162,8 @@ impl Draft {
 
 /// Settings that all rows have in common but none has a use for.
 fn idle(common: &[(String, Value)], rows: &[Row], messages: &mut Vec<String>) {
-    let known = || {
-        let blackbox = blackbox_names();
-        STRATEGIES.iter().map(|s| s.name.to_owned()).chain(blackbox)
-    };
+    let blackbox = methods::METHODS.iter().map(|m| format!("{}{}", blackbox::PREFIX, m.name));
+    let known: Vec<String> = STRATEGIES.iter().map(|s| s.name.to_owned()).chain(blackbox).collect();
     let mut said = Vec::new();
     for method in common.iter().filter_map(|(key, _)| method_of(key)) {
         let used = rows.iter().any(|row| row.method_with(common) == Some(method));
@@ -173,15 +171,10 @@ fn idle(common: &[(String, Value)], rows: &[Row], messages: &mut Vec<String>) {
             continue;
         }
         said.push(method);
-        let names: Vec<String> = known().collect();
-        let nearest = suggest::nearest(method, names.iter().map(String::as_str)).filter(|name| *name != method);
+        let nearest = suggest::nearest(method, known.iter().map(String::as_str)).filter(|name| *name != method);
         let hint = nearest.map(|name| format!("; {}", suggest::did_you_mean(name))).unwrap_or_default();
         messages.push(format!("settings: no run has the method {method}, whose settings are given{hint}"));
     }
-}
-
-fn blackbox_names() -> impl Iterator<Item = String> {
-    methods::METHODS.iter().map(|m| format!("{}{}", blackbox::PREFIX, m.name))
 }
 
 fn cell(
@@ -369,5 +362,81 @@ mod tests {
         assert!(long.contains("characters, expected at most 100") && long.contains("[runs.NAME]"), "{long}");
         assert!(why("seeds = [1, 2, 1]").contains("seeds = [1, 2, 1] has 1 twice"));
         assert!(why("seeds = [1]\n[runs.x]\npop = [4]").starts_with("x: --set pop=[4]"));
+    }
+
+    fn names(text: &str) -> Vec<String> {
+        read(text).unwrap().cells.into_iter().map(|c| format!("{}: {}", c.name, c.search.method())).collect()
+    }
+
+    #[test]
+    fn the_settings_of_a_method_in_the_matrix_multiply_its_rows_alone() {
+        let keys = "\"strategy.hpe-darts.pop\" = [[4], [2, 2]]\n'training.momentum' = [0.9]\n";
+        let rows = names(&format!("seeds = [0]\n[matrix]\nstrategy = ['hpe-darts', 'darts']\n{keys}"));
+        let of = |name: &str, method: &str| format!("strategy={name},momentum=0.9: {method}");
+        assert_eq!(
+            rows,
+            [of("hpe-darts,pop=_4_", "hpe-darts"), of("hpe-darts,pop=_2,2_", "hpe-darts"), of("darts", "darts")]
+        );
+        // A run that has a method by a setting of it keeps that method.
+        let rows = names(&format!("seeds = [0]\n[runs.d]\nstrategy.darts.epochs = 3\n[runs.h]\n[matrix]\n{keys}"));
+        assert_eq!(rows[0], "d,momentum=0.9: darts");
+        assert_eq!((rows.len(), rows[1].as_str()), (3, "h,pop=_4_,momentum=0.9: hpe-darts"));
+    }
+
+    #[test]
+    fn black_box_methods_are_rows_with_settings_of_their_own() {
+        let c = read(
+            "seeds = [5]\n[settings]\ndataset = 'cifar100'\ntraining.momentum = 0.8\nblackbox.budget = 500\n\
+             blackbox.regularized-evolution.population = 20\nstrategy.darts.epochs = 7\n\
+             [matrix]\nstrategy = ['blackbox.regularized-evolution', 'darts', 'blackbox.bohb']\n",
+        )
+        .unwrap();
+        let of = |i: usize| {
+            let Search::Blackbox(config) = &c.cells[i].search else { panic!("{:?}", c.cells[i]) };
+            config.table().to_string()
+        };
+        assert!(
+            of(0).contains("population = 20") && of(0).contains("budget = 500.0") && of(0).contains("seed = 5"),
+            "{}",
+            of(0)
+        );
+        assert!(of(0).contains("dataset = \"cifar100\"") && of(0).contains("epochs = 12"), "{}", of(0));
+        assert!(!of(2).contains("population") && of(2).contains("[method.bohb]"), "{}", of(2));
+        assert!(config(&c.cells[1]).to_toml().contains("momentum = 0.8"));
+        let why = |text: &str| {
+            read(&format!("seeds = [1]\n[runs.x]\nstrategy = 'blackbox.bohb'\n{text}")).unwrap_err().to_string()
+        };
+        assert!(why("blackbox.evaluator = 'naswt'").contains("did you mean `naswot`?"));
+        assert!(why("blackbox.budgets = 3").contains("unknown field `budgets`"));
+        assert!(why("blackbox.images = 32").contains("blackbox.images has no effect with this blackbox.evaluator"));
+        assert!(why("blackbox.epochs = 13").contains("blackbox.epochs = 13, expected 12 or 200"));
+        assert!(why("dataset = 'digits'").contains("unknown data set of the NAS-Bench-201 table `digits`"));
+        assert!(why("supernet.channels = 8").contains("supernet.channels has no effect on a black-box method"));
+        let unknown = read("seeds = [1]\n[settings]\nstrategy = 'blackbox.random'\n").unwrap_err();
+        assert!(unknown.to_string().contains("unknown method `random`"), "{unknown}");
+    }
+
+    #[test]
+    fn a_preset_is_chosen_by_row() {
+        let c = read("preset = 'paper'\nseeds = [1]\n[runs.a]\n[runs.b]\npreset = 'late-loss'\n").unwrap();
+        let toml: Vec<String> = c.cells.iter().map(|cell| config(cell).to_toml()).collect();
+        assert!(toml[0].contains("pop = [2, 2]") && toml[1].contains("pop = [1, 3]"), "{toml:?}");
+    }
+
+    #[test]
+    fn every_fault_is_told() {
+        let all =
+            read("seeds = []\n[settings]\nstrategy.gdas.epochs = 3\n[matrix]\nx = 3\n[runs.a]\nstrategy = 'darts'\n");
+        let all = all.unwrap_err().to_string();
+        assert!(all.starts_with("3 faults; nothing was begun:"), "{all}");
+        let baseline = |name: &str| read(&format!("seeds = [1]\nbaseline = '{name}'\n[runs.one]\n[runs.two]\n"));
+        assert!(baseline("one").is_ok());
+        assert!(
+            baseline("oen")
+                .unwrap_err()
+                .to_string()
+                .contains("is no row, expected one or two or the method of one; did you mean `one`?")
+        );
+        assert!(baseline("hpe-darts").unwrap_err().to_string().contains("means both one and two"));
     }
 }

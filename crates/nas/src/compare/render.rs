@@ -378,3 +378,68 @@ fn escaped(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        benchmark::made_up,
+        compare::{Comparison, Entry, Place, result::CellResult},
+        space::{Arch, Genotype},
+    };
+
+    /// Two methods of Table 1, one of them a variant, and one that is not in it.
+    fn summary() -> Summary {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("c.toml");
+        let text = "preset = 'paper'\nseeds = [0, 1]\n[settings]\nstrategy.darts.epochs = 3\n\
+                    [matrix]\nstrategy = ['hpe-darts', 'darts', 'sgas']\n";
+        std::fs::write(&file, text).unwrap();
+        let cells = Comparison::read(&file, &Place::new(folder.path())).unwrap().cells;
+        let found = |seed: u64| {
+            let arch = Arch::from_index(seed as usize).unwrap();
+            CellResult::of(Genotype::from(arch), arch.to_string(), Some(arch.index()))
+        };
+        let results: Vec<CellResult> = cells.iter().map(|c| found(c.seed)).collect();
+        let entries: Vec<Entry<'_>> = cells.iter().zip(results.iter().map(Some)).collect();
+        Summary::new(&entries, &[], Some("sgas"), Some(&made_up()))
+    }
+
+    #[test]
+    fn every_line_of_the_csv_has_every_column_and_its_source() {
+        let text = to_csv(&summary());
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        let lines: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+        let source: Vec<&str> = lines.iter().map(|line| &line[0]).collect();
+        assert_eq!(source, ["measured", "measured", "measured", TABLE_1_SOURCE, TABLE_1_SOURCE]);
+        let heads = reader.headers().unwrap().clone();
+        let column_of = |name: &str| heads.iter().position(|head| head == name).unwrap();
+        assert_eq!(&lines[1][column_of("variations")], "strategy.darts.epochs=3");
+        assert_eq!(&lines[4][column_of("table_cifar10_test_mean")], "94.31");
+        assert_eq!(&lines[0][column_of("p")], "1");
+    }
+
+    #[test]
+    fn what_is_reported_is_never_in_a_row_of_ours() {
+        let summary = summary();
+        for format in FORMATS {
+            let text = (format.write)(&summary);
+            let at = text
+                .find("Reported, not measured here")
+                .or_else(|| text.find("\"reported\""))
+                .or_else(|| text.find(TABLE_1_SOURCE));
+            let (ours, theirs) = text.split_at(at.unwrap());
+            assert!(!ours.contains("94.31") && theirs.contains("94.31"), "{}", format.name);
+            assert!(!theirs.contains("SGAS") && theirs.contains("DARTS(1st)"), "{}", format.name);
+        }
+        let shown: Vec<String> = summary.rows.iter().map(Row::method_shown).collect();
+        assert_eq!(shown, ["hpe-darts", "variant of darts (1 settings)", "sgas"]);
+    }
+
+    #[test]
+    fn latex_is_escaped() {
+        assert_eq!(escaped("a_b & 5% ± |x~0|"), "a\\_b \\& 5\\% $\\pm$ \\textbar{}x\\textasciitilde{}0\\textbar{}");
+        let text = to_latex(&summary());
+        assert_eq!(text.matches("\\toprule").count(), text.matches("\\end{tabular}").count());
+    }
+}
