@@ -119,7 +119,8 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     let table = outcome::open_table(cx, "accuracies");
     let (home, stop) = (cx.home().ok(), cx.interrupt()?);
     let resources = Resources { home: home.as_deref(), table: table.as_ref() };
-    let comparison = data::interruptible(cx, |notify| draft.checked(&only, &args.out, resources, notify))?;
+    let comparison =
+        data::interruptible(cx, |notify| -> Result<_> { Ok(draft.checked(&only, &args.out, resources, notify)?) })?;
     let cells = &comparison.cells;
     if args.dry_run {
         return plan(cells, &only, &args, cx);

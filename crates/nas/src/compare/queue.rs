@@ -121,9 +121,7 @@ fn next(queue: &Mutex<Vec<Queued>>, changed: &Condvar, stop: &AtomicBool) -> Opt
             queue[index].stage = Stage::Running;
             return Some((index, queue[index].cell.clone(), fresh.is_some()));
         }
-        if at(Stage::Waiting).or(at(Stage::Again)).is_none() {
-            return None;
-        }
+        at(Stage::Waiting).or(at(Stage::Again))?;
         // The end of a warm-up shows in the folder only.
         queue = changed.wait_timeout(queue, LOOK).unwrap_or_else(PoisonError::into_inner).0;
     }
