@@ -15,6 +15,7 @@ mod learning_rate;
 pub mod limits;
 pub mod memory;
 pub mod numbers;
+pub mod paper;
 pub mod proxy;
 mod python_random;
 mod random;

@@ -37,13 +37,27 @@ pub(crate) struct Difference {
 
 /// The first setting of `one` that `other` does not have, or has otherwise.
 pub(crate) fn difference(one: &Table, other: &Table) -> Option<Difference> {
+    missing(one, other).next()
+}
+
+/// Every setting that is not the same in both tables: of each that `one` has, then of those that only `other` has.
+pub(crate) fn differences(one: &Table, other: &Table) -> Vec<Difference> {
+    let swapped = |Difference { key, one, other }| Difference { key, one: other, other: one };
+    let only_other = missing(other, one).filter(|d| d.other == NOT_SET).map(swapped);
+    missing(one, other).chain(only_other).collect()
+}
+
+/// What stands for the value of a key that a table does not have.
+const NOT_SET: &str = "not set";
+
+fn missing(one: &Table, other: &Table) -> impl Iterator<Item = Difference> {
     let others = values(other);
-    values(one).into_iter().find_map(|(key, value)| {
+    values(one).into_iter().filter_map(move |(key, value)| {
         let found = others.iter().find(|(k, _)| *k == key).map(|(_, v)| *v);
         (found != Some(value)).then(|| Difference {
             key,
             one: value.to_string(),
-            other: found.map_or_else(|| "not set".to_owned(), Value::to_string),
+            other: found.map_or_else(|| NOT_SET.to_owned(), Value::to_string),
         })
     })
 }
@@ -78,5 +92,13 @@ mod tests {
         let text = |other: &str| difference(&one, &table(other)).map(|d| [d.key, d.one, d.other]);
         assert_eq!(text("a = 1\n[b]\nc = 2.5\nd = [1, 3]\n").unwrap(), ["b.d", "[1, 2]", "[1, 3]"]);
         assert_eq!(text("a = 1\n[b]\nd = [1, 2]\n").unwrap(), ["b.c", "2.5", "not set"]);
+    }
+
+    #[test]
+    fn all_settings_that_differ() {
+        let table = |text: &str| text.parse::<Table>().unwrap();
+        let all = differences(&table("a = 1\nb = 2\nc = 3\n"), &table("b = 2\nc = 4\nd = 5\n"));
+        let all: Vec<_> = all.iter().map(|d| (d.key.as_str(), d.one.as_str(), d.other.as_str())).collect();
+        assert_eq!(all, [("a", "1", "not set"), ("c", "3", "4"), ("d", "not set", "5")]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hpe_darts_nas::compare::Comparison;
+use hpe_darts_nas::compare::{Comparison, Place};
 
 #[test]
 fn every_comparison_of_the_results_is_one() {
@@ -14,7 +14,7 @@ fn every_comparison_of_the_results_is_one() {
         .collect();
     assert!(!files.is_empty());
     for file in files {
-        let comparison = Comparison::read(&file, Path::new("out"), 1);
+        let comparison = Comparison::read(&file, &Place::new(Path::new("out")));
         let comparison = comparison.unwrap_or_else(|e| panic!("{}: {e}", file.display()));
         assert!(!comparison.cells.is_empty(), "{}", file.display());
     }

@@ -32,6 +32,12 @@ const BLACKBOX: &str = "
 
 const HEAD: &str = "\n| key | default | range | meaning and source |\n|---|---|---|---|\n";
 
+const COMPARED: &str = "
+# Black-box searches of a comparison
+
+`[blackbox]` in the settings of `hpe-darts compare` ([compare.md](compare.md)); `[blackbox.METHOD]` has the settings of a method as above.
+";
+
 /// The rows of the table in the doc comment of every struct that has one, and its first line, by name of the struct.
 fn tables(folder: &Path, found: &mut BTreeMap<String, (String, Vec<[String; 4]>)>) {
     for entry in fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()) {
@@ -109,6 +115,9 @@ fn written() -> String {
             None => text.push_str("\nIt has no settings.\n"),
         }
     }
+    text.push_str(COMPARED);
+    text.push_str(HEAD);
+    expand("BlackboxSettings", "blackbox.", &all, &mut text);
     text
 }
 

@@ -6,11 +6,12 @@ use anyhow::{Context as _, Result, anyhow};
 use nas::{
     benchmark::{self, BenchmarkDataset, Column, Epochs},
     blackbox::{
-        BlackboxError, Domain, Evaluator, Outcome, PAPER_BUDGET, Problem, ProxyEvaluator, Summary, TableEvaluator,
-        Trial, methods, paper_row, run_all,
+        BlackboxError, Domain, Evaluator, Outcome, Problem, ProxyEvaluator, Summary, TableEvaluator, Trial, methods,
+        run_all,
     },
     compare::COLUMNS,
     engines,
+    paper::{self, PAPER_BUDGET},
     proxy::{self, Proxy},
     space::{self, Arch, SearchSpace},
 };
@@ -166,7 +167,8 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
             (setting.dataset, setting.evaluator) = (ranked_by.name().to_owned(), format!("table, {n} epochs"));
             let as_in_paper =
                 (ranked_by, args.epochs, setting.budget) == (BenchmarkDataset::Cifar10, Epochs::Twelve, PAPER_BUDGET);
-            setting.paper = paper_row(method.name).filter(|_| as_in_paper);
+            let reported = paper::table_1(&format!("blackbox.{}", method.name)).filter(|_| as_in_paper);
+            setting.paper = reported.map(|row| row.accuracies);
         }
         Some(proxy) => {
             ProxyEvaluator::check(proxy)?;

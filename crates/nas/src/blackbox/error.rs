@@ -1,6 +1,6 @@
 use engine::EngineError;
 
-use crate::{benchmark::Column, search::ConfigError, space::SpaceError};
+use crate::{benchmark::Column, data::DataError, search::ConfigError, space::SpaceError};
 
 /// A budget that pays for more is a mistake: no table has as many architectures.
 pub const MAX_EVALUATIONS: usize = 1_000_000;
@@ -26,6 +26,9 @@ pub enum BlackboxError {
         /// The proxy.
         proxy: &'static str,
     },
+    /// A search whose values are looked up in a table that is not there.
+    #[error("the NAS-Bench-201 table, which its evaluations are looked up in, is not imported or cannot be read")]
+    NotImported,
     /// A table that lacks what a simulation reads.
     #[error("the table has no column `{column}`, which the simulation of a training needs")]
     MissingColumn {
@@ -85,6 +88,12 @@ pub enum BlackboxError {
     /// The engine cannot compute a network.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The images that networks are scored on.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The user has stopped it; a run is so short that it begins anew.
+    #[error("interrupted")]
+    Interrupted,
     /// A saved run that does not fit.
     #[error("the saved state does not fit: {0}")]
     State(String),
@@ -95,6 +104,11 @@ impl BlackboxError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Config(error) => error.hint(),
+            Self::Data(error) => error.hint(),
+            Self::NotImported => Some(
+                "import it once: hpe-darts table import FILE.csv; a training-free score as evaluator does without"
+                    .to_owned(),
+            ),
             Self::NoTable { .. } => Some("--proxy NAME evaluates without a table".to_owned()),
             Self::Composite { proxy } => {
                 Some(format!("`hpe-darts score --proxy {proxy} --sample N` ranks N architectures"))

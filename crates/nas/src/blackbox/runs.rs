@@ -81,7 +81,11 @@ pub fn run_all(
     outcomes.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect()
 }
 
-fn check(
+/// Checks what [`run_all`] checks before the first run.
+///
+/// # Errors
+/// No runs, a budget that does not pay for every evaluation or pays for too many.
+pub fn check(
     config: &MethodConfig,
     problem: &Problem,
     evaluator: &dyn Evaluator,

@@ -1,22 +1,32 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::search::{Config, ConfigError, SearchError};
+use super::{blackbox::BlackboxConfig, retraining::Retraining};
+use crate::search::Config;
 
 /// What a file looks like.
 pub const EXAMPLE: &str = r#"  preset = "paper"                 # optional, as of search --preset
   seeds = [0, 1, 2]
+  baseline = "rsps"                # optional: a method or a row; the others are tested against it
 
   [settings]                       # of all searches, as in a search's --config
   dataset = "cifar10"
+  strategy.darts.epochs = 30       # of one method: the others have no use for it
+  blackbox.budget = 12000          # of all black-box methods
 
   [matrix]                         # optional: every combination
+  strategy = ["hpe-darts", "darts", "rsps", "blackbox.random-search"]
   "strategy.hpe-darts.alpha_update" = ["bilevel", "joint", "none"]
 
-  [runs.few-images]                # optional: named settings, with every combination
-  strategy.hpe-darts.importance.images = 640"#;
+  [runs.default]                   # optional: named settings, with every combination
+  [runs.small]
+  supernet.channels = 8
 
-/// Names of the files that hold a summary: as JSON, and for people.
-pub const SUMMARIES: [&str; 2] = ["summary.json", "summary.md"];
+  [retrain]                        # optional: train every cell that is found, as `retrain` does
+  recipe = "quick"
+  training.epochs = 20"#;
+
+/// Names of the files that hold a summary.
+pub const SUMMARIES: [&str; 4] = ["summary.json", "summary.md", "summary.csv", "summary.tex"];
 
 /// One search of a comparison.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,10 +35,28 @@ pub struct Cell {
     pub name: String,
     /// Seed.
     pub seed: u64,
-    /// Its configuration, every default written out.
-    pub config: Config,
-    /// Its run folder.
+    /// How it searches.
+    pub search: Search,
+    /// Training of what it finds.
+    pub retraining: Option<Retraining>,
+    /// Its folder.
     pub folder: PathBuf,
+}
+
+/// How a cell searches, every default written out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Search {
+    /// By a supernet; an ordinary run folder.
+    OneShot(Box<OneShot>),
+    /// By evaluating one architecture after the other.
+    Blackbox(Box<BlackboxConfig>),
+}
+
+/// A search by a supernet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OneShot {
+    /// Its configuration.
+    pub config: Config,
     /// Cell that trains or has trained the warm-up that this one goes on from, and the epochs of it.
     pub warmup: Option<(usize, usize)>,
 }
@@ -38,71 +66,58 @@ impl Cell {
     pub fn label(&self) -> String {
         format!("{} seed {}", self.name, self.seed)
     }
+
+    /// The search by a supernet, if it is one.
+    pub fn one_shot(&self) -> Option<&OneShot> {
+        if let Search::OneShot(search) = &self.search { Some(search) } else { None }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn one_shot_mut(&mut self) -> Option<&mut OneShot> {
+        if let Search::OneShot(search) = &mut self.search { Some(search) } else { None }
+    }
+
+    /// Cell whose warm-up this one goes on from, and the epochs of it.
+    pub fn warmup(&self) -> Option<(usize, usize)> {
+        self.one_shot()?.warmup
+    }
+
+    /// Folder of the training of what it finds.
+    pub fn retraining_folder(&self) -> PathBuf {
+        self.folder.join("retrain")
+    }
 }
 
-/// What is wrong with a comparison.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CompareError {
-    /// The file cannot be read.
-    #[error("cannot read {}: {source}", .path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The file does not describe a comparison.
-    #[error("{}: {message}", .path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        message: String,
-    },
-    /// Settings that make no search.
-    #[error("{name}: {source}")]
-    Config {
-        /// Name of the settings.
-        name: String,
-        /// What is wrong.
-        source: ConfigError,
-    },
-    /// A run folder of the comparison holds a search with other settings.
-    #[error("{} holds a search with other settings than {name} has now: {key} was {there}, now {now}", .path.display())]
-    OtherSettings {
-        /// The run folder.
-        path: PathBuf,
-        /// Name of the settings.
-        name: String,
-        /// Dotted key of a setting that differs.
-        key: String,
-        /// Its value in the run.
-        there: String,
-        /// Its value in the file.
-        now: String,
-    },
-    /// A search failed.
-    #[error("{name}: {source}")]
-    Search {
-        /// Name and seed.
-        name: String,
-        /// Why.
-        source: SearchError,
-    },
-}
-
-impl CompareError {
-    /// What the user can do.
-    pub fn hint(&self) -> Option<String> {
+impl Search {
+    /// Name of the method as in a comparison's file: a strategy, or `blackbox.` and a black-box method.
+    pub fn method(&self) -> String {
         match self {
-            Self::Read { .. } => None,
-            Self::File { .. } => Some(format!("a comparison looks like this:\n{EXAMPLE}")),
-            Self::Config { source, .. } => source.hint(),
-            Self::OtherSettings { .. } => {
-                Some("choose another --out, rename the changed settings, or move that folder away".to_owned())
-            }
-            Self::Search { source, .. } => source.hint(),
+            Self::OneShot(search) => search.config.strategy.name().to_owned(),
+            Self::Blackbox(config) => format!("{}{}", super::blackbox::PREFIX, config.method.name()),
+        }
+    }
+
+    /// Name of the space.
+    pub fn space(&self) -> &str {
+        match self {
+            Self::OneShot(search) => &search.config.space.name,
+            Self::Blackbox(config) => &config.space,
+        }
+    }
+
+    /// Folder or archive that its data is read from, if one was given.
+    pub(super) fn data_dir(&self) -> Option<&Path> {
+        match self {
+            Self::OneShot(search) => search.config.data.dir.as_deref(),
+            Self::Blackbox(config) => config.data_dir(),
+        }
+    }
+
+    /// Name of the data set that it searches on.
+    pub fn dataset(&self) -> &'static str {
+        match self {
+            Self::OneShot(search) => search.config.dataset.as_str(),
+            Self::Blackbox(config) => config.dataset.as_str(),
         }
     }
 }

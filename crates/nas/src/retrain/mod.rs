@@ -25,6 +25,7 @@ pub use events::Measured;
 pub use launch::{Outcome, RESULT, Resumed, Retrain, is_retraining};
 pub use model::{MODEL, MODEL_VERSION, Model};
 pub use plan::Plan;
+pub(crate) use plan::load;
 pub use prediction::{Class, Predictor};
 pub use recipe::{RECIPES, Recipe};
 pub use request::Request;

@@ -8,7 +8,7 @@ use super::{
     error::RetrainError,
 };
 use crate::{
-    data::{self, Augmentation, DataError, LoadEvent, LoadOptions, LoaderOptions, PartName, Source, Split},
+    data::{self, Augmentation, DataError, Dataset, LoadEvent, LoadOptions, LoaderOptions, PartName, Source, Split},
     engines,
     learning_rate::Cosine,
     memory::MemoryNeed,
@@ -46,6 +46,8 @@ pub struct Plan {
     pub test: Source,
     /// Of the split, if there is one.
     fingerprint: Option<String>,
+    /// What is odd about the split.
+    remark: Option<String>,
 }
 
 impl Plan {
@@ -59,17 +61,23 @@ impl Plan {
         home: Option<&Path>,
         notify: &mut dyn FnMut(LoadEvent),
     ) -> Result<Self, RetrainError> {
+        let plan = Self::with(config, |config| load(config, home, notify))?;
+        plan.remark.clone().map(LoadEvent::Remark).into_iter().for_each(notify);
+        Ok(plan)
+    }
+
+    /// The same with data that `read` gives for the configuration.
+    ///
+    /// # Errors
+    /// As [`Plan::new`]; those of `read`.
+    pub(crate) fn with(
+        config: RetrainConfig,
+        read: impl FnOnce(&RetrainConfig) -> Result<Arc<Dataset>, DataError>,
+    ) -> Result<Self, RetrainError> {
         let space = space::find(&config.space)?;
         let genotype = space.parse(&config.arch)?;
-        let options = LoadOptions {
-            data: config.data.dir.clone(),
-            home: home.map(Path::to_owned),
-            verify: config.data.verify,
-            folder: config.data.folder.unwrap_or_default(),
-            threads: config.threads.unwrap_or(1),
-        };
-        let dataset = Arc::new(data::load_with(config.dataset, &options, notify)?.downsampled(config.data.downsample)?);
-        let mut fingerprint = None;
+        let dataset = read(&config)?;
+        let (mut fingerprint, mut remark) = (None, None);
         let (train, valid) = match &config.data.train {
             TrainOn::All => {
                 dataset.several_classes()?;
@@ -77,7 +85,7 @@ impl Plan {
             }
             TrainOn::Split(choice) => {
                 let split = Split::choose(choice, &dataset, config.seed)?;
-                split.classes(&dataset)?.map(LoadEvent::Remark).into_iter().for_each(&mut *notify);
+                remark = split.classes(&dataset)?;
                 fingerprint = Some(split.fingerprint());
                 let source = |indices| Source::new(Arc::clone(&dataset), PartName::Train, indices);
                 (source(split.train)?, Some(source(split.valid)?))
@@ -97,7 +105,7 @@ impl Plan {
         let cost = network.graph()?.cost();
         let schedule = Schedule::new([("training", config.training.epochs)]);
         let test = Source::all(Arc::clone(&dataset), PartName::Test);
-        let plan = Self { space, genotype, cost, schedule, train, valid, test, network, config, fingerprint };
+        let plan = Self { space, genotype, cost, schedule, train, valid, test, network, config, fingerprint, remark };
         let loader = plan.loader();
         loader.augmentation.check(plan.train.shape())?;
         for source in [Some(&plan.train), plan.valid.as_ref(), Some(&plan.test)].into_iter().flatten() {
@@ -170,4 +178,23 @@ impl Plan {
             clip_norm: t.clip_norm.norm().map(|norm| norm as f32),
         }
     }
+}
+
+/// Reads the data of a configuration.
+///
+/// # Errors
+/// [`DataError`].
+pub(crate) fn load(
+    config: &RetrainConfig,
+    home: Option<&Path>,
+    notify: &mut dyn FnMut(LoadEvent),
+) -> Result<Arc<Dataset>, DataError> {
+    let options = LoadOptions {
+        data: config.data.dir.clone(),
+        home: home.map(Path::to_owned),
+        verify: config.data.verify,
+        folder: config.data.folder.unwrap_or_default(),
+        threads: config.threads.unwrap_or(1),
+    };
+    Ok(Arc::new(data::load_with(config.dataset, &options, notify)?.downsampled(config.data.downsample)?))
 }

@@ -40,6 +40,8 @@ pub struct Plan {
     pub valid: Source,
     /// Of the split.
     fingerprint: String,
+    /// What is odd about the split.
+    remark: Option<String>,
     /// The supernet.
     pub network: NetworkSpec,
 }
@@ -50,10 +52,19 @@ impl Plan {
     ///
     /// # Errors
     /// Everything that can be wrong with a configuration, see [`SearchError`].
-    pub fn new(
+    pub fn new(config: Config, home: Option<&Path>, notify: &mut dyn FnMut(LoadEvent)) -> Result<Self, SearchError> {
+        let plan = Self::with(config, |config| load(config, home, notify))?;
+        plan.remark.clone().map(LoadEvent::Remark).into_iter().for_each(notify);
+        Ok(plan)
+    }
+
+    /// The same with data that `read` gives for the checked configuration.
+    ///
+    /// # Errors
+    /// As [`Plan::new`]; those of `read`.
+    pub(crate) fn with(
         mut config: Config,
-        home: Option<&Path>,
-        notify: &mut dyn FnMut(LoadEvent),
+        read: impl FnOnce(&Config) -> Result<Arc<Dataset>, DataError>,
     ) -> Result<Self, SearchError> {
         let candidates = fit(&mut config)?;
         let strategy = Self::strategy_of(&config, &candidates);
@@ -63,16 +74,9 @@ impl Plan {
             let phases: Vec<_> = schedule.phases.iter().map(|p| format!("{} {}", p.name, p.epochs)).collect();
             return Err(SearchError::TooLong { epochs, phases: phases.join(", "), max });
         }
-        let options = LoadOptions {
-            data: config.data.dir.clone(),
-            home: home.map(Path::to_owned),
-            verify: config.data.verify,
-            folder: config.data.folder.unwrap_or_default(),
-            threads: config.threads.unwrap_or(1),
-        };
-        let dataset = Arc::new(data::load_with(config.dataset, &options, notify)?.downsampled(config.data.downsample)?);
+        let dataset = read(&config)?;
         let split = Split::choose(&config.data.split, &dataset, config.seed)?;
-        split.classes(&dataset)?.map(LoadEvent::Remark).into_iter().for_each(&mut *notify);
+        let remark = split.classes(&dataset)?;
         let fingerprint = split.fingerprint();
         let train = Source::new(Arc::clone(&dataset), PartName::Train, split.train)?;
         let valid = Source::new(Arc::clone(&dataset), PartName::Train, split.valid)?;
@@ -87,6 +91,7 @@ impl Plan {
             train,
             valid,
             fingerprint,
+            remark,
             network,
             config,
         };
@@ -206,6 +211,25 @@ impl Plan {
             clip_norm: t.clip_norm.norm().map(|norm| norm as f32),
         }
     }
+}
+
+/// Reads the data of a configuration.
+///
+/// # Errors
+/// [`DataError`].
+pub(crate) fn load(
+    config: &Config,
+    home: Option<&Path>,
+    notify: &mut dyn FnMut(LoadEvent),
+) -> Result<Arc<Dataset>, DataError> {
+    let options = LoadOptions {
+        data: config.data.dir.clone(),
+        home: home.map(Path::to_owned),
+        verify: config.data.verify,
+        folder: config.data.folder.unwrap_or_default(),
+        threads: config.threads.unwrap_or(1),
+    };
+    Ok(Arc::new(data::load_with(config.dataset, &options, notify)?.downsampled(config.data.downsample)?))
 }
 
 /// Makes CPU engines with a number of threads (`None`: one), on which results do not depend.

@@ -320,7 +320,7 @@ fn keep_strategy(mut file: Table, name: &str) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::space::OpName;
+    use crate::{compare::Place, space::OpName};
 
     fn resolve(request: &Request) -> Config {
         request.resolve().unwrap()
@@ -393,7 +393,12 @@ mod tests {
                 if path.is_dir() {
                     folders.push(path);
                 } else if path.parent().is_some_and(|parent| parent.ends_with("ablations")) {
-                    assert!(!crate::compare::Comparison::read(&path, Path::new("runs"), 1).unwrap().cells.is_empty());
+                    assert!(
+                        !crate::compare::Comparison::read(&path, &Place::new(Path::new("runs")))
+                            .unwrap()
+                            .cells
+                            .is_empty()
+                    );
                     found += 1;
                 } else if path.extension().is_some_and(|extension| extension == "toml") {
                     for strategy in STRATEGIES {
