@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     run::{At, EarlyEnd, Executor, Flow, Kept, Reopened, Schedule, Task},
     search::task::SearchTask,
-    space::{Genotype, Size},
+    space::Genotype,
     supernet::{Mask, PerOp},
 };
 
@@ -26,10 +26,11 @@ impl OneShot for Phased {
     fn phase(&self, phase: usize) -> PhaseSettings {
         match phase {
             1 => PhaseSettings {
-                batch_size: Some(32),
-                learning_rate: Some(Cosine { max: 0.1, min: 0.0, epochs: 3 }),
-                supernet: Some(Size { channels: 8, cells: 2 }),
+                added_images: 64,
+                learning_rate: Some(PhaseRate::Own(Cosine { max: 0.1, min: 0.0, epochs: 3 })),
+                added_cells: Some(1),
             },
+            2 => PhaseSettings { learning_rate: Some(PhaseRate::Anew), ..PhaseSettings::default() },
             _ => PhaseSettings::default(),
         }
     }
@@ -96,10 +97,11 @@ fn a_phase_may_change_network_batch_and_learning_rate() {
     let own = Cosine { max: 0.1, min: 0.0, epochs: 3 };
     let expected = [0, 1].map(|e| plan.learning_rate.at(e)).into_iter().chain([0, 1, 2].map(|e| own.at(e)));
     assert_eq!(rates[..5], expected.collect::<Vec<_>>());
-    assert_eq!(rates[6], plan.learning_rate.at(6));
-    // 718 images of digits: 11 batches of 64, 22 of 32.
+    let anew = Cosine { epochs: 2, ..plan.learning_rate };
+    assert_eq!(rates[5..], [0, 1].map(|e| anew.at(e)));
+    // 718 images of digits: 11 batches of 64, 5 of 128.
     let End { epochs, steps } = events.last().unwrap().read().unwrap();
-    assert_eq!((epochs, steps), (7, 2 * 11 + 3 * 22 + 2 * 11));
+    assert_eq!((epochs, steps), (7, 2 * 11 + 3 * 5 + 2 * 11));
     // What was removed before the network was built anew stays removed.
     assert!(ends[6].weights[(0, 0)] == 0.0 && ends[6].weights[(2, 1)] == 0.0 && ends[6].weights[(0, 1)] == 0.2);
     assert_eq!(ends[6].alpha, None);
