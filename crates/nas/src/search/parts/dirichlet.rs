@@ -32,7 +32,7 @@ fn slope(alpha: f64) -> f64 {
 }
 
 /// The divergence of Kullback and Leibler of the distribution of each edge from the uniform one, summed over the edges, times a factor
-/// (DrNAS, Eq. 7, with concentrations 1 as the anchor).
+/// (DrNAS, with concentrations 1 as the anchor).
 #[derive(Clone, Copy, Debug)]
 pub struct FromUniform {
     /// Factor.

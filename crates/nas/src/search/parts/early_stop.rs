@@ -29,7 +29,7 @@ pub enum StopRule {
 ///
 /// | name | default | range | meaning and source |
 /// |---|---|---|---|
-/// | `rule` | `none` (DARTS+: `skips`) | `skips`: the cell (the normal one) has too many skip connections; `ranking`: on no edge the order of the operations with weights has changed for some epochs; `eigenvalue`: the largest eigenvalue of the Hessian of the validation loss with respect to alpha grows fast | DARTS+, 4.2; R-DARTS, 4.3 |
+/// | `rule` | `none` (DARTS+: `skips`) | `skips`: the cell (the normal one) has too many skip connections; `ranking`: on no edge the order of the operations with weights has changed for some epochs; `eigenvalue`: the largest eigenvalue of the Hessian of the validation loss with respect to alpha grows fast | DARTS+; R-DARTS |
 /// | `skips` | 2 | >= 1 | of `skips`: as many are too many; DARTS+ |
 /// | `stable_epochs` | 10 | >= 1 | of `ranking`: epochs without a change; DARTS+ |
 /// | `window` | 5 | >= 1 | of `eigenvalue`: epochs that a mean is taken over; R-DARTS' code |

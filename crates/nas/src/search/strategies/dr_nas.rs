@@ -30,7 +30,7 @@ pub enum Pull {
 /// | `epochs` | 100 | >= 1 | all epochs; the authors' code for NAS-Bench-201 without progressive learning |
 /// | `kept` | 0: the search has one stage | 0, or 2 to \|O\| - 1 | progressive learning: operations of the largest alpha that stay on each edge after half of the epochs; the authors' code has 3 in NAS-Bench-201, 4 in the DARTS space |
 /// | `frozen_epochs` | 0 | less than the epochs of a stage | epochs at the start of each stage in which omega alone is trained; the authors' code has 10 with progressive learning |
-/// | `regulariser` | `l2` | `kl`: the divergence of each edge's distribution from the uniform one, summed over the edges | what `alpha_optimiser.weight_decay` is the factor of; DrNAS, Eq. 7 |
+/// | `regulariser` | `l2` | `kl`: the divergence of each edge's distribution from the uniform one, summed over the edges | what `alpha_optimiser.weight_decay` is the factor of; DrNAS |
 /// | `alpha_init` | `normal(1e-3)` | `constant` (1/\|O\|) | concentrations start near 1, the uniform distribution; the authors' code |
 /// | `alpha_optimiser` | | | table, see [`AdamConfig`] |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

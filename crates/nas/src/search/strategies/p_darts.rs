@@ -24,17 +24,17 @@ const STAGES: usize = 3;
 ///
 /// | name | default | range | meaning and source |
 /// |---|---|---|---|
-/// | `stage_epochs` | 25 | >= 1 | epochs of each of the three stages; P-DARTS, 4.2 |
-/// | `frozen_epochs` | 10 | < `stage_epochs` | epochs at the start of each stage in which omega alone is trained; P-DARTS, 4.2 |
+/// | `stage_epochs` | 25 | >= 1 | epochs of each of the three stages; P-DARTS |
+/// | `frozen_epochs` | 10 | < `stage_epochs` | epochs at the start of each stage in which omega alone is trained; P-DARTS |
 /// | `added_cells` | []: [0, 1, 2], in the DARTS space [0, 6, 12] | three numbers, none less than the one before | cells of each stage beside `supernet.cells_per_stage` (with 5: 5, 11, 17); the authors' code |
-/// | `dropped` | []: two that leave 5/8, then 3/8 of the operations | two numbers of sum < \|O\| | operations that go from each edge after the first and after the second stage; 8, 5 and 3 operations in P-DARTS, 4.2 |
+/// | `dropped` | []: two that leave 5/8, then 3/8 of the operations | two numbers of sum < \|O\| | operations that go from each edge after the first and after the second stage; 8, 5 and 3 operations in P-DARTS |
 /// | `skip_dropout` | [0.1, 0.4, 0.7] | [0, 1) each | probability, at the start of each stage, of dropping `skip_connect` of an edge in all cells for a step. It falls linearly, and from the first epoch that trains alpha on from the initial value again with exp(-0.2 t); the authors' code |
-/// | `max_skips` | 2 | >= 0 | most skip connections of the (normal) cell; P-DARTS, 3.3 |
+/// | `max_skips` | 2 | >= 0 | most skip connections of the (normal) cell; P-DARTS |
 /// | `alpha_init` | `normal(1e-3)` | `constant` (1/\|O\|) | in every stage anew; the authors' code |
 /// | `alpha_clip_norm` | 5.0 | > 0 | largest norm of alpha's gradient; the authors' code |
-/// | `alpha_learning_rate` | 6e-4 | > 0 | of Adam; P-DARTS, 4.2 |
-/// | `alpha_betas` | [0.5, 0.999] | [0, 1) each | of Adam; P-DARTS, 4.2 |
-/// | `alpha_weight_decay` | 1e-3 | >= 0 | of Adam, added to the gradient; P-DARTS, 4.2 |
+/// | `alpha_learning_rate` | 6e-4 | > 0 | of Adam; P-DARTS |
+/// | `alpha_betas` | [0.5, 0.999] | [0, 1) each | of Adam; P-DARTS |
+/// | `alpha_weight_decay` | 1e-3 | >= 0 | of Adam, added to the gradient; P-DARTS |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PDartsConfig {

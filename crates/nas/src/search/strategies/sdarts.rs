@@ -22,8 +22,8 @@ const PGD_STEPS: usize = 7;
 /// | name | default | range | meaning and source |
 /// |---|---|---|---|
 /// | `epochs` | 50 | >= 1 | all epochs; as DARTS |
-/// | `perturbation` | `random` (SDARTS-RS) | `adversarial`: by what makes the loss of the batch largest (SDARTS-ADV) | SDARTS, 3.2 |
-/// | `pgd_steps` | 7 | >= 1 | of `adversarial`: steps of projected gradient ascent; SDARTS, 5.2 |
+/// | `perturbation` | `random` (SDARTS-RS) | `adversarial`: by what makes the loss of the batch largest (SDARTS-ADV) | SDARTS |
+/// | `pgd_steps` | 7 | >= 1 | of `adversarial`: steps of projected gradient ascent; SDARTS |
 /// | `epsilon` | [0.03, 0.3] | >= 0 each | largest change of a weight, in the first and in the last epoch, linear between them; SDARTS |
 /// | `alpha_init` | `normal(1e-3)` | `constant` (1/\|O\|) | as DARTS |
 /// | `early_stop` | | | table, see [`EarlyStopConfig`] |
