@@ -94,14 +94,17 @@ impl Plan {
         for phase in 0..plan.schedule.phases.len() {
             let batch = plan.batch_of(phase, &*strategy);
             match plan.too_few(batch)? {
-                Some(samples) if batch > batch_size => return Err(DataError::Batch { batch, samples }.into()),
+                Some(samples) if batch > batch_size => {
+                    return Err(plan.in_phase(phase, DataError::Batch { batch, samples }.into()));
+                }
                 Some(samples) if too_large.is_empty() => {
                     let key = "training.batch_size".to_owned();
                     too_large.push(BatchSetting { key, batch: batch_size, samples });
                 }
                 _ => {}
             }
-            plan.network_of(phase, &*strategy, &plan.schedule)?.check()?;
+            let network = plan.network_of(phase, &*strategy, &plan.schedule);
+            network.and_then(|network| Ok(network.check()?)).map_err(|e| plan.in_phase(phase, e))?;
         }
         let samples = plan.valid.len();
         if let Some((key, batch)) = strategy.valid_batch().filter(|(_, batch)| *batch > samples) {
@@ -113,6 +116,11 @@ impl Plan {
         }
         plan.steps_per_epoch = plan.steps_of(plan.batch_of(plan.schedule.at(0).map_or(0, |at| at.phase), &*strategy));
         Ok(plan)
+    }
+
+    /// An error, told with the phase whose it is.
+    fn in_phase(&self, phase: usize, source: SearchError) -> SearchError {
+        SearchError::Phase { phase: self.schedule.phases[phase].name.clone(), source: Box::new(source) }
     }
 
     /// The images of the smaller half, if they do not fill a batch of this size.

@@ -174,7 +174,10 @@ impl Request {
         if let Some(given) = &self.preset {
             let mut named = PRESETS.iter().filter(|p| p.name == given);
             let fallback = named.clone().next();
-            let names = PRESETS.iter().map(|p| p.name);
+            // Spaces have some names in common.
+            let first =
+                |p: &&Preset| PRESETS.iter().find(|other| other.name == p.name).is_some_and(|o| o.space == p.space);
+            let names = PRESETS.iter().filter(first).map(|p| p.name);
             return named.find(own).or(fallback).ok_or_else(|| ConfigError::unknown("preset", given, names));
         }
         let mut own: Vec<&Preset> = PRESETS.iter().filter(own).collect();

@@ -152,6 +152,24 @@ fn phases_and_runs_end_early_and_say_why() {
 }
 
 #[test]
+fn what_a_phase_adds_too_much_is_told_with_its_name() {
+    for (strategy, set, expected) in [
+        ("sgas", "added_images=1000", "phase `decision 2`: batch 1064 does not fit: there are 718 samples"),
+        (
+            "p-darts",
+            "added_cells=[0, 400, 500]",
+            "phase `stage 2`: a `nas-bench-201` network of 401 cells, expected 0 to 100",
+        ),
+    ] {
+        let set = vec![format!("strategy.{strategy}.{set}")];
+        let request = Request { strategy: Some(strategy.to_owned()), threads: Some(1), set, ..Default::default() };
+        let error = Plan::new(request.resolve().unwrap(), None, &mut |_| {}).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+        assert!(error.hint().unwrap().starts_with("what the strategy adds in this phase comes on top of"));
+    }
+}
+
+#[test]
 fn a_step_is_exactly_one_step_of_omega() {
     let folder = tempfile::tempdir().unwrap();
     let plan = phased(&[]);
