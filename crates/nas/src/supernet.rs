@@ -171,6 +171,14 @@ impl Supernet {
         self.engine.evaluate(batch, Pass::new(w.values()), Normalisation::Batch)
     }
 
+    /// The same of the operations that are run.
+    ///
+    /// # Errors
+    /// A batch that does not fit the network.
+    pub fn evaluate_mixing(&mut self, batch: Batch<'_>, mixing: &Mixing) -> Result<Evaluation, EngineError> {
+        self.engine.evaluate(batch, mixing.pass(), Normalisation::Batch)
+    }
+
     /// Distances between the binary codes of the samples `images: [n, H, W, C]`.
     ///
     /// # Errors

@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use hpe_darts_nas::{blackbox::METHODS, search::STRATEGIES};
+use hpe_darts_nas::{
+    blackbox::METHODS,
+    search::{Published, STRATEGIES},
+};
 
 const INTRODUCTION: &str = "\
 # Configuration of a search
@@ -14,7 +17,8 @@ A search is determined by one TOML table, made of layers: a preset (`--preset`, 
 other; `hpe-darts list presets`), then a file (`--config`), then `--space`, `--dataset`, `--data`, `--size`, `--strategy`, `--seed`, `--threads`, then every
 `--set key=value`. `hpe-darts search --dry-run` prints the outcome with every default, and `config.toml` of a run folder keeps it.
 Unknown keys are refused. The column \"default\" below is that of a key that no layer sets; `--preset late-loss` sets other values for several keys of `[strategy.hpe-darts]`
-(`hpe-darts list presets`, `--dry-run`).
+(`hpe-darts list presets`, `--dry-run`). `--preset published` takes the published settings of the strategy for the space, which stand below its table as far as they are not those of DARTS
+(batch 64, learning rate 0.025 to 0.001, weight decay 3e-4, gradient norm 5; supernet of 16 channels, 5 cells a stage in NAS-Bench-201, 8 cells in the DARTS space).
 ";
 
 const TRAINING: &str = "
@@ -99,6 +103,12 @@ fn written() -> String {
         let (name, _) = of.unwrap_or_else(|| panic!("no struct's doc comment begins with a line that names {table}"));
         text.push_str(&format!("\n## {table}\n\n{}. {}.\n{HEAD}", strategy.about, strategy.source));
         expand(name, "", &all, &mut text);
+        for Published { space, source, settings } in strategy.published {
+            text.push_str(&format!(
+                "\nPublished for `{space}` ({source}; `--preset published`):\n\n```toml\n{}\n```\n",
+                settings.join("\n")
+            ));
+        }
     }
     text.push_str(TRAINING);
     text.push_str(HEAD);

@@ -6,7 +6,7 @@ use super::{
     context::Context,
     error::SearchError,
     one_shot::OneShot,
-    parts::{Alpha, by_largest},
+    parts::{Alpha, EarlyStop, by_largest},
 };
 use crate::{
     run::{At, Flow, Schedule},
@@ -14,7 +14,7 @@ use crate::{
     supernet::{Mask, OpAt, PerOp},
 };
 
-/// A [`OneShot`] whose whole state is alpha: what it is beyond that is how a step is made.
+/// A [`OneShot`] whose state is alpha and what an early stop remembers: what it is beyond that is how a step is made.
 pub trait ByAlpha: fmt::Debug + Send {
     /// See [`OneShot::schedule`].
     fn schedule(&self) -> Schedule;
@@ -31,12 +31,27 @@ pub trait ByAlpha: fmt::Debug + Send {
     /// See [`SearchError`].
     fn step(&mut self, at: &At, cx: &mut Context<'_>) -> Result<(), SearchError>;
 
-    /// See [`OneShot::end`].
+    /// See [`OneShot::end`]; an early stop looks at the epoch before it.
     ///
     /// # Errors
     /// See [`SearchError`].
-    fn end(&mut self, _at: &At, _cx: &mut Context<'_>) -> Result<Flow, SearchError> {
-        Ok(Flow::Go)
+    fn end(&mut self, _at: &At, _cx: &mut Context<'_>) -> Result<(), SearchError> {
+        Ok(())
+    }
+
+    /// What may end the search before its last epoch; by default nothing.
+    fn early_stop(&self) -> Option<&EarlyStop> {
+        None
+    }
+
+    /// The same.
+    fn early_stop_mut(&mut self) -> Option<&mut EarlyStop> {
+        None
+    }
+
+    /// Whether a step of this epoch trains alpha, so that an early stop looks at it; by default every one does.
+    fn trains_alpha(&self, _at: &At) -> bool {
+        true
     }
 
     /// The chosen architecture; by default see [`by_largest`].
@@ -59,11 +74,21 @@ impl<T: ByAlpha> OneShot for T {
     }
 
     fn end(&mut self, at: &At, cx: &mut Context<'_>) -> Result<Flow, SearchError> {
-        ByAlpha::end(self, at, cx)
+        let stop = self.early_stop().filter(|_| self.trains_alpha(at));
+        let observed = match stop {
+            Some(stop) => Some(stop.observe(self.alpha(), ByAlpha::derive(self, cx)?, at, cx)?),
+            None => None,
+        };
+        let flow = observed.and_then(|observed| Some(self.early_stop_mut()?.decide(at, observed)));
+        ByAlpha::end(self, at, cx)?;
+        Ok(flow.unwrap_or(Flow::Go))
     }
 
     fn derive(&mut self, cx: &mut Context<'_>) -> Result<Genotype, SearchError> {
-        ByAlpha::derive(self, cx)
+        match self.early_stop().and_then(EarlyStop::result) {
+            Some(earlier) => Ok(earlier.clone()),
+            None => ByAlpha::derive(self, cx),
+        }
     }
 
     fn weights(&self, mask: &Mask) -> PerOp<f64> {
@@ -79,10 +104,15 @@ impl<T: ByAlpha> OneShot for T {
     }
 
     fn state(&self) -> Value {
-        self.alpha().state()
+        let mut state = self.alpha().state();
+        if let Some(stop) = self.early_stop() {
+            state["early_stop"] = stop.state();
+        }
+        state
     }
 
     fn restore(&mut self, state: &Value) -> Result<(), String> {
-        self.alpha_mut().restore(state)
+        self.alpha_mut().restore(state)?;
+        self.early_stop_mut().map_or(Ok(()), |stop| stop.restore(&state["early_stop"]))
     }
 }

@@ -9,7 +9,7 @@ use super::{
     trainer::{Stream, Trainer},
 };
 use crate::{
-    data::{LoaderOptions, Source},
+    data::{Augmentation, BatchBuf, Loader, LoaderOptions, Order, Source},
     random::{self, Purpose},
     run::{At, Fields, Moment, Session, Sweep},
     space::SearchSpace,
@@ -71,6 +71,17 @@ impl<'a> Context<'a> {
         random::generator(self.trainer.seed, Purpose::Sweep, self.epoch_index(), place).next_u64()
     }
 
+    /// One batch of so many images of `D_val`, without augmentation; others in every sweep.
+    ///
+    /// # Errors
+    /// What the loader refuses.
+    pub fn valid_sample(&self, images: usize) -> Result<BatchBuf, SearchError> {
+        let source = self.valid_source().subset(images, self.sweep_seed());
+        let (order, augmentation) = (Order::Sequential, Augmentation::NONE);
+        let options = LoaderOptions { batch: source.len(), order, augmentation, ..self.sweep_loader() };
+        Ok(Loader::single(&source, &options, self.epoch_index(), 0)?)
+    }
+
     /// A generator for what is drawn in the current step.
     pub fn step_rng(&self) -> ChaCha8Rng {
         let step = self.trainer.sums.steps as u64;
@@ -125,6 +136,20 @@ impl<'a> Context<'a> {
         let began = Instant::now();
         let (output, images) = self.trainer.unrolled_gradient(mixing, self.at)?;
         self.took_gradient(began, output, images)
+    }
+
+    /// The gradient of the mixing weights on the batch of `D_train` that the step of omega that follows is on.
+    ///
+    /// # Errors
+    /// As [`Context::omega_step`].
+    pub fn gradient_ahead(&mut self, mixing: &Mixing) -> Result<MixingGradient, SearchError> {
+        let began = Instant::now();
+        let output = self.trainer.gradient_ahead(mixing, self.at)?;
+        self.session.book("alpha", began);
+        if !output.loss.is_finite() {
+            return Err(self.not_finite("the training loss", output.loss));
+        }
+        Ok(output.into())
     }
 
     fn took_gradient(

@@ -56,6 +56,14 @@ pub enum SearchError {
     /// The run, its folder or its checkpoint.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// A phase whose network or batch, which come on top of those of the search, makes no search.
+    #[error("phase `{phase}`: {source}")]
+    Phase {
+        /// Name of the phase.
+        phase: String,
+        /// What is wrong.
+        source: Box<SearchError>,
+    },
     /// A loader ended before its epoch did.
     #[error("the data ended before the epoch did")]
     DataEnded,
@@ -76,6 +84,10 @@ impl SearchError {
             Self::Data(e) => e.hint(),
             Self::Run(e) => e.hint(),
             Self::Memory(e) => Some(e.hint()),
+            Self::Phase { .. } => Some(
+                "what the strategy adds in this phase comes on top of training.batch_size and supernet.cells_per_stage"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

@@ -6,7 +6,7 @@ use super::{context::Context, error::SearchError};
 use crate::{
     learning_rate::Cosine,
     run::{At, Flow, Schedule},
-    space::{Genotype, Size},
+    space::Genotype,
     supernet::{Mask, OpAt, PerOp},
 };
 
@@ -85,11 +85,20 @@ pub trait OneShot: fmt::Debug + Send {
 /// What a phase changes of network and training, in the place of the search's own settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PhaseSettings {
-    /// Images of a batch.
-    pub batch_size: Option<usize>,
+    /// Images of a batch beside those of the search.
+    pub added_images: usize,
     /// Learning rate of omega over the epochs of the phase.
-    pub learning_rate: Option<Cosine>,
-    /// A supernet of another size, built anew with initial weights; the operations that are alive stay. It remains in the
-    /// phases after it.
-    pub supernet: Option<Size>,
+    pub learning_rate: Option<PhaseRate>,
+    /// A supernet of so many more cells than that of the search, built anew with initial weights; the operations that are alive
+    /// stay. It remains in the phases after it.
+    pub added_cells: Option<usize>,
+}
+
+/// Learning rate of omega over the epochs of a phase.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PhaseRate {
+    /// That of the search, from its beginning to its end.
+    Anew,
+    /// Another one.
+    Own(Cosine),
 }

@@ -98,16 +98,19 @@ impl Plan {
         // All of them are told at once, so that nobody changes one to be told of the next.
         let mut too_large = Vec::new();
         for phase in 0..plan.schedule.phases.len() {
-            let own = strategy.phase(phase).batch_size;
-            match (plan.too_few(own.unwrap_or(batch_size))?, own) {
-                (Some(samples), Some(batch)) => return Err(DataError::Batch { batch, samples }.into()),
-                (Some(samples), None) if too_large.is_empty() => {
+            let batch = plan.batch_of(phase, &*strategy);
+            match plan.too_few(batch)? {
+                Some(samples) if batch > batch_size => {
+                    return Err(plan.in_phase(phase, DataError::Batch { batch, samples }.into()));
+                }
+                Some(samples) if too_large.is_empty() => {
                     let key = "training.batch_size".to_owned();
                     too_large.push(BatchSetting { key, batch: batch_size, samples });
                 }
                 _ => {}
             }
-            plan.network_of(phase, &*strategy, &plan.schedule)?.check()?;
+            let network = plan.network_of(phase, &*strategy, &plan.schedule);
+            network.and_then(|network| Ok(network.check()?)).map_err(|e| plan.in_phase(phase, e))?;
         }
         let samples = plan.valid.len();
         if let Some((key, batch)) = strategy.valid_batch().filter(|(_, batch)| *batch > samples) {
@@ -117,8 +120,13 @@ impl Plan {
         if !too_large.is_empty() {
             return Err(DataError::BatchSettings { settings: too_large }.into());
         }
-        plan.steps_per_epoch = plan.steps_of(plan.schedule.at(0).and_then(|at| strategy.phase(at.phase).batch_size));
+        plan.steps_per_epoch = plan.steps_of(plan.batch_of(plan.schedule.at(0).map_or(0, |at| at.phase), &*strategy));
         Ok(plan)
+    }
+
+    /// An error, told with the phase whose it is.
+    fn in_phase(&self, phase: usize, source: SearchError) -> SearchError {
+        SearchError::Phase { phase: self.schedule.phases[phase].name.clone(), source: Box::new(source) }
     }
 
     /// The images of the smaller half, if they do not fill a batch of this size.
@@ -163,7 +171,7 @@ impl Plan {
         let engines = engines::cpu(self.config.threads.unwrap_or(1))?;
         let mut most = MemoryNeed::default();
         for phase in 0..self.schedule.phases.len() {
-            let batch = strategy.phase(phase).batch_size.unwrap_or(self.config.training.batch_size);
+            let batch = self.batch_of(phase, &*strategy);
             let network = self.network_of(phase, &*strategy, &self.schedule)?;
             let alone = strategy.valid_batch().map_or(batch, |(_, own)| own.max(batch));
             // Batches of `D_train` and of `D_val`.
@@ -178,9 +186,13 @@ impl Plan {
         self.config.data.augmentation.unwrap_or(Augmentation::NONE)
     }
 
-    /// Steps of an epoch with batches of this size (`None`: the configuration's).
-    pub(super) fn steps_of(&self, batch: Option<usize>) -> usize {
-        let batch = batch.unwrap_or(self.config.training.batch_size);
+    /// Images of a batch of a phase.
+    pub(super) fn batch_of(&self, phase: usize, strategy: &dyn OneShot) -> usize {
+        self.config.training.batch_size.saturating_add(strategy.phase(phase).added_images)
+    }
+
+    /// Steps of an epoch with batches of this size.
+    pub(super) fn steps_of(&self, batch: usize) -> usize {
         let options = loader(batch, self.augmentation(), self.config.seed, Stream::Train);
         self.config.training.max_steps_per_epoch.of(options.steps(self.train.len()))
     }
@@ -196,9 +208,10 @@ impl Plan {
         schedule: &Schedule,
     ) -> Result<NetworkSpec, SearchError> {
         let runs = |&p: &usize| schedule.phases[p].epochs > 0;
-        let size = (0..=phase).rev().filter(runs).find_map(|p| strategy.phase(p).supernet);
-        let Some(Size { channels, cells }) = size else { return Ok(self.network.clone()) };
-        Ok(self.candidates.supernet(&NetworkShape { channels, cells, ..shape(self.train.dataset(), &self.config) })?)
+        let added = (0..=phase).rev().filter(runs).find_map(|p| strategy.phase(p).added_cells);
+        let Some(added) = added else { return Ok(self.network.clone()) };
+        let shape = shape(self.train.dataset(), &self.config);
+        Ok(self.candidates.supernet(&NetworkShape { cells: shape.cells.saturating_add(added), ..shape })?)
     }
 
     /// The optimiser of omega.

@@ -19,6 +19,9 @@ pub trait Strategy: OneShot + Sized + 'static {
     /// Settings `key=value` of its table that make a search of a few epochs, for the tests that every strategy has to pass.
     const SHORT: &'static [&'static str];
 
+    /// Published settings, at most one set for a space; by default none are known.
+    const PUBLISHED: &'static [Published] = &[];
+
     /// Writes out what the defaults leave to space and operations, and checks the rest.
     ///
     /// # Errors
@@ -33,4 +36,15 @@ pub trait Strategy: OneShot + Sized + 'static {
 
     /// From a checked configuration. `rng` is for initial values.
     fn new(config: &Self::Config, candidates: &Candidates, rng: &mut ChaCha8Rng) -> Self;
+}
+
+/// Settings with which a method was published on a space.
+#[derive(Clone, Copy, Debug)]
+pub struct Published {
+    /// Name of the space.
+    pub space: &'static str,
+    /// Where they stand.
+    pub source: &'static str,
+    /// `key = value`, dotted keys of a configuration in TOML; what they do not name is left to the defaults of the strategy.
+    pub settings: &'static [&'static str],
 }

@@ -6,11 +6,12 @@ use super::{
     context::Context,
     error::SearchError,
     events::{Derive, EpochEnd, RunStart},
-    one_shot::OneShot,
+    one_shot::{OneShot, PhaseRate},
     plan::Plan,
     trainer::{EpochSums, LearningRate, Trainer},
 };
 use crate::{
+    learning_rate::Cosine,
     numbers::Number,
     run::{At, EVENTS_VERSION, Ended, Moment, Position, Schedule, Session, StepReport, Task},
     space::Genotype,
@@ -101,10 +102,14 @@ impl SearchTask {
 
     /// Batch and learning rate of a phase.
     fn put_in_force(&mut self, phase: usize) {
-        let settings = self.strategy.phase(phase);
-        self.trainer.batch = settings.batch_size.unwrap_or(self.plan.config.training.batch_size);
-        let whole = LearningRate::Whole(self.plan.learning_rate);
-        self.trainer.learning_rate = settings.learning_rate.map_or(whole, LearningRate::OfPhase);
+        self.trainer.batch = self.plan.batch_of(phase, &*self.strategy);
+        let whole = self.plan.learning_rate;
+        let epochs = self.schedule.phases[phase].epochs;
+        self.trainer.learning_rate = match self.strategy.phase(phase).learning_rate {
+            None => LearningRate::Whole(whole),
+            Some(PhaseRate::Anew) => LearningRate::OfPhase(Cosine { epochs, ..whole }),
+            Some(PhaseRate::Own(own)) => LearningRate::OfPhase(own),
+        };
         self.trainer.train_loader = None;
         self.trainer.train_ahead = None;
         self.trainer.valid_loader = None;
@@ -149,7 +154,7 @@ impl Task for SearchTask {
     }
 
     fn steps(&self, phase: usize) -> usize {
-        self.plan.steps_of(self.strategy.phase(phase).batch_size)
+        self.plan.steps_of(self.plan.batch_of(phase, &*self.strategy))
     }
 
     fn opened(&mut self, session: &mut Session) -> Result<(), SearchError> {
@@ -179,7 +184,7 @@ impl Task for SearchTask {
         if at.phase == self.phase {
             return Ok(());
         }
-        if self.strategy.phase(at.phase).supernet.is_some() {
+        if self.strategy.phase(at.phase).added_cells.is_some() {
             let spec = self.plan.network_of(at.phase, &*self.strategy, &self.schedule)?;
             let mask = self.mask().clone();
             self.trainer.supernet = Supernet::new((self.make)(&spec, self.plan.config.seed)?);

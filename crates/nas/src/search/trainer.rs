@@ -72,7 +72,7 @@ pub(super) struct Trainer {
     /// Batches of `D_val` that alpha has been trained on since the start of the search.
     pub(super) valid_batches: u64,
     pub(super) train_loader: Option<Loader>,
-    /// A batch of `D_train` that a virtual step has seen and that the next step of omega takes.
+    /// A batch of `D_train` that has been looked at and that the next step of omega takes.
     pub(super) train_ahead: Option<BatchBuf>,
     pub(super) valid_loader: Option<Loader>,
 }
@@ -115,6 +115,14 @@ impl Trainer {
         let output = self.supernet.unrolled_gradient(first, second, mixing, &self.sgd, lr)?;
         self.train_ahead = Some(train);
         Ok((output, valid.len()))
+    }
+
+    /// The gradient of the mixing weights on the next batch of `D_train`, which remains the next one.
+    pub(super) fn gradient_ahead(&mut self, mixing: &Mixing, at: &At) -> Result<StepOutput, SearchError> {
+        let batch = self.next_train(at.epoch)?;
+        let output = self.supernet.mixing_gradient(batch.as_batch(), mixing)?;
+        self.train_ahead = Some(batch);
+        Ok(output)
     }
 
     fn next_train(&mut self, epoch: usize) -> Result<BatchBuf, SearchError> {

@@ -59,7 +59,31 @@ def gamma():
     show("gamma distribution", torch.special.gammainc(shapes, samples))
 
 
+def from_uniform(factor=0.7):
+    alpha = torch.tensor(ALPHA, requires_grad=True)
+    own = torch.distributions.Dirichlet(F.elu(alpha) + 1)
+    uniform = torch.distributions.Dirichlet(torch.ones(2, 3))
+    (factor * torch.distributions.kl_divergence(own, uniform).sum()).backward()
+    show("divergence from uniform", alpha.grad)
+
+
+def curvature():
+    """Eigenvalues of the Hessian of a loss of softmax weights: of the largest size, and the largest (search/fake_engine.rs)."""
+    quality = torch.tensor([0.0, 0.3, 0.6, 1.0, 0.1]).repeat(6)
+    omega = 0.1 + 0.01 * torch.arange(30.0)
+    alpha = 0.5 * torch.sin(torch.arange(30.0))
+
+    def loss(alpha):
+        w = F.softmax(alpha.reshape(6, 5), dim=1).flatten()
+        return 2.3 * torch.exp(-(w * omega * quality).sum())
+
+    values = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, alpha))
+    show("curvature", torch.stack([values[values.abs().argmax()], values.max()]))
+
+
 beta_decay()
 gumbel()
 zero_one()
 gamma()
+curvature()
+from_uniform()

@@ -36,6 +36,18 @@ pub enum ConfigError {
         /// The known name nearest to it.
         nearest: Option<String>,
     },
+    /// A strategy without published settings for the space.
+    #[error("no settings of strategy {strategy} for space {space} have been published")]
+    Unpublished {
+        /// Name of the strategy.
+        strategy: &'static str,
+        /// Name of the space.
+        space: String,
+        /// Spaces that it has some for.
+        spaces: Vec<&'static str>,
+        /// Strategies that have some for the space.
+        strategies: Vec<&'static str>,
+    },
     /// A setting on the command line that does not fit.
     #[error("--set {given}: {why}")]
     Set {
@@ -71,6 +83,13 @@ impl ConfigError {
             Self::Unknown { nearest, .. } => nearest.as_deref().map(suggest::did_you_mean),
             Self::Data(error) => error.hint(),
             Self::File { hint, .. } | Self::Set { hint, .. } => hint.clone(),
+            Self::Unpublished { spaces, strategies, .. } => Some(match spaces.first() {
+                Some(space) => format!("it has some for `--space {space}`"),
+                None => format!(
+                    "choose another preset (`hpe-darts list presets`); this one is for {}",
+                    strategies.join(", ")
+                ),
+            }),
             _ => None,
         }
     }

@@ -31,39 +31,60 @@ pub struct Preset {
     pub about: &'static str,
     /// Its settings.
     pub toml: &'static str,
+    /// Whether the published settings of the strategy for the space belong to it.
+    pub published: bool,
 }
 
 /// All presets.
-pub const PRESETS: [Preset; 5] = [
+pub const PRESETS: [Preset; 7] = [
     Preset {
         name: "demo",
         space: "nas-bench-201",
         about: "digits, a small supernet, seconds; the default with a built-in data set",
         toml: include_str!("../presets/demo.toml"),
+        published: false,
     },
     Preset {
         name: "late-loss",
         space: "nas-bench-201",
         about: "CIFAR-10, the benchmark's supernet, one late decision by loss and parameters, whose weight was chosen on this benchmark's validation column; the default with any other data set",
         toml: include_str!("../presets/late-loss.toml"),
+        published: false,
     },
     Preset {
         name: "paper",
         space: "nas-bench-201",
         about: "CIFAR-10, the benchmark's supernet, the paper's settings as docs/deviations.md reads them",
         toml: include_str!("../presets/paper.toml"),
+        published: false,
     },
     Preset {
         name: "demo",
         space: "darts",
         about: "DARTS space: digits, a small supernet, a minute; the default with a built-in data set",
         toml: include_str!("../presets/darts_demo.toml"),
+        published: false,
     },
     Preset {
         name: "paper",
         space: "darts",
         about: "DARTS space: CIFAR-10, the supernet of DARTS, the paper's settings; the default with any other data set",
         toml: include_str!("../presets/darts_paper.toml"),
+        published: false,
+    },
+    Preset {
+        name: "published",
+        space: "nas-bench-201",
+        about: "CIFAR-10, the benchmark's supernet, the published settings of the strategy (docs/configuration.md)",
+        toml: include_str!("../presets/published.toml"),
+        published: true,
+    },
+    Preset {
+        name: "published",
+        space: "darts",
+        about: "DARTS space: CIFAR-10, the supernet of DARTS, the published settings of the strategy (docs/configuration.md)",
+        toml: include_str!("../presets/darts_published.toml"),
+        published: true,
     },
 ];
 
@@ -106,11 +127,13 @@ impl Request {
         let dataset = self.dataset(&file, &sets);
         let preset = self.preset(self.space(&file, &sets), dataset)?;
         let strategy = self.strategy(&file)?;
+        let published = preset.published.then(|| published(strategy, preset.space)).transpose()?;
 
         let mut table = as_table(&Config { strategy: (strategy.config)(), ..Config::default() })?;
         let settings = preset.toml.parse().map_err(|e: toml::de::Error| ConfigError::Whole(one_line(&e)))?;
         let settings = with_space_table(settings);
         merge(&mut table, keep_strategy(settings, strategy.name));
+        merge(&mut table, published.unwrap_or_default());
         merge(&mut table, keep_strategy(file, strategy.name));
         self.flags(&mut table)?;
         let known = known_keys(strategy)?;
@@ -153,7 +176,10 @@ impl Request {
         if let Some(given) = &self.preset {
             let mut named = PRESETS.iter().filter(|p| p.name == given);
             let fallback = named.clone().next();
-            let names = PRESETS.iter().map(|p| p.name);
+            // Spaces have some names in common.
+            let first =
+                |p: &&Preset| PRESETS.iter().find(|other| other.name == p.name).is_some_and(|o| o.space == p.space);
+            let names = PRESETS.iter().filter(first).map(|p| p.name);
             return named.find(own).or(fallback).ok_or_else(|| ConfigError::unknown("preset", given, names));
         }
         let mut own: Vec<&Preset> = PRESETS.iter().filter(own).collect();
@@ -309,6 +335,20 @@ fn as_table(config: &Config) -> Result<Table, ConfigError> {
     Ok(with_space_table(table))
 }
 
+/// The published settings of a strategy for a space.
+fn published(strategy: &Entry, space: &str) -> Result<Table, ConfigError> {
+    let Some(own) = strategy.published.iter().find(|published| published.space == space) else {
+        let has = |entry: &&Entry| entry.published.iter().any(|published| published.space == space);
+        return Err(ConfigError::Unpublished {
+            strategy: strategy.name,
+            space: space.to_owned(),
+            spaces: strategy.published.iter().map(|published| published.space).collect(),
+            strategies: STRATEGIES.iter().filter(has).map(|entry| entry.name).collect(),
+        });
+    };
+    own.settings.join("\n").parse().map_err(|e: toml::de::Error| ConfigError::Whole(one_line(&e)))
+}
+
 /// Settings of another strategy than the chosen one do not count.
 fn keep_strategy(mut file: Table, name: &str) -> Table {
     if let Some(Value::Table(strategies)) = file.get_mut("strategy") {
@@ -348,16 +388,45 @@ mod tests {
     #[test]
     fn every_preset_suits_its_space_and_leaves_other_strategies_alone() {
         for preset in &PRESETS {
-            for strategy in STRATEGIES {
-                let (name, strategy) = (Some(preset.name.to_owned()), Some(strategy.name.to_owned()));
+            for entry in STRATEGIES {
+                let (name, strategy) = (Some(preset.name.to_owned()), Some(entry.name.to_owned()));
                 let space = Some(preset.space.to_owned());
-                let mut config =
-                    resolve(&Request { preset: name, space, strategy: strategy.clone(), ..Default::default() });
+                let request = Request { preset: name, space, strategy: strategy.clone(), ..Default::default() };
+                if preset.published && entry.published.iter().all(|published| published.space != preset.space) {
+                    assert!(matches!(request.resolve(), Err(ConfigError::Unpublished { .. })), "{strategy:?}");
+                    continue;
+                }
+                let mut config = resolve(&request);
                 assert_eq!(config.space.name, preset.space);
                 crate::search::fit(&mut config).unwrap();
                 assert_eq!(Some(config.strategy.name()), strategy.as_deref());
             }
         }
+    }
+
+    #[test]
+    fn published_settings_are_those_of_the_strategy_and_the_space() {
+        let request = |strategy: &str, space: Option<&str>, set: &[&str]| Request {
+            preset: Some("published".to_owned()),
+            strategy: Some(strategy.to_owned()),
+            space: space.map(str::to_owned),
+            set: set.iter().map(|&set| set.to_owned()).collect(),
+            ..Default::default()
+        };
+        let enas = resolve(&request("enas", None, &[])).training;
+        assert_eq!((enas.batch_size, enas.learning_rate, enas.learning_rate_min), (128, 0.05, 5e-4));
+        assert!(enas.nesterov && enas.weight_decay == 2.5e-4);
+        let [bench, darts] = [None, Some("darts")].map(|space| resolve(&request("darts", space, &[])));
+        assert_eq!((bench.training.nesterov, bench.training.weight_decay), (true, 5e-4));
+        assert_eq!((darts.training.nesterov, darts.training.weight_decay), (false, 3e-4));
+        assert_eq!((bench.supernet.cells_per_stage, darts.supernet.cells_per_stage), (5, 8));
+        // What is asked for beside them comes last.
+        assert_eq!(resolve(&request("enas", None, &["training.batch_size=32"])).training.batch_size, 32);
+        let error = request("p-darts", None, &[]).resolve().unwrap_err();
+        assert_eq!(error.to_string(), "no settings of strategy p-darts for space nas-bench-201 have been published");
+        assert_eq!(error.hint().unwrap(), "it has some for `--space darts`");
+        let hint = request("hpe-darts", None, &[]).resolve().unwrap_err().hint().unwrap();
+        assert!(hint.starts_with("choose another preset") && hint.contains("enas"), "{hint}");
     }
 
     #[test]

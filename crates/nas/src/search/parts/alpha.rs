@@ -84,6 +84,8 @@ pub struct Alpha {
     relax: Box<dyn Relax>,
     adam: Adam,
     regulariser: Option<Box<dyn Regulariser>>,
+    /// Largest norm of the gradient.
+    clip_norm: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -96,13 +98,19 @@ impl Alpha {
     /// From initial values.
     pub fn new(values: PerOp<f64>, relax: impl Relax + 'static, adam: AdamConfig) -> Self {
         let adam = Adam::new(adam, values.values().len());
-        Self { values, relax: Box::new(relax), adam, regulariser: None }
+        Self { values, relax: Box::new(relax), adam, regulariser: None, clip_norm: None }
     }
 
     /// With a penalty.
     #[must_use]
     pub fn regularised(self, regulariser: impl Regulariser + 'static) -> Self {
         Self { regulariser: Some(Box::new(regulariser)), ..self }
+    }
+
+    /// With a bound on the norm of the gradient; the optimiser's weight decay has no part in it.
+    #[must_use]
+    pub fn clipped(self, norm: f64) -> Self {
+        Self { clip_norm: Some(norm), ..self }
     }
 
     /// From here on mixing weights follow in this way. What changes with the epochs is set before every step, so that nothing of
@@ -139,6 +147,20 @@ impl Alpha {
         }
     }
 
+    /// `dL/dalpha` where alpha has these values, without noise; `of` is the gradient of a pass.
+    ///
+    /// # Errors
+    /// Those of `of`.
+    pub fn gradient_at<E>(
+        &self,
+        values: &PerOp<f64>,
+        mask: &Mask,
+        of: impl FnOnce(&Mixing) -> Result<MixingGradient, E>,
+    ) -> Result<Vec<f64>, E> {
+        let w = self.relax.weights(values, mask, None).map(|&w| w as f32);
+        Ok(self.relax.pull_back(values, mask, None, &of(&w.into())?))
+    }
+
     /// Mixing weights with some operations taken out, as an importance asks for.
     pub fn weights_without(&self, mask: &Mask, ops: &[OpAt]) -> PerOp<f64> {
         self.relax.weights_without(&self.values, mask, ops)
@@ -149,6 +171,10 @@ impl Alpha {
         let mut gradient = self.relax.pull_back(&self.values, mask, noise, gradient);
         if let Some(regulariser) = &self.regulariser {
             regulariser.add(&self.values, mask, &mut gradient);
+        }
+        let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+        if let Some(most) = self.clip_norm.filter(|&most| norm > most) {
+            gradient.iter_mut().for_each(|g| *g *= most / norm);
         }
         self.adam.step(self.values.values_mut(), &gradient, mask.values());
     }
@@ -221,6 +247,24 @@ mod tests {
         }
         assert!(AlphaInit::try_from("normal".to_owned()).unwrap_err().contains("expected `constant`"));
         assert!(AlphaInit::try_from("normal(-1)".to_owned()).is_err());
+    }
+
+    #[test]
+    fn a_long_gradient_is_shortened_to_the_bound() {
+        let mask = Mask::filled(6, 5, true);
+        let after = |clip: Option<f64>, gradient: f64| {
+            let mut a = alpha(Relaxation::Raw, Removal::Zero);
+            a = clip.map_or_else(|| alpha(Relaxation::Raw, Removal::Zero), |norm| a.clipped(norm));
+            // Adam forgets the size of a gradient, but not beside one of another size.
+            a.descend(&mask, None, &of_w(vec![1.0; 30]));
+            a.descend(&mask, None, &of_w(vec![gradient; 30]));
+            a.values()[(0, 0)]
+        };
+        // 30 numbers of 2 have the norm 2 sqrt(30).
+        let bound = 30.0_f64.sqrt();
+        assert_eq!(after(Some(bound), 2.0), after(None, 1.0));
+        assert_eq!(after(Some(3.0 * bound), 2.0), after(None, 2.0));
+        assert_ne!(after(None, 2.0), after(None, 1.0));
     }
 
     #[test]

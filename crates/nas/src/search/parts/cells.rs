@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::{checks, paths::path};
 use crate::{
-    data::{Augmentation, Loader, LoaderOptions, Order},
     numbers::Number,
     run::{At, Fields, Sweep},
     search::{Unsuitable, context::Context, error::SearchError, genotype},
@@ -78,16 +77,12 @@ impl BestCell {
     /// # Errors
     /// A loss that is not a number; an interruption; whatever the engine refuses.
     pub fn choose(&mut self, cells: &[Vec<OpAt>], at: &At, cx: &mut Context<'_>) -> Result<(), SearchError> {
-        let source = cx.valid_source().subset(self.config.images, cx.sweep_seed());
-        let order = Order::Sequential;
-        let options =
-            LoaderOptions { batch: source.len(), order, augmentation: Augmentation::NONE, ..cx.sweep_loader() };
-        let batch = Loader::single(&source, &options, cx.epoch_index(), 0)?;
-        let weights: Vec<_> = cells.iter().map(|cell| path(cell, cx.mask()).w).collect();
+        let batch = cx.valid_sample(self.config.images)?;
+        let paths: Vec<_> = cells.iter().map(|cell| path(cell, cx.mask())).collect();
         let what = "accuracy of cells".to_owned();
         let sweep = Sweep { what, count: cells.len(), sums: 2 * cells.len(), activity: "cells" };
         let sums = cx.sweep(&sweep, |supernet, i, sums| {
-            let result = supernet.evaluate(batch.as_batch(), &weights[i])?;
+            let result = supernet.evaluate_mixing(batch.as_batch(), &paths[i])?;
             sums[2 * i] = result.correct as f64;
             sums[2 * i + 1] = result.loss;
             Ok(())

@@ -2,6 +2,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{
     gamma,
+    regulariser::Regulariser,
     relaxation::{Relax, softmax, softmax_backward},
 };
 use crate::{
@@ -28,6 +29,30 @@ fn concentration(alpha: f64) -> f64 {
 /// Derivative of [`concentration`].
 fn slope(alpha: f64) -> f64 {
     if alpha > 0.0 { 1.0 } else { alpha.exp() }
+}
+
+/// The divergence of Kullback and Leibler of the distribution of each edge from the uniform one, summed over the edges, times a factor
+/// (DrNAS, with concentrations 1 as the anchor).
+#[derive(Clone, Copy, Debug)]
+pub struct FromUniform {
+    /// Factor.
+    pub factor: f64,
+}
+
+impl Regulariser for FromUniform {
+    fn add(&self, alpha: &PerOp<f64>, mask: &Mask, gradient: &mut [f64]) {
+        for edge in 0..mask.edges() {
+            let alive = |op: &usize| mask[(edge, *op)];
+            let excess: f64 = (0..mask.ops()).filter(alive).map(|op| concentration(alpha[(edge, op)]) - 1.0).sum();
+            let count = (0..mask.ops()).filter(alive).count();
+            let of_sum = excess * gamma::trigamma(excess + count as f64);
+            for op in (0..mask.ops()).filter(alive) {
+                let a = concentration(alpha[(edge, op)]);
+                let slope = slope(alpha[(edge, op)]);
+                gradient[edge * mask.ops() + op] += self.factor * slope * ((a - 1.0) * gamma::trigamma(a) - of_sum);
+            }
+        }
+    }
 }
 
 impl Dirichlet {
@@ -153,6 +178,40 @@ mod tests {
     }
 
     #[test]
+    fn the_pull_to_the_uniform_distribution_agrees_with_finite_differences_and_pytorch() {
+        let mut mask = Mask::filled(2, 3, true);
+        let alpha = PerOp::from_values(3, vec![0.2, -0.3, 0.5, 0.9, 0.1, -0.4]);
+        let pull = |alpha: &PerOp<f64>, mask: &Mask| {
+            let mut gradient = vec![0.0; 6];
+            FromUniform { factor: 0.7 }.add(alpha, mask, &mut gradient);
+            gradient
+        };
+        // tests/pytorch/make_relaxations.py, "divergence from uniform"; PyTorch's trigamma function is good to ten digits.
+        for (ours, torch) in pull(&alpha, &mask).iter().zip(FROM_UNIFORM) {
+            assert!((ours - torch).abs() < 1e-9, "{ours} {torch}");
+        }
+        mask[(1, 0)] = false;
+        let penalty = |alpha: &PerOp<f64>| -> f64 {
+            let edge = |(alpha, alive): (&[f64], &[bool])| {
+                let a: Vec<f64> =
+                    alpha.iter().zip(alive).filter(|(_, alive)| **alive).map(|(&a, _)| concentration(a)).collect();
+                let sum: f64 = a.iter().sum();
+                let each = |&a: &f64| (a - 1.0) * (gamma::digamma(a) - gamma::digamma(sum)) - gamma::ln_gamma(a);
+                gamma::ln_gamma(sum) - gamma::ln_gamma(a.len() as f64) + a.iter().map(each).sum::<f64>()
+            };
+            0.7 * alpha.rows().zip(mask.rows()).map(edge).sum::<f64>()
+        };
+        let analytic = pull(&alpha, &mask);
+        for at in mask.places() {
+            let (mut up, mut down) = (alpha.clone(), alpha.clone());
+            up[at] += 1e-6;
+            down[at] -= 1e-6;
+            let numeric = (penalty(&up) - penalty(&down)) / 2e-6;
+            assert!((numeric - analytic[at.0 * 3 + at.1]).abs() < 1e-8, "{at:?}: {numeric}");
+        }
+    }
+
+    #[test]
     fn extreme_alphas_stay_numbers() {
         let alpha = PerOp::from_values(3, vec![-800.0, 40.0, -8.0]);
         let mask = Mask::filled(1, 3, true);
@@ -161,4 +220,13 @@ mod tests {
         let g = Dirichlet.pull_back(&alpha, &mask, noise.as_ref(), &gradient(vec![1.0, -1.0, 0.5]));
         assert!(w.values().iter().chain(&g).all(|v| v.is_finite()), "{w:?} {g:?}");
     }
+
+    const FROM_UNIFORM: [f64; 6] = [
+        0.07347866504750411,
+        -0.4253090825302681,
+        0.2232266265422156,
+        0.28660450183855835,
+        -0.0464869544192259,
+        -0.5682359153760324,
+    ];
 }

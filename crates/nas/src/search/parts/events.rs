@@ -1,7 +1,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{importance::ImportanceTable, pruner::Sweep};
-use crate::run::{At, Fields};
+use crate::{
+    numbers::Number,
+    run::{At, Fields},
+};
 
 /// A sweep over the operations.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,6 +62,30 @@ impl EdgePrune {
     pub fn new(at: &At, removed: Vec<Vec<String>>) -> Self {
         Self { epoch: at.epoch + 1, phase: at.name.clone(), removed }
     }
+}
+
+/// The curvature of the validation loss was measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Eigenvalue {
+    /// Epoch, counted from 1.
+    pub epoch: usize,
+    /// Name of the phase.
+    pub phase: String,
+    /// The largest eigenvalue of the Hessian of the validation loss with respect to alpha, in nats.
+    pub eigenvalue: Number,
+    /// Images that it was measured on.
+    pub images: usize,
+}
+
+impl Eigenvalue {
+    /// In an epoch.
+    pub fn new(at: &At, eigenvalue: f64, images: usize) -> Self {
+        Self { epoch: at.epoch + 1, phase: at.name.clone(), eigenvalue: Number(eigenvalue), images }
+    }
+}
+
+impl Fields for Eigenvalue {
+    const KIND: &'static str = "eigenvalue";
 }
 
 impl Fields for EdgePrune {

@@ -27,6 +27,18 @@ pub(super) fn digamma(mut x: f64) -> f64 {
     shift + x.ln() - 0.5 / x - series
 }
 
+/// Derivative of [`digamma`].
+pub(super) fn trigamma(mut x: f64) -> f64 {
+    let mut shift = 0.0;
+    while x < 10.0 {
+        shift += 1.0 / (x * x);
+        x += 1.0;
+    }
+    let r = 1.0 / (x * x);
+    let series = r / x * (1.0 / 6.0 - r * (1.0 / 30.0 - r * (1.0 / 42.0 - r * (1.0 / 30.0 - r * (5.0 / 66.0)))));
+    shift + 1.0 / x + 0.5 * r + series
+}
+
 /// A value above which there is nothing of the distribution in f64.
 fn largest(a: f64) -> f64 {
     a + 40.0 * a.sqrt() + 60.0
@@ -167,6 +179,15 @@ mod tests {
                 let slope = ln_quantile_slope(a, t);
                 assert!((numeric - slope).abs() < 1e-4 * slope.abs().max(1.0), "{a} {u}: {numeric} {slope}");
             }
+        }
+    }
+
+    #[test]
+    fn trigamma_is_the_known_sums_of_inverse_squares() {
+        let sum = std::f64::consts::PI.powi(2) / 6.0;
+        // psi'(1/2) = pi^2 / 2, psi'(1) = pi^2 / 6, psi'(3) = psi'(1) - 1 - 1/4.
+        for (x, expected) in [(0.5, 3.0 * sum), (1.0, sum), (3.0, sum - 1.25)] {
+            assert!((trigamma(x) - expected).abs() < 1e-13, "{x}: {}", trigamma(x));
         }
     }
 }

@@ -118,6 +118,16 @@ pub fn path(cell: &[OpAt], mask: &Mask) -> Mixing {
     Mixing { w: run.map(|&runs| if runs { 1.0 } else { 0.0 }), run: Some(run) }
 }
 
+/// Equal shares of what is alive: the mean over cells drawn uniformly, but for the edges that a space leaves out.
+pub fn equal_shares(mask: &Mask) -> PerOp<f64> {
+    let mut w = mask.map(|_| 0.0);
+    for (w, alive) in w.rows_mut().zip(mask.rows()) {
+        let count = alive.iter().filter(|&&alive| alive).count();
+        w.iter_mut().zip(alive).filter(|(_, alive)| **alive).for_each(|(w, _)| *w = 1.0 / count as f64);
+    }
+    w
+}
+
 #[cfg(test)]
 mod tests {
     use rand_core::SeedableRng;

@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     run::{At, Schedule},
     search::{
-        ByAlpha, Candidates, Context, SearchError, Strategy, Unsuitable,
-        parts::{AdamConfig, Alpha, AlphaInit, AlphaUpdate, BetaDecay, Mixture, Relaxation, checks},
+        ByAlpha, Candidates, Context, Published, SearchError, Strategy, Unsuitable,
+        parts::{
+            AdamConfig, Alpha, AlphaInit, AlphaUpdate, BetaDecay, EarlyStop, EarlyStopConfig, Mixture, Relaxation,
+            checks,
+        },
     },
 };
 
@@ -18,6 +21,7 @@ use crate::{
 /// | `epochs` | 0: 100, in the DARTS space 50 | >= 0 | all epochs; the authors' code |
 /// | `lambda` | 50.0 | >= 0 | factor of beta decay that the last epoch ends with; it rises linearly from 0; the authors' code |
 /// | `alpha_init` | `normal(1e-3)` | `constant` (1/\|O\|) | the authors' code |
+/// | `early_stop` | | | table, see [`EarlyStopConfig`] |
 /// | `alpha_optimiser` | | | table, see [`AdamConfig`] |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -28,13 +32,21 @@ pub struct BetaDartsConfig {
     pub lambda: f64,
     /// What alpha starts from.
     pub alpha_init: AlphaInit,
+    /// When the search ends before its last epoch.
+    pub early_stop: EarlyStopConfig,
     /// Optimiser of alpha.
     pub alpha_optimiser: AdamConfig,
 }
 
 impl Default for BetaDartsConfig {
     fn default() -> Self {
-        Self { epochs: 0, lambda: 50.0, alpha_init: AlphaInit::Normal(1e-3), alpha_optimiser: AdamConfig::default() }
+        Self {
+            epochs: 0,
+            lambda: 50.0,
+            alpha_init: AlphaInit::Normal(1e-3),
+            early_stop: EarlyStopConfig::default(),
+            alpha_optimiser: AdamConfig::default(),
+        }
     }
 }
 
@@ -44,6 +56,7 @@ pub struct BetaDarts {
     epochs: usize,
     lambda: f64,
     alpha: Alpha,
+    stop: EarlyStop,
 }
 
 impl BetaDarts {
@@ -66,6 +79,14 @@ impl ByAlpha for BetaDarts {
         &mut self.alpha
     }
 
+    fn early_stop(&self) -> Option<&EarlyStop> {
+        Some(&self.stop)
+    }
+
+    fn early_stop_mut(&mut self) -> Option<&mut EarlyStop> {
+        Some(&mut self.stop)
+    }
+
     fn step(&mut self, at: &At, cx: &mut Context<'_>) -> Result<(), SearchError> {
         self.alpha.regularise_by(BetaDecay { factor: self.factor(at.epoch) });
         AlphaUpdate::Bilevel.step(&mut self.alpha, cx)
@@ -82,9 +103,27 @@ impl Strategy for BetaDarts {
 
     const SHORT: &'static [&'static str] = &["epochs=4"];
 
+    const PUBLISHED: &'static [Published] = &[
+        Published {
+            space: "nas-bench-201",
+            source: "Sunshine-Ye/Beta-DARTS, nasbench201/train_search.py",
+            settings: &["strategy.beta-darts.epochs = 100", "data.split = \"first-half\""],
+        },
+        Published {
+            space: "darts",
+            source: "Sunshine-Ye/Beta-DARTS, sota/cnn",
+            settings: &[
+                "strategy.beta-darts.epochs = 50",
+                "data.split = \"first-half\"",
+                "space.ops = [\"max_pool_3x3\", \"avg_pool_3x3\", \"skip_connect\", \"sep_conv_3x3\", \"sep_conv_5x5\", \"dil_conv_3x3\", \"dil_conv_5x5\"]",
+            ],
+        },
+    ];
+
     fn check(config: &mut BetaDartsConfig, candidates: &Candidates) -> Result<(), Unsuitable> {
         checks::epochs(&mut config.epochs, candidates, [100, 50]);
         checks::at_least("lambda", config.lambda, 0.0)?;
+        config.early_stop.check(candidates, 0, config.epochs)?;
         checks::optimiser(&config.alpha_optimiser)
     }
 
@@ -92,7 +131,8 @@ impl Strategy for BetaDarts {
         let values = config.alpha_init.values(candidates.offered(), rng);
         let mixture = Mixture::new(candidates, Relaxation::Softmax);
         let alpha = Alpha::new(values, mixture, config.alpha_optimiser.clone());
-        Self { epochs: config.epochs, lambda: config.lambda, alpha }
+        let stop = EarlyStop::new(&config.early_stop, candidates);
+        Self { epochs: config.epochs, lambda: config.lambda, alpha, stop }
     }
 }
 

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     run::{At, Schedule},
     search::{
-        ByAlpha, Candidates, Context, SearchError, Strategy, Unsuitable,
-        parts::{AdamConfig, Alpha, AlphaInit, AlphaUpdate, Mixture, Relaxation, checks},
+        ByAlpha, Candidates, Context, Published, SearchError, Strategy, Unsuitable,
+        parts::{AdamConfig, Alpha, AlphaInit, AlphaUpdate, EarlyStop, EarlyStopConfig, Mixture, Relaxation, checks},
     },
 };
 
@@ -18,6 +18,7 @@ use crate::{
 /// | `epochs` | 50 | >= 1 | all epochs; DARTS, 3.1 |
 /// | `warmup_epochs` | 0 | < `epochs` | epochs at the start without training of alpha, as successors of DARTS have them |
 /// | `alpha_init` | `normal(1e-3)` | `constant` (1/\|O\|) | the authors' code |
+/// | `early_stop` | | | table, see [`EarlyStopConfig`] |
 /// | `alpha_optimiser` | | | table, see [`AdamConfig`] |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -28,6 +29,8 @@ pub struct DartsConfig {
     pub warmup_epochs: usize,
     /// What alpha starts from.
     pub alpha_init: AlphaInit,
+    /// When the search ends before its last epoch.
+    pub early_stop: EarlyStopConfig,
     /// Optimiser of alpha.
     pub alpha_optimiser: AdamConfig,
 }
@@ -38,6 +41,7 @@ impl Default for DartsConfig {
             epochs: 50,
             warmup_epochs: 0,
             alpha_init: AlphaInit::Normal(1e-3),
+            early_stop: EarlyStopConfig::default(),
             alpha_optimiser: AdamConfig::default(),
         }
     }
@@ -49,6 +53,7 @@ pub struct Darts {
     epochs: usize,
     warmup_epochs: usize,
     alpha: Alpha,
+    stop: EarlyStop,
 }
 
 impl ByAlpha for Darts {
@@ -64,8 +69,20 @@ impl ByAlpha for Darts {
         &mut self.alpha
     }
 
+    fn early_stop(&self) -> Option<&EarlyStop> {
+        Some(&self.stop)
+    }
+
+    fn early_stop_mut(&mut self) -> Option<&mut EarlyStop> {
+        Some(&mut self.stop)
+    }
+
+    fn trains_alpha(&self, at: &At) -> bool {
+        at.epoch >= self.warmup_epochs
+    }
+
     fn step(&mut self, at: &At, cx: &mut Context<'_>) -> Result<(), SearchError> {
-        let update = if at.epoch < self.warmup_epochs { AlphaUpdate::None } else { AlphaUpdate::Bilevel };
+        let update = if self.trains_alpha(at) { AlphaUpdate::Bilevel } else { AlphaUpdate::None };
         update.step(&mut self.alpha, cx)
     }
 }
@@ -79,18 +96,34 @@ impl Strategy for Darts {
 
     const SHORT: &'static [&'static str] = &["epochs=6", "warmup_epochs=1"];
 
-    fn check(config: &mut DartsConfig, _candidates: &Candidates) -> Result<(), Unsuitable> {
+    const PUBLISHED: &'static [Published] = &[
+        Published {
+            space: "nas-bench-201",
+            source: "D-X-Y/AutoDL-Projects, exps/NAS-Bench-201-algos: DARTS-V1.py, DARTS.config",
+            settings: &["training.nesterov = true", "training.weight_decay = 5e-4", "strategy.darts.epochs = 50"],
+        },
+        Published {
+            space: "darts",
+            source: "quark0/darts, cnn/train_search.py",
+            settings: &["strategy.darts.epochs = 50", "data.split = \"first-half\""],
+        },
+    ];
+
+    fn check(config: &mut DartsConfig, candidates: &Candidates) -> Result<(), Unsuitable> {
         checks::warmup(config.warmup_epochs, config.epochs)?;
+        config.early_stop.check(candidates, config.warmup_epochs, config.epochs)?;
         checks::optimiser(&config.alpha_optimiser)
     }
 
     fn new(config: &DartsConfig, candidates: &Candidates, rng: &mut ChaCha8Rng) -> Self {
         let values = config.alpha_init.values(candidates.offered(), rng);
         let mixture = Mixture::new(candidates, Relaxation::Softmax);
+        let stop = EarlyStop::new(&config.early_stop, candidates);
         Self {
             epochs: config.epochs,
             warmup_epochs: config.warmup_epochs,
             alpha: Alpha::new(values, mixture, config.alpha_optimiser.clone()),
+            stop,
         }
     }
 }

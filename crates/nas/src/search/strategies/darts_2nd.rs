@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     run::{At, Schedule},
     search::{
-        ByAlpha, Candidates, Context, SearchError, Strategy, Unsuitable,
-        parts::{AdamConfig, Alpha, AlphaInit, Mixture, Relaxation, checks},
+        ByAlpha, Candidates, Context, Published, SearchError, Strategy, Unsuitable,
+        parts::{AdamConfig, Alpha, AlphaInit, EarlyStop, EarlyStopConfig, Mixture, Relaxation, checks},
     },
 };
 
@@ -17,6 +17,7 @@ use crate::{
 /// |---|---|---|---|
 /// | `epochs` | 50 | >= 1 | all epochs; DARTS, 3.1 |
 /// | `alpha_init` | `normal(1e-3)` | `constant` (1/\|O\|) | the authors' code |
+/// | `early_stop` | | | table, see [`EarlyStopConfig`] |
 /// | `alpha_optimiser` | | | table, see [`AdamConfig`] |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -25,13 +26,20 @@ pub struct Darts2ndConfig {
     pub epochs: usize,
     /// What alpha starts from.
     pub alpha_init: AlphaInit,
+    /// When the search ends before its last epoch.
+    pub early_stop: EarlyStopConfig,
     /// Optimiser of alpha.
     pub alpha_optimiser: AdamConfig,
 }
 
 impl Default for Darts2ndConfig {
     fn default() -> Self {
-        Self { epochs: 50, alpha_init: AlphaInit::Normal(1e-3), alpha_optimiser: AdamConfig::default() }
+        Self {
+            epochs: 50,
+            alpha_init: AlphaInit::Normal(1e-3),
+            early_stop: EarlyStopConfig::default(),
+            alpha_optimiser: AdamConfig::default(),
+        }
     }
 }
 
@@ -40,6 +48,7 @@ impl Default for Darts2ndConfig {
 pub struct Darts2nd {
     epochs: usize,
     alpha: Alpha,
+    stop: EarlyStop,
 }
 
 impl ByAlpha for Darts2nd {
@@ -53,6 +62,14 @@ impl ByAlpha for Darts2nd {
 
     fn alpha_mut(&mut self) -> &mut Alpha {
         &mut self.alpha
+    }
+
+    fn early_stop(&self) -> Option<&EarlyStop> {
+        Some(&self.stop)
+    }
+
+    fn early_stop_mut(&mut self) -> Option<&mut EarlyStop> {
+        Some(&mut self.stop)
     }
 
     fn step(&mut self, _at: &At, cx: &mut Context<'_>) -> Result<(), SearchError> {
@@ -71,15 +88,30 @@ impl Strategy for Darts2nd {
 
     const SHORT: &'static [&'static str] = &["epochs=4"];
 
-    fn check(config: &mut Darts2ndConfig, _candidates: &Candidates) -> Result<(), Unsuitable> {
+    const PUBLISHED: &'static [Published] = &[
+        Published {
+            space: "nas-bench-201",
+            source: "D-X-Y/AutoDL-Projects, exps/NAS-Bench-201-algos: DARTS-V2.py, DARTS.config",
+            settings: &["training.nesterov = true", "training.weight_decay = 5e-4", "strategy.darts-2nd.epochs = 50"],
+        },
+        Published {
+            space: "darts",
+            source: "quark0/darts, cnn/train_search.py with --unrolled",
+            settings: &["strategy.darts-2nd.epochs = 50", "data.split = \"first-half\""],
+        },
+    ];
+
+    fn check(config: &mut Darts2ndConfig, candidates: &Candidates) -> Result<(), Unsuitable> {
         checks::at_least("epochs", config.epochs as f64, 1.0)?;
+        config.early_stop.check(candidates, 0, config.epochs)?;
         checks::optimiser(&config.alpha_optimiser)
     }
 
     fn new(config: &Darts2ndConfig, candidates: &Candidates, rng: &mut ChaCha8Rng) -> Self {
         let values = config.alpha_init.values(candidates.offered(), rng);
         let mixture = Mixture::new(candidates, Relaxation::Softmax);
-        Self { epochs: config.epochs, alpha: Alpha::new(values, mixture, config.alpha_optimiser.clone()) }
+        let stop = EarlyStop::new(&config.early_stop, candidates);
+        Self { epochs: config.epochs, alpha: Alpha::new(values, mixture, config.alpha_optimiser.clone()), stop }
     }
 }
 

@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     run::{At, Schedule},
     search::{
-        ByAlpha, Candidates, Context, SearchError, Strategy, Unsuitable,
-        parts::{AdamConfig, Alpha, AlphaInit, AlphaUpdate, Mixture, Ramp, Relax, Relaxation, checks},
+        ByAlpha, Candidates, Context, Published, SearchError, Strategy, Unsuitable,
+        parts::{
+            AdamConfig, Alpha, AlphaInit, AlphaUpdate, EarlyStop, EarlyStopConfig, Mixture, Ramp, Relax, Relaxation,
+            checks,
+        },
     },
     space::OpName,
     supernet::{Mask, MixingGradient, OpAt, PerOp},
@@ -20,6 +23,7 @@ use crate::{
 /// | `epochs` | 50 | >= 1 | all epochs; the authors' code |
 /// | `beta` | [1.0, 0.0] | >= 0 each | weight of the skip connection beside each edge, in the first and in the last epoch, linear between them; the authors' code |
 /// | `alpha_init` | `normal(1e-3)` | `constant` (1/\|O\|) | as DARTS |
+/// | `early_stop` | | | table, see [`EarlyStopConfig`] |
 /// | `alpha_optimiser` | | | table, see [`AdamConfig`] |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -30,6 +34,8 @@ pub struct DartsMinusConfig {
     pub beta: Ramp,
     /// What alpha starts from.
     pub alpha_init: AlphaInit,
+    /// When the search ends before its last epoch.
+    pub early_stop: EarlyStopConfig,
     /// Optimiser of alpha.
     pub alpha_optimiser: AdamConfig,
 }
@@ -40,6 +46,7 @@ impl Default for DartsMinusConfig {
             epochs: 50,
             beta: Ramp(1.0, 0.0),
             alpha_init: AlphaInit::Normal(1e-3),
+            early_stop: EarlyStopConfig::default(),
             alpha_optimiser: AdamConfig::default(),
         }
     }
@@ -96,6 +103,7 @@ pub struct DartsMinus {
     beta: Ramp,
     beside: Beside,
     alpha: Alpha,
+    stop: EarlyStop,
 }
 
 impl ByAlpha for DartsMinus {
@@ -109,6 +117,14 @@ impl ByAlpha for DartsMinus {
 
     fn alpha_mut(&mut self) -> &mut Alpha {
         &mut self.alpha
+    }
+
+    fn early_stop(&self) -> Option<&EarlyStop> {
+        Some(&self.stop)
+    }
+
+    fn early_stop_mut(&mut self) -> Option<&mut EarlyStop> {
+        Some(&mut self.stop)
     }
 
     fn step(&mut self, at: &At, cx: &mut Context<'_>) -> Result<(), SearchError> {
@@ -126,6 +142,12 @@ impl Strategy for DartsMinus {
 
     const SHORT: &'static [&'static str] = &["epochs=4"];
 
+    const PUBLISHED: &'static [Published] = &[Published {
+        space: "darts",
+        source: "Meituan-AutoML/DARTS-, src/search",
+        settings: &["strategy.darts-minus.epochs = 50", "data.split = \"first-half\""],
+    }];
+
     fn check(config: &mut DartsMinusConfig, candidates: &Candidates) -> Result<(), Unsuitable> {
         if candidates.column(OpName::SKIP_CONNECT).is_none() {
             return Err(Unsuitable::new(
@@ -136,6 +158,7 @@ impl Strategy for DartsMinus {
         checks::at_least("epochs", config.epochs as f64, 1.0)?;
         checks::at_least("beta[0]", config.beta.0, 0.0)?;
         checks::at_least("beta[1]", config.beta.1, 0.0)?;
+        config.early_stop.check(candidates, 0, config.epochs)?;
         checks::optimiser(&config.alpha_optimiser)
     }
 
@@ -147,7 +170,8 @@ impl Strategy for DartsMinus {
             beta: config.beta.0,
         };
         let alpha = Alpha::new(values, beside.clone(), config.alpha_optimiser.clone());
-        Self { epochs: config.epochs, beta: config.beta, beside, alpha }
+        let stop = EarlyStop::new(&config.early_stop, candidates);
+        Self { epochs: config.epochs, beta: config.beta, beside, alpha, stop }
     }
 }
 

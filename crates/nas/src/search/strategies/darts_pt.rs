@@ -10,7 +10,7 @@ use crate::{
     random,
     run::{At, Schedule},
     search::{
-        Candidates, Context, OneShot, PhaseSettings, SearchError, Strategy, Unsuitable, genotype,
+        Candidates, Context, OneShot, PhaseRate, PhaseSettings, Published, SearchError, Strategy, Unsuitable, genotype,
         parts::{
             AdamConfig, Alpha, AlphaInit, AlphaUpdate, EdgePrune, HardPrune, Importance, ImportanceConfig,
             ImportanceTable, Incoming, Mixture, Performance, Relaxation, Removal, Sweep, Swept, checks,
@@ -206,7 +206,7 @@ impl OneShot for DartsPt {
 
     fn phase(&self, phase: usize) -> PhaseSettings {
         let DartsPtConfig { tune_epochs: epochs, tune_learning_rate: rate, .. } = self.config;
-        let learning_rate = (phase > 0).then_some(Cosine { max: rate, min: rate, epochs });
+        let learning_rate = (phase > 0).then_some(PhaseRate::Own(Cosine { max: rate, min: rate, epochs }));
         PhaseSettings { learning_rate, ..PhaseSettings::default() }
     }
 
@@ -254,6 +254,28 @@ impl Strategy for DartsPt {
 
     const SHORT: &'static [&'static str] = &["epochs=2", "tune_epochs=1", "images=64"];
 
+    const PUBLISHED: &'static [Published] = &[
+        Published {
+            space: "nas-bench-201",
+            source: "ruocwang/darts-pt, nasbench201",
+            settings: &[
+                "strategy.darts-pt.epochs = 100",
+                "strategy.darts-pt.tune_epochs = 5",
+                "data.split = \"first-half\"",
+            ],
+        },
+        Published {
+            space: "darts",
+            source: "ruocwang/darts-pt, sota/cnn, space S5",
+            settings: &[
+                "strategy.darts-pt.epochs = 50",
+                "strategy.darts-pt.tune_epochs = 5",
+                "data.split = \"first-half\"",
+                "space.ops = [\"max_pool_3x3\", \"avg_pool_3x3\", \"skip_connect\", \"sep_conv_3x3\", \"sep_conv_5x5\", \"dil_conv_3x3\", \"dil_conv_5x5\"]",
+            ],
+        },
+    ];
+
     fn check(config: &mut DartsPtConfig, candidates: &Candidates) -> Result<(), Unsuitable> {
         checks::epochs(&mut config.epochs, candidates, [100, 50]);
         checks::at_least("tune_epochs", config.tune_epochs as f64, 1.0)?;
@@ -292,7 +314,7 @@ mod tests {
             let last = phases[phases.len() - 1].name.clone();
             (phases[0].epochs, phases.len(), last, method.phase(0).learning_rate, method.phase(1).learning_rate)
         };
-        let constant = Some(Cosine { max: 0.0025, min: 0.0025, epochs: 5 });
+        let constant = Some(PhaseRate::Own(Cosine { max: 0.0025, min: 0.0025, epochs: 5 }));
         assert_eq!(names(&NasBench201), (100, 7, "operation 6".to_owned(), None, constant));
         assert_eq!(names(&Darts), (50, 18, "edges 3".to_owned(), None, constant));
     }

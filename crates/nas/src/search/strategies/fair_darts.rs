@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     run::{At, Schedule},
     search::{
-        ByAlpha, Candidates, Context, SearchError, Strategy, Unsuitable, column,
+        ByAlpha, Candidates, Context, Published, SearchError, Strategy, Unsuitable, column,
         parts::{AdamConfig, Alpha, AlphaInit, AlphaUpdate, Incoming, Sigmoid, ZeroOne, by_largest, checks},
     },
     space::{Genotype, OpName, SearchSpace},
@@ -121,6 +121,18 @@ impl Strategy for FairDarts {
     const SOURCE: &'static str = "Chu, Zhou, Zhang, Li: Fair DARTS: Eliminating Unfair Advantages in Differentiable Architecture Search, arXiv 1911.12126";
 
     const SHORT: &'static [&'static str] = &["epochs=4", "threshold=0.5"];
+
+    const PUBLISHED: &'static [Published] = &[Published {
+        space: "darts",
+        source: "xiaomi-automl/FairDARTS",
+        settings: &[
+            "training.batch_size = 128",
+            "training.learning_rate = 0.005",
+            "strategy.fair-darts.epochs = 50",
+            "data.split = \"first-half\"",
+            "space.ops = [\"max_pool_3x3\", \"avg_pool_3x3\", \"skip_connect\", \"sep_conv_3x3\", \"sep_conv_5x5\", \"dil_conv_3x3\", \"dil_conv_5x5\"]",
+        ],
+    }];
 
     fn check(config: &mut FairDartsConfig, _candidates: &Candidates) -> Result<(), Unsuitable> {
         checks::at_least("epochs", config.epochs as f64, 1.0)?;

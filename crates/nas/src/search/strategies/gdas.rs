@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     run::{At, Schedule},
     search::{
-        ByAlpha, Candidates, Context, SearchError, Strategy, Unsuitable,
+        ByAlpha, Candidates, Context, Published, SearchError, Strategy, Unsuitable,
         parts::{
             AdamConfig, Alpha, AlphaInit, AlphaUpdate, GumbelArgmax, GumbelSoftmax, Mixture, Ramp, Relaxation, checks,
         },
@@ -89,6 +89,12 @@ impl Strategy for Gdas {
         "Dong, Yang: Searching for a Robust Neural Architecture in Four GPU Hours, arXiv 1910.04465";
 
     const SHORT: &'static [&'static str] = &["epochs=4"];
+
+    const PUBLISHED: &'static [Published] = &[Published {
+        space: "nas-bench-201",
+        source: "D-X-Y/AutoDL-Projects, exps/NAS-Bench-201-algos: GDAS.py, GDAS.config",
+        settings: &["training.nesterov = true", "training.weight_decay = 5e-4", "strategy.gdas.epochs = 250"],
+    }];
 
     fn check(config: &mut GdasConfig, _candidates: &Candidates) -> Result<(), Unsuitable> {
         checks::at_least("epochs", config.epochs as f64, 1.0)?;

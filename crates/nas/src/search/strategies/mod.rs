@@ -9,7 +9,12 @@
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{candidates::Candidates, one_shot::OneShot, strategy::Strategy, unsuitable::Unsuitable};
+use super::{
+    candidates::Candidates,
+    one_shot::OneShot,
+    strategy::{Published, Strategy},
+    unsuitable::Unsuitable,
+};
 
 /// A row of the list of strategies.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +27,8 @@ pub struct Entry {
     pub source: &'static str,
     /// See [`Strategy::SHORT`].
     pub short: &'static [&'static str],
+    /// See [`Strategy::PUBLISHED`].
+    pub published: &'static [Published],
     /// Its configuration with the settings of its source.
     pub config: fn() -> StrategyConfig,
 }
@@ -47,6 +54,7 @@ macro_rules! strategies {
                 about: <$module::$strategy as Strategy>::ABOUT,
                 source: <$module::$strategy as Strategy>::SOURCE,
                 short: <$module::$strategy as Strategy>::SHORT,
+                published: <$module::$strategy as Strategy>::PUBLISHED,
                 config: || StrategyConfig::$strategy(Default::default()),
             },)+
         ];
@@ -108,4 +116,6 @@ strategies! {
     darts_pt::DartsPt = "darts-pt";
     sgas::Sgas = "sgas";
     darts_plus::DartsPlus = "darts-plus";
+    enas::Enas = "enas";
+    p_darts::PDarts = "p-darts";
 }

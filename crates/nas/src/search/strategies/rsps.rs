@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::{
     run::{At, Flow, Schedule},
     search::{
-        Candidates, Context, OneShot, SearchError, Strategy, Unsuitable,
-        parts::{BestCell, CellsConfig, Paths, checks, path},
+        Candidates, Context, OneShot, Published, SearchError, Strategy, Unsuitable,
+        parts::{BestCell, CellsConfig, Paths, checks, equal_shares, path},
     },
     space::Genotype,
     supernet::{Mask, PerOp},
@@ -70,14 +70,8 @@ impl OneShot for Rsps {
         self.best.derive(cx)
     }
 
-    /// Equal shares: the mean over the cells that are trained, but for the edges that a space leaves out.
     fn weights(&self, mask: &Mask) -> PerOp<f64> {
-        let mut w = mask.map(|_| 0.0);
-        for (w, alive) in w.rows_mut().zip(mask.rows()) {
-            let count = alive.iter().filter(|&&alive| alive).count();
-            w.iter_mut().zip(alive).filter(|(_, alive)| **alive).for_each(|(w, _)| *w = 1.0 / count as f64);
-        }
-        w
+        equal_shares(mask)
     }
 
     fn snapshot(&self) -> Option<PerOp<f64>> {
@@ -103,6 +97,12 @@ impl Strategy for Rsps {
         "Li, Talwalkar: Random Search and Reproducibility for Neural Architecture Search, arXiv 1902.07638";
 
     const SHORT: &'static [&'static str] = &["epochs=4", "evaluation.cells=12", "evaluation.images=64"];
+
+    const PUBLISHED: &'static [Published] = &[Published {
+        space: "nas-bench-201",
+        source: "D-X-Y/AutoDL-Projects, exps/NAS-Bench-201-algos: RANDOM-NAS.py, RANDOM.config",
+        settings: &["training.nesterov = true", "training.weight_decay = 5e-4", "strategy.rsps.epochs = 250"],
+    }];
 
     fn check(config: &mut RspsConfig, _candidates: &Candidates) -> Result<(), Unsuitable> {
         checks::at_least("epochs", config.epochs as f64, 1.0)?;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     run::{At, Flow, Schedule},
     search::{
-        Candidates, Context, OneShot, SearchError, Strategy, Unsuitable,
+        Candidates, Context, OneShot, Published, SearchError, Strategy, Unsuitable,
         parts::{AdamConfig, Alpha, AlphaInit, BestCell, CellsConfig, Mixture, Paths, Relaxation, checks, path},
     },
     space::Genotype,
@@ -118,6 +118,17 @@ impl Strategy for Setn {
         "Dong, Yang: One-Shot Neural Architecture Search via Self-Evaluated Template Network, arXiv 1910.05733";
 
     const SHORT: &'static [&'static str] = &["epochs=4", "evaluation.cells=12", "evaluation.images=64"];
+
+    const PUBLISHED: &'static [Published] = &[Published {
+        space: "nas-bench-201",
+        source: "D-X-Y/AutoDL-Projects, exps/NAS-Bench-201-algos: SETN.py, SETN.config",
+        settings: &[
+            "training.nesterov = true",
+            "training.weight_decay = 5e-4",
+            "training.clip_norm = \"none\"",
+            "strategy.setn.epochs = 250",
+        ],
+    }];
 
     fn check(config: &mut SetnConfig, _candidates: &Candidates) -> Result<(), Unsuitable> {
         checks::at_least("epochs", config.epochs as f64, 1.0)?;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     run::{At, Flow, Schedule},
     search::{
-        Candidates, Context, OneShot, SearchError, Strategy, Unsuitable, column,
+        Candidates, Context, OneShot, PhaseSettings, Published, SearchError, Strategy, Unsuitable, column,
         parts::{
             AdamConfig, Alpha, AlphaInit, AlphaUpdate, HardPrune, Incoming, Mixture, Relaxation, Removal, by_largest,
             checks,
@@ -27,6 +27,7 @@ use crate::{
 /// | `warmup_epochs` | 9 | >= 0 | epochs before the one that ends with the first decision; the authors' code |
 /// | `decision_epochs` | 5 | >= 1 | epochs from one decision to the next; the authors' code |
 /// | `history` | 4 | >= 0 | epochs whose weights an edge's are compared with (criterion 2); 0: criterion 1, without that; the authors' code |
+/// | `added_images` | 8 | >= 0 | images by which a batch grows with each decision; the authors' code |
 /// | `alpha_init` | `normal(1e-3)` | `constant` (1/\|O\|) | as DARTS |
 /// | `alpha_optimiser` | | | table, see [`AdamConfig`] |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +41,8 @@ pub struct SgasConfig {
     pub decision_epochs: usize,
     /// Epochs that stability is measured over.
     pub history: usize,
+    /// Images by which a batch grows with each decision.
+    pub added_images: usize,
     /// What alpha starts from.
     pub alpha_init: AlphaInit,
     /// Optimiser of alpha.
@@ -53,6 +56,7 @@ impl Default for SgasConfig {
             warmup_epochs: 9,
             decision_epochs: 5,
             history: 4,
+            added_images: 8,
             alpha_init: AlphaInit::Normal(1e-3),
             alpha_optimiser: AdamConfig::default(),
         }
@@ -63,6 +67,8 @@ impl Default for SgasConfig {
 #[derive(Debug)]
 pub struct Sgas {
     config: SgasConfig,
+    /// Decisions that there are.
+    decisions: usize,
     alpha: Alpha,
     /// Weights of the last epochs, oldest first.
     history: VecDeque<PerOp<f64>>,
@@ -80,6 +86,17 @@ fn kinds(space: &dyn SearchSpace) -> Vec<(Range<usize>, usize)> {
         (rows, decisions)
     };
     space.kinds().iter().map(|kind| kind.edges.len()).map(kind).collect()
+}
+
+/// Decisions of a search: one edge of each kind of cell at a time.
+fn decisions(space: &dyn SearchSpace) -> usize {
+    kinds(space).iter().map(|(_, decisions)| *decisions).max().unwrap_or(1).max(1)
+}
+
+/// Epochs up to the one that ends with the last decision.
+fn needed(decisions: usize, config: &SgasConfig) -> usize {
+    let SgasConfig { warmup_epochs, decision_epochs, .. } = *config;
+    (decisions - 1).saturating_mul(decision_epochs).saturating_add(warmup_epochs).saturating_add(1)
 }
 
 /// Shares of the operations of an edge but `none`, and their sum before they are scaled to 1.
@@ -148,9 +165,20 @@ impl Sgas {
 }
 
 impl OneShot for Sgas {
+    /// Each decision ends a phase.
     fn schedule(&self) -> Schedule {
-        let warmup = self.config.warmup_epochs;
-        Schedule::new([("warm-up", warmup), ("decisions", self.config.epochs - warmup)])
+        let SgasConfig { epochs, warmup_epochs, decision_epochs, .. } = self.config;
+        let warmup = ("warm-up".to_owned(), warmup_epochs);
+        let decision = |n: usize| (format!("decision {n}"), if n == 1 { 1 } else { decision_epochs });
+        let rest = epochs - needed(self.decisions, &self.config);
+        let decisions = (1..=self.decisions).map(decision);
+        Schedule::new(std::iter::once(warmup).chain(decisions).chain([("rest".to_owned(), rest)]))
+    }
+
+    fn phase(&self, phase: usize) -> PhaseSettings {
+        // Decisions that have been made before it.
+        let made = phase.saturating_sub(1);
+        PhaseSettings { added_images: made.saturating_mul(self.config.added_images), ..PhaseSettings::default() }
     }
 
     fn step(&mut self, _at: &At, cx: &mut Context<'_>) -> Result<(), SearchError> {
@@ -158,7 +186,7 @@ impl OneShot for Sgas {
     }
 
     fn end(&mut self, at: &At, cx: &mut Context<'_>) -> Result<Flow, SearchError> {
-        if at.phase == 1 && at.within.is_multiple_of(self.config.decision_epochs) {
+        if (1..=self.decisions).contains(&at.phase) && at.ends_phase() {
             let removed = self.decision(cx.space(), cx.mask());
             if !removed.is_empty() {
                 self.alpha.remove(&removed, cx.mask());
@@ -213,11 +241,17 @@ impl Strategy for Sgas {
 
     const SHORT: &'static [&'static str] = &["epochs=9", "warmup_epochs=1", "decision_epochs=1", "history=2"];
 
+    const PUBLISHED: &'static [Published] = &[Published {
+        space: "darts",
+        source: "lightaime/sgas, cnn/train_search.py",
+        settings: &["strategy.sgas.epochs = 50", "data.split = \"first-half\""],
+    }];
+
     fn check(config: &mut SgasConfig, candidates: &Candidates) -> Result<(), Unsuitable> {
         checks::at_least("decision_epochs", config.decision_epochs as f64, 1.0)?;
         let SgasConfig { epochs, warmup_epochs, decision_epochs, .. } = *config;
-        let decisions = kinds(candidates.space()).iter().map(|(_, decisions)| *decisions).max().unwrap_or(1).max(1);
-        let needed = (decisions - 1).saturating_mul(decision_epochs).saturating_add(warmup_epochs).saturating_add(1);
+        let decisions = decisions(candidates.space());
+        let needed = needed(decisions, config);
         if epochs < needed {
             return Err(Unsuitable::new(
                 format!(
@@ -234,7 +268,7 @@ impl Strategy for Sgas {
         // An operation that is alone on its edge has weight 1.
         let mixture = Mixture { removal: Removal::Renormalise, ..Mixture::new(candidates, Relaxation::Softmax) };
         let alpha = Alpha::new(values, mixture, config.alpha_optimiser.clone());
-        Self { config: config.clone(), alpha, history: VecDeque::new() }
+        Self { config: config.clone(), decisions: decisions(candidates.space()), alpha, history: VecDeque::new() }
     }
 }
 
@@ -296,6 +330,18 @@ mod tests {
         assert_eq!(scaled(&[2.0, 4.0, 3.0]), [0.0, 1.0, 0.5]);
         assert_eq!(scaled(&[2.0, 2.0]), [1.0, 1.0]);
         assert!(certainty(&[0.5, 0.5, 0.0], 2).abs() < 1e-15 && certainty(&[1.0, 0.0], 2) == 1.0);
+    }
+
+    #[test]
+    fn a_decision_ends_a_phase_and_the_batch_grows_with_it() {
+        let method = sgas(&Darts);
+        let schedule = method.schedule();
+        assert_eq!((schedule.epochs(), schedule.phases.len()), (50, 10));
+        // The 10th, 15th, ... 45th epochs end with one.
+        let last: Vec<usize> = (0..50).filter(|&e| schedule.at(e).is_some_and(|at| at.ends_phase())).collect();
+        assert_eq!(last, [8, 9, 14, 19, 24, 29, 34, 39, 44, 49]);
+        let added = |epoch: usize| method.phase(schedule.at(epoch).unwrap().phase).added_images;
+        assert_eq!([0, 9, 10, 14, 15, 44, 45].map(added), [0, 0, 8, 8, 16, 56, 64]);
     }
 
     #[test]

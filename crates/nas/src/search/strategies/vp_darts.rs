@@ -9,7 +9,7 @@ use crate::{
     numbers::Number,
     run::{At, Flow, Schedule},
     search::{
-        Candidates, Context, OneShot, SearchError, Strategy, Unsuitable,
+        Candidates, Context, OneShot, Published, SearchError, Strategy, Unsuitable,
         parts::{
             AdamConfig, Alpha, AlphaInit, AlphaUpdate, Importance, ImportanceConfig, ImportanceTable, Mixture,
             NoneRule, Performance, Pruner, Relaxation, SkipDropout, SoftPrune, Sweep, Swept, by_largest, checks,
@@ -173,6 +173,16 @@ impl Strategy for VpDarts {
     const SOURCE: &'static str = "VP-DARTS: Validated Pruning Differentiable Architecture Search (scitepress 122967), after the authors' code of SP-DARTS and SRP-DARTS";
 
     const SHORT: &'static [&'static str] = &["warmup_epochs=1", "prune_epochs=3", "importance.images=64"];
+
+    const PUBLISHED: &'static [Published] = &[Published {
+        space: "nas-bench-201",
+        source: "james940175/SP-DARTS, train_search.py",
+        settings: &[
+            "strategy.vp-darts.warmup_epochs = 20",
+            "strategy.vp-darts.prune_epochs = 30",
+            "data.split = \"first-half\"",
+        ],
+    }];
 
     fn check(config: &mut VpDartsConfig, _candidates: &Candidates) -> Result<(), Unsuitable> {
         checks::at_least("prune_epochs", config.prune_epochs as f64, 1.0)?;

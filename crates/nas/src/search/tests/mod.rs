@@ -122,7 +122,19 @@ fn notices(plan: &Plan, folder: &Path) -> usize {
 #[test]
 fn stopped_anywhere_and_resumed_a_search_is_bit_identical() {
     let sums = ["strategy.hpe-darts.hard_importance=\"loss+naswot\""];
-    let more = STRATEGIES.iter().filter(|s| s.name == "hpe-darts").map(|s| (s, &sums[..], 7));
+    let curvature = ["rule=eigenvalue", "first_epoch=2", "window=1", "distance=1", "ratio=1.0001"]
+        .map(|set| format!("strategy.darts.early_stop.{set}"));
+    let curvature: Vec<&str> = curvature.iter().map(String::as_str).collect();
+    let against = ["strategy.sdarts.perturbation=adversarial"];
+    let kept = ["strategy.dr-nas.kept=3", "strategy.dr-nas.frozen_epochs=1", "strategy.dr-nas.regulariser=kl"];
+    let more = [
+        ("hpe-darts", &sums[..], 7),
+        ("darts", &curvature[..], 11),
+        ("sdarts", &against[..], 3),
+        ("dr-nas", &kept[..], 3),
+    ]
+    .into_iter()
+    .map(|(name, set, stride)| (STRATEGIES.iter().find(|s| s.name == name).expect("a strategy"), set, stride));
     // Cells of which some edges go in the end.
     let darts = STRATEGIES.iter().map(|s| (s, &["space=darts"][..], 601));
     for (strategy, set, stride) in STRATEGIES.iter().map(|s| (s, &[][..], 7)).chain(more).chain(darts) {

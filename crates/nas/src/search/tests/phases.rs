@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     run::{At, EarlyEnd, Executor, Flow, Kept, Reopened, Schedule, Task},
     search::task::SearchTask,
-    space::{Genotype, Size},
+    space::Genotype,
     supernet::{Mask, PerOp},
 };
 
@@ -26,10 +26,11 @@ impl OneShot for Phased {
     fn phase(&self, phase: usize) -> PhaseSettings {
         match phase {
             1 => PhaseSettings {
-                batch_size: Some(32),
-                learning_rate: Some(Cosine { max: 0.1, min: 0.0, epochs: 3 }),
-                supernet: Some(Size { channels: 8, cells: 2 }),
+                added_images: 64,
+                learning_rate: Some(PhaseRate::Own(Cosine { max: 0.1, min: 0.0, epochs: 3 })),
+                added_cells: Some(1),
             },
+            2 => PhaseSettings { learning_rate: Some(PhaseRate::Anew), ..PhaseSettings::default() },
             _ => PhaseSettings::default(),
         }
     }
@@ -96,10 +97,11 @@ fn a_phase_may_change_network_batch_and_learning_rate() {
     let own = Cosine { max: 0.1, min: 0.0, epochs: 3 };
     let expected = [0, 1].map(|e| plan.learning_rate.at(e)).into_iter().chain([0, 1, 2].map(|e| own.at(e)));
     assert_eq!(rates[..5], expected.collect::<Vec<_>>());
-    assert_eq!(rates[6], plan.learning_rate.at(6));
-    // 718 images of digits: 11 batches of 64, 22 of 32.
+    let anew = Cosine { epochs: 2, ..plan.learning_rate };
+    assert_eq!(rates[5..], [0, 1].map(|e| anew.at(e)));
+    // 718 images of digits: 11 batches of 64, 5 of 128.
     let End { epochs, steps } = events.last().unwrap().read().unwrap();
-    assert_eq!((epochs, steps), (7, 2 * 11 + 3 * 22 + 2 * 11));
+    assert_eq!((epochs, steps), (7, 2 * 11 + 3 * 5 + 2 * 11));
     // What was removed before the network was built anew stays removed.
     assert!(ends[6].weights[(0, 0)] == 0.0 && ends[6].weights[(2, 1)] == 0.0 && ends[6].weights[(0, 1)] == 0.2);
     assert_eq!(ends[6].alpha, None);
@@ -146,6 +148,24 @@ fn phases_and_runs_end_early_and_say_why() {
         let early: Vec<EarlyEnd> = events.iter().filter_map(Event::read).collect();
         assert_eq!(early, [EarlyEnd { epoch: 3, phase: "large".to_owned(), finished, reason: why.clone() }]);
         assert_eq!(events.last().unwrap().read(), Some(End { epochs: phases.len(), steps: phases.len() }));
+    }
+}
+
+#[test]
+fn what_a_phase_adds_too_much_is_told_with_its_name() {
+    for (strategy, set, expected) in [
+        ("sgas", "added_images=1000", "phase `decision 2`: batch 1064 does not fit: there are 718 samples"),
+        (
+            "p-darts",
+            "added_cells=[0, 400, 500]",
+            "phase `stage 2`: a `nas-bench-201` network of 401 cells, expected 0 to 100",
+        ),
+    ] {
+        let set = vec![format!("strategy.{strategy}.{set}")];
+        let request = Request { strategy: Some(strategy.to_owned()), threads: Some(1), set, ..Default::default() };
+        let error = Plan::new(request.resolve().unwrap(), None, &mut |_| {}).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+        assert!(error.hint().unwrap().starts_with("what the strategy adds in this phase comes on top of"));
     }
 }
 
