@@ -44,7 +44,7 @@ fn train(arch: &str, folder: &Path, set: &[&str]) -> Plan {
 }
 
 fn open(path: &Path) -> Trained {
-    Trained::open(path, None, None, &mut |_| {}).unwrap()
+    Trained::open(path, None, &hpe_darts_nas::Here::default(), &mut |_| {}).unwrap()
 }
 
 fn files(format: &str, trained: &Trained, options: Options) -> Vec<Vec<u8>> {
@@ -153,8 +153,8 @@ fn a_model_says_what_was_trained_and_what_is_wrong_with_it_is_told() {
     let model = Model::read(&path).unwrap();
     assert_eq!((model.arch.as_str(), model.classes.len(), model.pixel_max), (CELL, 10, 16));
     assert_eq!(model.normalisation, *plan.train.dataset().normalisation());
-    let open = || Trained::open(&run, None, None, &mut |_| {});
-    let evaluate = || Evaluator::open(&run, None, None, &mut |_| {}, &cpu_engines(Some(1)));
+    let open = || Trained::open(&run, None, &hpe_darts_nas::Here::default(), &mut |_| {});
+    let evaluate = || Evaluator::open(&run, None, &hpe_darts_nas::Here::default(), &mut |_| {}, &cpu_engines(Some(1)));
     assert_eq!(open().unwrap().trained(), Some((1, 0)));
     let json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     let refused = |change: &dyn Fn(&mut serde_json::Value), part: &str| {

@@ -155,9 +155,7 @@ fn retrained(
     let (observer, stop) = (progress.observer(cell), Arc::clone(stop));
     let training = if retraining_begun(cell, retraining, genotype)? {
         let here = Here { home: resources.home.map(Path::to_owned), ..Here::default() };
-        match Retrain::resume(&folder, &here, &mut loading, retrain::Plan::engines, observer, stop)
-            .map_err(failed)?
-        {
+        match Retrain::resume(&folder, &here, &mut loading, retrain::Plan::engines, observer, stop).map_err(failed)? {
             retrain::Resumed::Finished(outcome) => return Ok(*outcome),
             retrain::Resumed::Ready(training) => Ok(*training),
         }

@@ -71,7 +71,7 @@ fn start(plan: &Plan, folder: &Path, stop_at: usize) -> Result<Outcome, RetrainE
 
 fn resume(folder: &Path) -> Outcome {
     let go = Arc::new(AtomicBool::new(false));
-    match Retrain::resume(folder, &Here::default(), &mut |_| {}, Plan::engines, Observers::none(), go).unwrap() {
+    match Retrain::resume(folder, &crate::Here::default(), &mut |_| {}, Plan::engines, Observers::none(), go).unwrap() {
         Resumed::Ready(training) => training.run().unwrap(),
         Resumed::Finished(outcome) => *outcome,
     }
@@ -185,11 +185,13 @@ fn a_split_file_that_has_changed_does_not_go_on() {
     fs::write(&file, r#"{"train": [0, 1, 2, 3, 4, 5], "valid": [6, 7, 8]}"#).unwrap();
     let train = format!("data.train={}", file.display());
     assert!(start(&small(&[&train]), &run, 1).is_err());
-    let go = || Retrain::resume(&run, &Here::default(), &mut |_| {}, Plan::engines, Observers::none(), Arc::default());
+    let go = || {
+        Retrain::resume(&run, &crate::Here::default(), &mut |_| {}, Plan::engines, Observers::none(), Arc::default())
+    };
     fs::write(&file, r#"{"train": [6, 7, 8], "valid": [0, 1, 2, 3, 4, 5]}"#).unwrap();
     let error = go().unwrap_err().to_string();
     assert!(error.contains("the split of the images has changed"), "{error}");
-    assert!(Evaluator::open(&run, None, None, &mut |_| {}, &cpu_engines(Some(1))).is_err());
+    assert!(Evaluator::open(&run, None, &crate::Here::default(), &mut |_| {}, &cpu_engines(Some(1))).is_err());
     fs::write(&file, r#"{"valid": [6, 7, 8], "train": [0, 1, 2, 3, 4, 5]}"#).unwrap();
     assert!(matches!(go().unwrap(), Resumed::Ready(_)));
 }
@@ -202,6 +204,7 @@ fn other_settings_do_not_go_on_with_a_run() {
     let config = fs::read_to_string(run.join("config.toml")).unwrap();
     fs::write(run.join("config.toml"), config.replace("learning_rate = 0.1", "learning_rate = 0.2")).unwrap();
     let go = Arc::new(AtomicBool::new(false));
-    let error = Retrain::resume(&run, &Here::default(), &mut |_| {}, Plan::engines, Observers::none(), go).unwrap_err();
+    let error =
+        Retrain::resume(&run, &crate::Here::default(), &mut |_| {}, Plan::engines, Observers::none(), go).unwrap_err();
     assert!(error.to_string().contains("training.learning_rate is 0.2, it was made with 0.1"), "{error}");
 }

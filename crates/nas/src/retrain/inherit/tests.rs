@@ -114,7 +114,7 @@ fn a_stopped_training_needs_the_search_no_more() {
     fs::remove_dir_all(&run).unwrap();
     let go = Arc::new(AtomicBool::new(false));
     let resumed =
-        Retrain::resume(&stopped, &Here::default(), &mut |_| {}, Plan::engines, Observers::none(), go).unwrap();
+        Retrain::resume(&stopped, &crate::Here::default(), &mut |_| {}, Plan::engines, Observers::none(), go).unwrap();
     let Resumed::Ready(training) = resumed else { panic!("it was stopped") };
     training.run().unwrap();
     let files =

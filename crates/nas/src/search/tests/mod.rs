@@ -72,7 +72,7 @@ fn run_whole(plan: &Plan, folder: &Path) -> Outcome {
 }
 
 fn resume(folder: &Path, observer: impl Into<Observers>, stop: Arc<AtomicBool>) -> Result<Resumed, SearchError> {
-    Search::resume(folder, &Here::default(), &mut |_| {}, |_| fake(), observer, stop)
+    Search::resume(folder, &crate::Here::default(), &mut |_| {}, |_| fake(), observer, stop)
 }
 
 fn ready(resumed: Resumed) -> Search {
@@ -463,7 +463,8 @@ fn on_the_real_engine_every_strategy_resumes_bit_identically() {
                 Ok(_) if at > 5 => continue,
                 other => panic!("{} stopped at notice {at}: {other:?}", strategy.name),
             }
-            let resumed = Search::resume(&run, &Here::default(), &mut |_| {}, Plan::engines, Observers::none(), go());
+            let resumed =
+                Search::resume(&run, &crate::Here::default(), &mut |_| {}, Plan::engines, Observers::none(), go());
             ready(resumed.unwrap()).run().unwrap();
             assert!(record(&run) == record(&whole), "{} stopped at notice {at} differs", strategy.name);
         }

@@ -170,8 +170,7 @@ mod tests {
             assert_eq!(genotype(text).as_ref(), Ok(&read), "{text}");
         }
         let assigned = format!("DARTS_V2 = {V2}\n");
-        let dictionary =
-            V2.replace("Genotype(", "{'").replace("=", "': ").replace("), ", "), ").replace("], n", "], 'n");
+        let dictionary = V2.replace("Genotype(", "{'").replace("=", "': ").replace("], n", "], 'n");
         let dictionary = dictionary.replace(", reduce", ", 'reduce").trim_end_matches(')').to_owned() + ")}";
         let json =
             dictionary.replace('\'', "\"").replace('(', "[").replace(')', "]").replace("range[2, 6]", "[2, 3, 4, 5]");
