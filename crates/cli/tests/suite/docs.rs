@@ -80,6 +80,10 @@ impl World {
         }
         fs::write(world.path("matrix.toml"), "seeds = [0]\n[settings]\ndataset = \"digits\"\n").unwrap();
         fs::write(world.path("darts.txt"), DARTS).unwrap();
+        fs::create_dir(world.path("configs")).unwrap();
+        for config in files(&root().join("configs"), &["toml"]) {
+            fs::copy(&config, world.path("configs").join(config.file_name().unwrap())).unwrap();
+        }
         world
     }
 

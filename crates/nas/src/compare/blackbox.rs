@@ -180,6 +180,8 @@ impl BlackboxConfig {
             None => true,
         };
         let dataset = text("dataset")?.map(|given| named_dataset(&given)).transpose()?;
+        // A place that several data sets share is none for those that the program carries.
+        let dir = dir.filter(|_| !dataset.unwrap_or(DatasetName::Digits).is_built_in());
         let evaluator = settings.evaluator.as_deref().unwrap_or("table");
         let simulated = evaluator == "table";
         let evaluator = if simulated {

@@ -232,6 +232,10 @@ fn one_shot(
         ..Default::default()
     };
     let mut config = request.resolve().map_err(|source| CompareError::Config { name: name.to_owned(), source })?;
+    // A place that several data sets share is none for those that the program carries.
+    if config.dataset.is_built_in() && !row.set().any(|(key, _)| key == "data.dir") {
+        config.data.dir = None;
+    }
     // Writes out what the space decides, so that it compares with the configuration of a run folder.
     fit(&mut config).map_err(|source| CompareError::Search { name: name.to_owned(), source })?;
     Ok(Search::OneShot(Box::new(OneShot { config, warmup: None })))

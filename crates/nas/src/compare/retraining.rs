@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use crate::{
+    data::DatasetName,
     retrain::{Request, RetrainConfig},
     search::ConfigError,
     space::Genotype,
@@ -71,12 +72,17 @@ impl Settings {
         Retraining {
             recipe: self.recipe.clone(),
             dataset: own.to_owned(),
-            data: data.or(same).map(Path::to_owned),
+            data: data.or(same).filter(|_| !is_built_in(own)).map(Path::to_owned),
             seed,
             threads,
             set: set.map(|(key, value)| format!("{key}={value}")).collect(),
         }
     }
+}
+
+/// Whether the program carries the data set of this name, which then has no place.
+fn is_built_in(dataset: &str) -> bool {
+    dataset.parse().is_ok_and(DatasetName::is_built_in)
 }
 
 impl Retraining {
