@@ -430,12 +430,11 @@ fn other_settings_than_those_of_the_checkpoint_are_refused() {
     assert!(error.to_string().ends_with("training.momentum is 0.5, it was made with 0.9"), "{error}");
     let error = with(|config| config.seed += 1).unwrap_err();
     assert!(error.to_string().ends_with("seed is 1, it was made with 0"), "{error}");
-    // Neither threads nor the care of the folder nor the place of the data decide anything.
+    // Neither threads nor the care of the folder decide anything.
     ready(
         with(|config| {
             config.threads = Some(2);
             config.run.checkpoint_minutes = 9.0;
-            config.data.dir = Some("elsewhere".into());
         })
         .unwrap(),
     );
