@@ -490,7 +490,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(found, 10);
+        assert_eq!(found, 12);
     }
 
     #[test]
