@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use libfuzzer_sys::fuzz_target;
 use nas::{
-    compare::Comparison,
+    compare::{Comparison, Place},
     search::{Config, Request},
 };
 
@@ -23,5 +23,5 @@ fuzz_target!(|text: &str| {
         assert_eq!(Config::read(&file).expect("what was written"), config);
     }
     fs::write(&file, text).expect("a file");
-    let _ = Comparison::read(&file, Path::new("out"), 1);
+    let _ = Comparison::read(&file, &Place::new(Path::new("out")));
 });

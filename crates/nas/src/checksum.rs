@@ -9,14 +9,29 @@ pub(crate) fn of_bytes(bytes: &[u8]) -> String {
     hex(&Md5::digest(bytes))
 }
 
+/// MD5 of bytes that come piece by piece.
+#[derive(Default)]
+pub(crate) struct Sum(Md5);
+
+impl Sum {
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Hexadecimal.
+    pub(crate) fn finish(self) -> String {
+        hex(&self.0.finalize())
+    }
+}
+
 /// Hexadecimal MD5 of what a reader gives.
 pub(crate) fn of_reader(mut reader: impl Read) -> io::Result<String> {
-    let mut hasher = Md5::new();
+    let mut sum = Sum::default();
     let mut buffer = vec![0; 1 << 18];
     loop {
         match reader.read(&mut buffer) {
-            Ok(0) => return Ok(hex(&hasher.finalize())),
-            Ok(n) => hasher.update(&buffer[..n]),
+            Ok(0) => return Ok(sum.finish()),
+            Ok(n) => sum.add(&buffer[..n]),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
         }

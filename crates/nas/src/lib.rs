@@ -7,6 +7,7 @@ pub mod blackbox;
 mod checksum;
 pub mod compare;
 pub mod data;
+mod eigen;
 pub mod engines;
 pub mod export;
 pub mod files;

@@ -1,6 +1,9 @@
 //! NASWOT and NetPerfProxy on the engine's codes against PyTorch and NumPy: `pytorch/make_proxy_scores.py`.
 
+mod formula;
+
 use engine::{Codes, Engine, ImageShape, Pass};
+use formula::{fill, uniform};
 use hpe_darts_nas::{
     engines,
     proxy::{
@@ -34,34 +37,12 @@ struct Expected {
     value: f64,
 }
 
-/// The fixtures' formula: FNV-1a of the key, then murmur3's finaliser; in [-1, 1).
-fn uniform(key: &str, position: usize) -> f64 {
-    let seed = key.bytes().fold(0x811C_9DC5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
-    let mut h = (position as u32).wrapping_mul(0x9E37_79B1).wrapping_add(seed);
-    h = (h ^ (h >> 16)).wrapping_mul(0x85EB_CA6B);
-    h = (h ^ (h >> 13)).wrapping_mul(0xC2B2_AE35);
-    h ^= h >> 16;
-    f64::from(h >> 8) / f64::from(1 << 23) - 1.0
-}
-
 fn network(case: &Case) -> Box<dyn Engine> {
     let image = ImageShape { height: 16, width: 16, channels: 3 };
     let shape = NetworkShape { image, classes: 10, channels: case.channels, cells: 1, stem_stride: 1 };
     let spec = nas_bench_201::network_spec(&shape, case.alive.clone(), case.affine);
     let mut network = engines::cpu(2).unwrap().build(&spec, 0).unwrap();
-    let mut state = network.state();
-    for tensor in state.iter_mut().filter(|t| !t.name.starts_with("momentum.")) {
-        let (centre, spread) = match &tensor.shape[..] {
-            [_] if tensor.name.ends_with("running_var") => (1.0, 0.5),
-            [_] if tensor.name.ends_with("weight") => (1.0, 0.25),
-            [_] => (0.0, 0.25),
-            [_, fan_in @ ..] => (0.0, 1.0 / (fan_in.iter().product::<usize>() as f64).sqrt()),
-            [] => unreachable!("no scalars"),
-        };
-        let key = format!("{}/{}", case.case, tensor.name);
-        tensor.data.iter_mut().enumerate().for_each(|(i, v)| *v = (centre + spread * uniform(&key, i)) as f32);
-    }
-    network.load_state(&state).unwrap();
+    fill(&mut *network, &case.case);
     network
 }
 

@@ -1,9 +1,12 @@
 //! Scores that need gradients or patterns against PyTorch: `pytorch/make_training_free_scores.py`.
 
+mod formula;
+
 use engine::{
     Batch, Engine, Gradients, ImageShape, NetworkSpec, Pass, Vector,
     reference::{self, Reference},
 };
+use formula::{fill, uniform};
 use hpe_darts_nas::{
     engines,
     proxy::{az_nas, grad_norm, jacob_cov, snip, swap, synflow},
@@ -31,16 +34,6 @@ struct Case {
     az_nas: [f64; 3],
 }
 
-/// The fixtures' formula: FNV-1a of the key, then murmur3's finaliser; in [-1, 1).
-fn uniform(key: &str, position: usize) -> f64 {
-    let seed = key.bytes().fold(0x811C_9DC5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
-    let mut h = (position as u32).wrapping_mul(0x9E37_79B1).wrapping_add(seed);
-    h = (h ^ (h >> 16)).wrapping_mul(0x85EB_CA6B);
-    h = (h ^ (h >> 13)).wrapping_mul(0xC2B2_AE35);
-    h ^= h >> 16;
-    f64::from(h >> 8) / f64::from(1 << 23) - 1.0
-}
-
 fn spec(case: &Case) -> NetworkSpec {
     let image = ImageShape { height: 16, width: 16, channels: 3 };
     let darts = case.case == "darts";
@@ -52,19 +45,7 @@ fn spec(case: &Case) -> NetworkSpec {
 
 fn network(case: &Case) -> Box<dyn Engine> {
     let mut network = engines::cpu(2).unwrap().build(&spec(case), 0).unwrap();
-    let mut state = network.state();
-    for tensor in state.iter_mut().filter(|t| !t.name.starts_with("momentum.")) {
-        let (centre, spread) = match &tensor.shape[..] {
-            [_] if tensor.name.ends_with("running_var") => (1.0, 0.5),
-            [_] if tensor.name.ends_with("weight") => (1.0, 0.25),
-            [_] => (0.0, 0.25),
-            [_, fan_in @ ..] => (0.0, 1.0 / (fan_in.iter().product::<usize>() as f64).sqrt()),
-            [] => unreachable!("no scalars"),
-        };
-        let key = format!("{}/{}", case.case, tensor.name);
-        tensor.data.iter_mut().enumerate().for_each(|(i, v)| *v = (centre + spread * uniform(&key, i)) as f32);
-    }
-    network.load_state(&state).unwrap();
+    fill(&mut *network, &case.case);
     network
 }
 

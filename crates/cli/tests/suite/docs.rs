@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    common::{data_file, output, program},
+    common::{DARTS_V2, data_file, output, program},
     links::{files, root},
 };
 
@@ -79,7 +79,7 @@ impl World {
             world.done(&[&["retrain", "searched", "--out", run][..], &small].concat());
         }
         fs::write(world.path("matrix.toml"), "seeds = [0]\n[settings]\ndataset = \"digits\"\n").unwrap();
-        fs::write(world.path("darts.txt"), DARTS).unwrap();
+        fs::write(world.path("darts.txt"), DARTS_V2).unwrap();
         fs::create_dir(world.path("configs")).unwrap();
         for config in files(&root().join("configs"), &["toml"]) {
             fs::copy(&config, world.path("configs").join(config.file_name().unwrap())).unwrap();
@@ -145,12 +145,6 @@ impl World {
 }
 
 const CELL: &str = "|nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|nor_conv_3x3~2|";
-
-const DARTS: &str = "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), \
-    ('sep_conv_3x3', 1), ('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), ('dil_conv_3x3', 2)], \
-    normal_concat=range(2, 6), reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), \
-    ('max_pool_3x3', 1), ('max_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], \
-    reduce_concat=range(2, 6))";
 
 #[cfg(unix)]
 #[test]

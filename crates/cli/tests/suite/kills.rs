@@ -13,7 +13,7 @@ use std::{
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
-use crate::common::program;
+use crate::common::{DARTS_V2, program};
 
 struct Work {
     name: &'static str,
@@ -70,11 +70,7 @@ const WORKS: [Work; 4] = [
         name: "training, darts",
         args: &[
             "retrain",
-            "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), \
-             ('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), ('dil_conv_3x3', 2)], \
-             normal_concat=range(2, 6), reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), \
-             ('max_pool_3x3', 1), ('max_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], \
-             reduce_concat=range(2, 6))",
+            DARTS_V2,
             "--epochs",
             "3",
             "--set",

@@ -177,7 +177,7 @@ fn a_search_that_cannot_begin_leaves_no_folder() {
     fs::write(place.path().join("runs"), "a file").unwrap();
     let (code, _, err) = output(program(home.path()).current_dir(place.path()).arg("search"));
     assert!(code == 1 && err.contains("cannot create run folder"), "{err}");
-    assert!(Path::new(&place.path().join("runs")).is_file());
+    assert!(place.path().join("runs").is_file());
 }
 
 /// Names of folders need not be UTF-8, and a result is shown all the same.

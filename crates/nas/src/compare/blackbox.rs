@@ -180,8 +180,6 @@ impl BlackboxConfig {
             None => true,
         };
         let dataset = text("dataset")?.map(|given| named_dataset(&given)).transpose()?;
-        // A place that several data sets share is none for those that the program carries.
-        let dir = dir.filter(|_| !dataset.unwrap_or(DatasetName::Digits).is_built_in());
         let evaluator = settings.evaluator.as_deref().unwrap_or("table");
         let simulated = evaluator == "table";
         let evaluator = if simulated {
@@ -215,6 +213,13 @@ impl BlackboxConfig {
     /// Folder or archive that its images are read from, if one was given.
     pub(super) fn data_dir(&self) -> Option<&Path> {
         if let EvaluatorConfig::Proxy { dir, .. } = &self.evaluator { dir.as_deref() } else { None }
+    }
+
+    /// Reads them from where they usually are.
+    pub(super) fn forget_data_dir(&mut self) {
+        if let EvaluatorConfig::Proxy { dir, .. } = &mut self.evaluator {
+            *dir = None;
+        }
     }
 
     fn in_range(&self) -> Result<(), ConfigError> {

@@ -113,6 +113,14 @@ impl Search {
         }
     }
 
+    /// Reads its data from where it usually is.
+    pub(super) fn forget_data_dir(&mut self) {
+        match self {
+            Self::OneShot(search) => search.config.data.dir = None,
+            Self::Blackbox(config) => config.forget_data_dir(),
+        }
+    }
+
     /// Name of the data set that it searches on.
     pub fn dataset(&self) -> &'static str {
         match self {

@@ -8,7 +8,7 @@ use super::{
     blackbox::{self, BlackboxConfig},
     cell::{Cell, OneShot, Search},
     error::CompareError,
-    retraining::Settings,
+    retraining::{Settings, is_built_in},
     rows::{Row, flat, method_of, rows},
     warmup::share_warmups,
 };
@@ -186,10 +186,14 @@ fn cell(
 ) -> Result<Cell, CompareError> {
     let name = row.name();
     let method = row.method_with(common);
-    let search = match method.and_then(|method| method.strip_prefix(blackbox::PREFIX)) {
+    let mut search = match method.and_then(|method| method.strip_prefix(blackbox::PREFIX)) {
         Some(method) => blackbox_search(&name, method, row, common, seed, place)?,
         None => one_shot(&name, method, row, common, seed, place)?,
     };
+    // A place that several data sets share is none for those that the program carries.
+    if is_built_in(search.dataset()) && !row.set().any(|(key, _)| key == "data.dir") {
+        search.forget_data_dir();
+    }
     let retraining = retrain.map(|settings| {
         let dir = search.data_dir();
         settings.of(search.dataset(), dir, place.data, seed, place.threads)
@@ -232,10 +236,6 @@ fn one_shot(
         ..Default::default()
     };
     let mut config = request.resolve().map_err(|source| CompareError::Config { name: name.to_owned(), source })?;
-    // A place that several data sets share is none for those that the program carries.
-    if config.dataset.is_built_in() && !row.set().any(|(key, _)| key == "data.dir") {
-        config.data.dir = None;
-    }
     // Writes out what the space decides, so that it compares with the configuration of a run folder.
     fit(&mut config).map_err(|source| CompareError::Search { name: name.to_owned(), source })?;
     Ok(Search::OneShot(Box::new(OneShot { config, warmup: None })))

@@ -81,7 +81,7 @@ impl Settings {
 }
 
 /// Whether the program carries the data set of this name, which then has no place.
-fn is_built_in(dataset: &str) -> bool {
+pub(super) fn is_built_in(dataset: &str) -> bool {
     dataset.parse().is_ok_and(DatasetName::is_built_in)
 }
 

@@ -4,9 +4,9 @@
 //! are: the p-value is that of all ways to give out the signs, or the seeds, that would have been as likely. No crate that is
 //! maintained does that with equal values.
 
-use std::cmp::Ordering;
-
 use serde::Serialize;
+
+use crate::proxy::correlation::ranks;
 
 /// Pairs up to which the signed-rank distribution is counted out.
 const EXACT_PAIRS: usize = 500;
@@ -110,8 +110,7 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
 
 /// Twice the rank of every value from 1 on; equal values share the mean of theirs, which is then a whole number.
 fn doubled_ranks(values: &[f64]) -> Vec<usize> {
-    let count = |value: f64, order| values.iter().filter(|v| v.total_cmp(&value) == order).count();
-    values.iter().map(|&v| 2 * count(v, Ordering::Less) + count(v, Ordering::Equal) + 1).collect()
+    ranks(values).into_iter().map(|rank| (2.0 * rank) as usize).collect()
 }
 
 /// Probability of every sum of ranks, each of which counts or not with equal chance.

@@ -3,7 +3,7 @@ use std::fmt;
 use engine::ImageShape;
 
 use super::{DataError, Images, Verification};
-use crate::checksum;
+use crate::checksum::Sum;
 
 /// Per-channel shift and scale of pixels in `[0, 1]`: `(pixel - mean) / std`.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -208,12 +208,14 @@ impl Dataset {
     /// # Errors
     /// [`DataError::Io`].
     pub(super) fn fingerprinted(self) -> Result<Self, DataError> {
-        let mut parts = Vec::new();
+        let mut all = Sum::default();
         for part in [&self.train, &self.test] {
-            parts.push(checksum::of_bytes(&part.images.to_vec()?));
-            parts.push(checksum::of_bytes(&part.labels.iter().flat_map(|l| l.to_le_bytes()).collect::<Vec<u8>>()));
+            let (mut images, mut labels) = (Sum::default(), Sum::default());
+            part.images.each(self.shape.len(), &mut |values| images.add(values))?;
+            part.labels.iter().for_each(|label| labels.add(&label.to_le_bytes()));
+            [images, labels].into_iter().for_each(|sum| all.add(sum.finish().as_bytes()));
         }
-        Ok(Self { fingerprint: Some(checksum::of_bytes(parts.concat().as_bytes())), ..self })
+        Ok(Self { fingerprint: Some(all.finish()), ..self })
     }
 
     /// The same, known to be the published one so far.

@@ -6,12 +6,11 @@ use engine::{
 };
 use rand_core::Rng;
 
-use super::{
-    Candidate, Composite, Proxy, Score,
-    correlation::ranks,
+use super::{Candidate, Composite, Proxy, Score, correlation::ranks};
+use crate::{
     eigen::{eigenvalues, largest_singular_value},
+    random::{Purpose, generator},
 };
-use crate::random::{Purpose, generator};
 
 /// Expressivity, progressivity and trainability of the cells' outputs, and the number of multiply-adds. What a network scores
 /// depends on those that it is compared with; alone it scores 0.

@@ -40,7 +40,7 @@ pub fn kendall(x: &[f64], y: &[f64]) -> Option<f64> {
 }
 
 /// Ranks from 1, ties sharing their mean.
-pub(super) fn ranks(values: &[f64]) -> Vec<f64> {
+pub(crate) fn ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
     let mut ranks = vec![0.0; values.len()];

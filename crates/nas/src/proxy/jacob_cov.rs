@@ -5,7 +5,8 @@ use engine::{
     reference::{Reference, Stats},
 };
 
-use super::{Candidate, Proxy, Score, eigen::eigenvalues};
+use super::{Candidate, Proxy, Score};
+use crate::eigen::eigenvalues;
 
 /// Added to every eigenvalue.
 const EPSILON: f64 = 1e-5;

@@ -8,7 +8,6 @@
 pub mod az_nas;
 mod candidate;
 pub mod correlation;
-mod eigen;
 pub mod flops;
 pub mod grad_norm;
 pub mod jacob_cov;

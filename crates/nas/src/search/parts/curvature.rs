@@ -4,6 +4,7 @@ use engine::{Batch, EngineError};
 
 use super::alpha::Alpha;
 use crate::{
+    eigen::eigenvalues,
     random,
     run::Sweep,
     search::{context::Context, error::SearchError},
@@ -104,30 +105,22 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// The largest eigenvalue of the tridiagonal matrix that the steps have made, by bisection on the count of those below a number
-/// (Sturm).
+/// The largest eigenvalue of the tridiagonal matrix that the steps have made.
 fn largest_of(kept: &[f64], len: usize) -> f64 {
     let steps = kept.chunks_exact(len).take_while(|of| of[2..].iter().any(|&v| v != 0.0));
     let (diagonal, beside): (Vec<f64>, Vec<f64>) = steps.map(|of| (of[0], of[1])).unzip();
     if let Some(odd) = diagonal.iter().chain(&beside).find(|value| !value.is_finite()) {
         return *odd;
     }
-    let all_below = |x: f64| {
-        let (mut pivot, mut before) = (1.0, 0.0);
-        diagonal.iter().zip(&beside).all(|(a, b)| {
-            pivot = a - x - before * before / pivot;
-            before = *b;
-            pivot < 0.0
-        })
-    };
-    // Gershgorin's circles.
-    let widest = diagonal.iter().chain(&beside).fold(0.0, |most: f64, value| most.max(value.abs())) * 3.0;
-    let (mut low, mut high) = (-widest, widest);
-    for _ in 0..60 {
-        let middle = 0.5 * (low + high);
-        if all_below(middle) { high = middle } else { low = middle }
+    let n = diagonal.len();
+    let mut matrix = vec![0.0; n * n];
+    for (i, (on, next)) in diagonal.into_iter().zip(beside).enumerate() {
+        matrix[i * n + i] = on;
+        if i + 1 < n {
+            (matrix[i * n + i + 1], matrix[(i + 1) * n + i]) = (next, next);
+        }
     }
-    0.5 * (low + high)
+    eigenvalues(matrix, n).into_iter().reduce(f64::max).unwrap_or(0.0)
 }
 
 /// The Hessian times the unit vector `v`, by central differences of the gradient.

@@ -10,7 +10,7 @@ const SWEEPS: usize = 60;
 ///
 /// # Panics
 /// Where `matrix` is not `n * n` long.
-pub(super) fn eigenvalues(mut matrix: Vec<f64>, n: usize) -> Vec<f64> {
+pub(crate) fn eigenvalues(mut matrix: Vec<f64>, n: usize) -> Vec<f64> {
     assert_eq!(matrix.len(), n * n, "a square matrix of side {n}");
     let size = matrix.iter().map(|v| v * v).sum::<f64>().sqrt();
     for _ in 0..SWEEPS {
@@ -48,7 +48,7 @@ fn rotate(matrix: &mut [f64], n: usize, p: usize, q: usize) {
 }
 
 /// Largest singular value of `matrix: [rows, columns]`: the root of the largest eigenvalue of its smaller Gram matrix.
-pub(super) fn largest_singular_value(matrix: &[f64], columns: usize) -> f64 {
+pub(crate) fn largest_singular_value(matrix: &[f64], columns: usize) -> f64 {
     let rows = matrix.len() / columns;
     let (n, stride, other, step) =
         if columns <= rows { (columns, 1, rows, columns) } else { (rows, columns, columns, 1) };
