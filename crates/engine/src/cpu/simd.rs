@@ -1,7 +1,7 @@
 //! Vectors of f32 behind one trait, chosen at run time.
 //!
-//! A kernel is written once, generic over [`Simd`] and `#[inline(always)]`; the macro [`dispatch!`] compiles it three
-//! times under `#[target_feature]` (AVX-512, AVX2 + FMA, portable) and picks by [`Isa`]. A plain `cargo build --release`
+//! A kernel is written once, generic over [`Simd`] and `#[inline(always)]`; the macro [`dispatch!`] compiles it under
+//! `#[target_feature]` for each instruction set of the architecture (AVX-512, AVX2 + FMA; NEON; portable) and picks by [`Isa`]. A plain `cargo build --release`
 //! therefore reaches full speed on every machine.
 
 use std::fmt;
@@ -14,6 +14,8 @@ use crate::error::EngineError;
 pub enum Isa {
     /// Plain Rust, vectorised by the compiler for the build's target.
     Portable,
+    /// 8 lanes in two registers, every AArch64.
+    Neon,
     /// 8 lanes, x86-64 with AVX2 and FMA.
     Avx2,
     /// 16 lanes, x86-64 with AVX-512 F, VL, BW, DQ.
@@ -21,8 +23,8 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// The best instruction set of this machine; the environment variable `HPE_DARTS_SIMD` (`portable`, `avx2`,
-    /// `avx512`) asks for a lesser one.
+    /// The best instruction set of this machine; the environment variable `HPE_DARTS_SIMD` (`portable`, `neon`,
+    /// `avx2`, `avx512`) asks for a lesser one.
     ///
     /// # Errors
     /// [`EngineError::Simd`] for a wish that is unknown or that this machine cannot run.
@@ -55,8 +57,24 @@ impl Isa {
                     && is_x86_feature_detected!("avx512dq");
                 return if wide { &[Isa::Portable, Isa::Avx2, Isa::Avx512] } else { &[Isa::Portable, Isa::Avx2] };
             }
+            &[Isa::Portable]
         }
-        &[Isa::Portable]
+        #[cfg(target_arch = "aarch64")]
+        {
+            &[Isa::Portable, Isa::Neon]
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        {
+            &[Isa::Portable]
+        }
+    }
+
+    /// Values of f32 in one vector of the kernels.
+    pub(crate) fn lanes(self) -> usize {
+        match self {
+            Isa::Portable | Isa::Neon | Isa::Avx2 => 8,
+            Isa::Avx512 => 16,
+        }
     }
 }
 
@@ -64,6 +82,7 @@ impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Isa::Portable => "portable",
+            Isa::Neon => "neon",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
         })
@@ -73,7 +92,7 @@ impl fmt::Display for Isa {
 impl FromStr for Isa {
     type Err = ();
     fn from_str(s: &str) -> Result<Self, ()> {
-        [Isa::Portable, Isa::Avx2, Isa::Avx512].into_iter().find(|i| i.to_string() == s).ok_or(())
+        [Isa::Portable, Isa::Neon, Isa::Avx2, Isa::Avx512].into_iter().find(|i| i.to_string() == s).ok_or(())
     }
 }
 
@@ -288,6 +307,103 @@ mod x86 {
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86::{Avx2, Avx512};
 
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use super::Simd;
+    use std::arch::aarch64::*;
+
+    /// 8 lanes as two registers of 4. AArch64 has 32 of them, so the kernels find as many vectors as with AVX2.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Neon;
+
+    macro_rules! both {
+        ($f:ident, $($v:ident),+) => {
+            float32x4x2_t($f($($v.0),+), $f($($v.1),+))
+        };
+    }
+
+    // SAFETY of every block below: NEON is part of the target, pointers are valid for LANES values by the trait's contract.
+    impl Simd for Neon {
+        type V = float32x4x2_t;
+        const LANES: usize = 8;
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> float32x4x2_t {
+            // SAFETY: see above.
+            unsafe { float32x4x2_t(vld1q_f32(p), vld1q_f32(p.add(4))) }
+        }
+        #[inline(always)]
+        unsafe fn store(p: *mut f32, v: float32x4x2_t) {
+            // SAFETY: see above.
+            unsafe {
+                vst1q_f32(p, v.0);
+                vst1q_f32(p.add(4), v.1);
+            }
+        }
+        #[inline(always)]
+        unsafe fn stream(p: *mut f32, v: float32x4x2_t) {
+            // SAFETY: see above.
+            unsafe { Self::store(p, v) }
+        }
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> float32x4x2_t {
+            // SAFETY: see above.
+            unsafe { float32x4x2_t(vdupq_n_f32(x), vdupq_n_f32(x)) }
+        }
+        #[inline(always)]
+        unsafe fn add(a: float32x4x2_t, b: float32x4x2_t) -> float32x4x2_t {
+            // SAFETY: see above.
+            unsafe { both!(vaddq_f32, a, b) }
+        }
+        #[inline(always)]
+        unsafe fn sub(a: float32x4x2_t, b: float32x4x2_t) -> float32x4x2_t {
+            // SAFETY: see above.
+            unsafe { both!(vsubq_f32, a, b) }
+        }
+        #[inline(always)]
+        unsafe fn mul(a: float32x4x2_t, b: float32x4x2_t) -> float32x4x2_t {
+            // SAFETY: see above.
+            unsafe { both!(vmulq_f32, a, b) }
+        }
+        #[inline(always)]
+        unsafe fn fma(a: float32x4x2_t, b: float32x4x2_t, c: float32x4x2_t) -> float32x4x2_t {
+            // SAFETY: see above.
+            unsafe { both!(vfmaq_f32, c, a, b) }
+        }
+        #[inline(always)]
+        unsafe fn relu(a: float32x4x2_t) -> float32x4x2_t {
+            // SAFETY: see above.
+            unsafe { Self::max(a, Self::splat(0.0)) }
+        }
+        #[inline(always)]
+        unsafe fn max(a: float32x4x2_t, b: float32x4x2_t) -> float32x4x2_t {
+            // SAFETY: see above. FMAX gives NaN where either is.
+            unsafe { both!(vmaxq_f32, a, b) }
+        }
+        #[inline(always)]
+        unsafe fn where_positive(x: float32x4x2_t, v: float32x4x2_t) -> float32x4x2_t {
+            #[inline(always)]
+            unsafe fn half(x: float32x4_t, v: float32x4_t) -> float32x4_t {
+                // SAFETY: see above.
+                unsafe { vreinterpretq_f32_u32(vandq_u32(vcgtzq_f32(x), vreinterpretq_u32_f32(v))) }
+            }
+            // SAFETY: see above.
+            unsafe { both!(half, x, v) }
+        }
+        #[inline(always)]
+        unsafe fn positive_bits(x: float32x4x2_t) -> u32 {
+            #[inline(always)]
+            unsafe fn half(x: float32x4_t, weights: [u32; 4]) -> u32 {
+                // SAFETY: see above; the weights are four values.
+                unsafe { vaddvq_u32(vandq_u32(vcgtzq_f32(x), vld1q_u32(weights.as_ptr()))) }
+            }
+            // SAFETY: see above.
+            unsafe { half(x.0, [1, 2, 4, 8]) | half(x.1, [16, 32, 64, 128]) }
+        }
+    }
+}
+#[cfg(target_arch = "aarch64")]
+pub(crate) use arm::Neon;
+
 /// Defines `$name(isa, args)` that runs the generic kernel `$generic::<S>(args)` compiled for `isa`.
 macro_rules! dispatch {
     ($(#[$doc:meta])* $name:ident ( $($arg:ident : $ty:ty),* $(,)? ) = $generic:ident) => {
@@ -318,6 +434,9 @@ macro_rules! dispatch {
                     $crate::cpu::simd::Isa::Avx512 => avx512($($arg),*),
                     #[cfg(target_arch = "x86_64")]
                     $crate::cpu::simd::Isa::Avx2 => avx2($($arg),*),
+                    // NEON is part of the target: no function of its own.
+                    #[cfg(target_arch = "aarch64")]
+                    $crate::cpu::simd::Isa::Neon => $generic::<$crate::cpu::simd::Neon>($($arg),*),
                     _ => $generic::<$crate::cpu::simd::Portable>($($arg),*),
                 }
             }

@@ -4,6 +4,27 @@
 //! ([`engine::Engine::code_distances`]) and know nothing of networks; a search calls [`naswot::score`] and
 //! [`net_perf_proxy::score`] on its supernet. A [`Proxy`] scores a network at initialisation; a new one is a file
 //! here and a line in [`all`].
+//!
+//! ```
+//! use hpe_darts_engine::ImageShape;
+//! use hpe_darts_nas::{engines, proxy::{self, Candidate}, space::{self, NetworkShape}};
+//!
+//! let engines = engines::cpu(1)?;
+//! let image = ImageShape { height: 8, width: 8, channels: 3 };
+//! let shape = NetworkShape { image, classes: 10, channels: 4, cells: 1, stem_stride: 1 };
+//! let images: Vec<f32> = (0..8 * 8 * 8 * 3).map(|i| (i as f32 * 0.7).sin()).collect();
+//! let score = |text: &str| {
+//!     let genotype = space::read(text, None)?;
+//!     let spec = space::find(&genotype.space)?.network(&genotype, &shape)?;
+//!     let cost = spec.graph()?.cost();
+//!     let candidate = Candidate { spec: &spec, cost, images: &images, labels: &[0; 8], seed: 0, engines: &*engines };
+//!     Ok::<_, Box<dyn std::error::Error>>(proxy::find("naswot")?.score(&candidate)?.value)
+//! };
+//! let convolutions = score("|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|")?;
+//! let pools = score("|avg_pool_3x3~0|+|avg_pool_3x3~0|avg_pool_3x3~1|+|avg_pool_3x3~0|avg_pool_3x3~1|avg_pool_3x3~2|")?;
+//! assert!(convolutions > pools);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod az_nas;
 mod candidate;

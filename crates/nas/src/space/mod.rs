@@ -3,6 +3,23 @@
 //! A space is the set of cells a strategy may choose from: for each [`CellKind`] a graph of edges, and on every
 //! edge one of `ops`. A strategy sees `E` edges and `O` operations per kind; what the choice means as a network is
 //! the space's matter.
+//!
+//! ```
+//! use hpe_darts_engine::ImageShape;
+//! use hpe_darts_nas::space::{self, NetworkShape};
+//!
+//! // Any notation of the field, whichever space it is of.
+//! let text = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|";
+//! let genotype = space::read(text, None)?;
+//! let space = space::find(&genotype.space)?;
+//! assert_eq!((space.name(), space.table_index(&genotype)), ("nas-bench-201", Some(9930)));
+//!
+//! let image = ImageShape { height: 32, width: 32, channels: 3 };
+//! let shape = NetworkShape { image, classes: 10, channels: 16, cells: 5, stem_stride: 1 };
+//! let cost = space.network(&genotype, &shape)?.graph()?.cost();
+//! assert_eq!(format!("{:.3} M", cost.params_m()), "1.289 M");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod cursor;
 pub mod darts;

@@ -35,7 +35,7 @@ impl Panels {
         let blocks = match isa {
             Isa::Avx512 if (columns / BLOCK).is_multiple_of(3) => 3,
             Isa::Avx512 => 2,
-            Isa::Avx2 | Isa::Portable => 1,
+            Isa::Avx2 | Isa::Neon | Isa::Portable => 1,
         };
         Panels { k, columns, blocks }
     }

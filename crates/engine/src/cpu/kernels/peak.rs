@@ -42,7 +42,6 @@ dispatch! {
 pub fn peak_gflops(threads: usize) -> Result<f64, EngineError> {
     const STEPS: usize = 4_000_000;
     let isa = Isa::detect()?;
-    let lanes = if isa == Isa::Avx512 { 16 } else { 8 };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|e| EngineError::Threads { threads, why: e.to_string() })?;
     let mut rates: Vec<f64> = (0..7)
@@ -56,7 +55,7 @@ pub fn peak_gflops(threads: usize) -> Result<f64, EngineError> {
                     std::hint::black_box(result);
                 });
             });
-            (2 * threads * STEPS * CHAINS * lanes) as f64 / start.elapsed().as_secs_f64() / 1e9
+            (2 * threads * STEPS * CHAINS * isa.lanes()) as f64 / start.elapsed().as_secs_f64() / 1e9
         })
         .collect();
     rates.sort_by(f64::total_cmp);
