@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tempfile::NamedTempFile;
+
 /// How a file begins that is being written.
 pub(crate) const TEMPORARY: &str = ".tmp-";
 
@@ -55,30 +57,78 @@ pub(crate) fn sweep_up(folder: &Path, prefix: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Checks that a folder, or the one that it will be made in, can be written to. Leaves nothing there.
+///
+/// # Errors
+/// The folder that is there and cannot, and why.
+pub fn check_writable(folder: &Path) -> Result<(), (PathBuf, io::Error)> {
+    let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let there = whole.ancestors().find(|path| path.exists()).unwrap_or(folder);
+    let checked = match there.is_dir() {
+        false => Err(io::ErrorKind::NotADirectory.into()),
+        true => {
+            fs::read_dir(there).and_then(|_| tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(there).map(drop))
+        }
+    };
+    checked.map_err(|e| (there.to_owned(), e))
+}
+
 /// Writes a file so that nothing but the whole of it ever stands under `path`: into a temporary file of the same folder,
 /// synced, then renamed over what was there. The folder is created if need be.
 ///
 /// # Errors
 /// Those of `write` and of the file system; an existing file is then as it was and the temporary file is gone.
 pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(folder)?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY);
-    // A temporary file is private by default; this one will be an ordinary file, so the umask decides.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut temporary = builder.tempfile_in(folder)?;
-    let mut writer = io::BufWriter::new(temporary.as_file_mut());
-    write(&mut writer)?;
-    writer.flush()?;
-    drop(writer);
-    temporary.as_file().sync_all()?;
-    temporary.persist(path).map_err(|e| e.error)?;
-    sync_folder(folder)
+    Staged::new(path, write)?.finish()
+}
+
+/// Writes files that belong together: all of them stand on the disk before the first takes its place, so that a disk that is
+/// full leaves none.
+///
+/// # Errors
+/// The first that cannot be written, with its index.
+pub fn write_together(files: &[(impl AsRef<Path>, impl AsRef<[u8]>)]) -> Result<(), (usize, io::Error)> {
+    let numbered = |at| move |e| (at, e);
+    let staged = files
+        .iter()
+        .enumerate()
+        .map(|(at, (path, bytes))| Staged::new(path.as_ref(), |w| w.write_all(bytes.as_ref())).map_err(numbered(at)));
+    let staged: Vec<Staged<'_>> = staged.collect::<Result<_, _>>()?;
+    staged.into_iter().enumerate().try_for_each(|(at, file)| file.finish().map_err(numbered(at)))
+}
+
+/// A file that is written but not in its place yet.
+struct Staged<'a> {
+    temporary: NamedTempFile,
+    folder: &'a Path,
+    path: &'a Path,
+}
+
+impl<'a> Staged<'a> {
+    fn new(path: &'a Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<Self> {
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        fs::create_dir_all(folder)?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(TEMPORARY);
+        // A temporary file is private by default; this one will be an ordinary file, so the umask decides.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut temporary = builder.tempfile_in(folder)?;
+        let mut writer = io::BufWriter::new(temporary.as_file_mut());
+        write(&mut writer)?;
+        writer.flush()?;
+        drop(writer);
+        temporary.as_file().sync_all()?;
+        Ok(Self { temporary, folder, path })
+    }
+
+    fn finish(self) -> io::Result<()> {
+        self.temporary.persist(self.path).map_err(|e| e.error)?;
+        sync_folder(self.folder)
+    }
 }
 
 /// Makes a rename in `folder` survive a power cut.
@@ -118,6 +168,20 @@ mod tests {
         assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::StorageFull);
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn files_that_belong_together_appear_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir_all(path("c/d")).unwrap();
+        // A folder in the place of a parent.
+        fs::write(path("file"), "x").unwrap();
+        let (at, _) = write_together(&[(path("a"), "1"), (path("b"), "2"), (path("file/c"), "3")]).unwrap_err();
+        assert_eq!(at, 2);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "neither a nor b nor what is temporary");
+        write_together(&[(path("a"), "1"), (path("b"), "2")]).unwrap();
+        assert_eq!((fs::read(path("a")).unwrap(), fs::read(path("b")).unwrap()), (b"1".to_vec(), b"2".to_vec()));
     }
 
     #[cfg(unix)]

@@ -24,6 +24,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use super::files;
 use crate::{
     args,
     context::Context,
@@ -195,6 +196,7 @@ struct Work {
 /// # Errors
 /// The check failed, the threads cannot be started, or a file cannot be read or written.
 pub fn run(args: Args, cx: &Context) -> Result<()> {
+    files::check(args.save.as_deref(), true)?;
     let baseline = args.baseline.as_ref().map(|path| read(path, &args)).transpose()?;
     let spec = args.supernet()?;
     let threads = args.threads.get();
@@ -230,8 +232,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     }
     if let Some(path) = &args.save {
         let text = serde_json::to_string_pretty(&report).context("cannot write the result as JSON")?;
-        nas::files::write_atomic(path, |w| w.write_all(text.as_bytes()))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        files::write(&[(path, text)])?;
     }
     if args.json { cx.out.json(&report) } else { cx.out.data(show(&report, baseline.as_ref())) }
 }

@@ -196,12 +196,14 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
             setting.evaluator = format!("proxy, {}", proxy.name());
         }
     }
+    let mut written = vec![];
     if let Some(path) = &args.csv {
-        files::write(path, csv(&outcomes, table.as_ref()).as_bytes())?;
+        written.push((path, csv(&outcomes, table.as_ref())));
     }
     if let Some(path) = &args.record {
-        files::write(path, record(&outcomes, &domain)?.as_bytes())?;
+        written.push((path, record(&outcomes, &domain)?));
     }
+    files::write(&written)?;
     let summary = Summary::new(&outcomes, table.as_ref(), ranked_by).context("no runs")?;
     match args.json {
         true => cx.out.json(&as_json(&setting, &summary)),

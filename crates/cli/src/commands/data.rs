@@ -325,7 +325,7 @@ fn export(args: Export, cx: &Context) -> Result<()> {
         !stop.load(Ordering::Relaxed)
     }) {
         Err(DataError::Stopped) => {
-            cx.out.note(format_args!("interrupted; what was written is in {}", args.out.display()));
+            cx.out.note("interrupted; what was written is removed");
             return Err(Interrupted.into());
         }
         other => other?,

@@ -124,10 +124,8 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
             (&args.confusion_svg, &|| render::heat_map(&names, &report.confusion)),
             (&args.logits, &|| format!("{}\n{outputs}", head(&names))),
         ];
-        for (path, text) in written.into_iter().filter_map(|(path, text)| Some((path.as_ref()?, text))) {
-            files::write(path, text().as_bytes())?;
-        }
-        Ok(())
+        let wanted = written.into_iter().filter_map(|(path, text)| Some((path.as_ref()?, text())));
+        files::write(&wanted.collect::<Vec<_>>())
     };
     let (epochs, steps) = evaluator.trained().trained().unwrap_or_default();
     if args.json {

@@ -100,9 +100,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         return made.files.first().map_or(Ok(()), |bytes| cx.out.bytes(bytes));
     };
     // The format's own file comes last: where it stands, everything does.
-    for (path, bytes) in targets.iter().zip(&made.files).rev() {
-        files::write(path, bytes)?;
-    }
+    files::write(&targets.iter().zip(&made.files).rev().collect::<Vec<_>>())?;
     if args.json {
         let mut result = made.about;
         result["format"] = json!(args.format.name);

@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use nas::files::{shown, write_atomic};
+use anyhow::{Result, anyhow, bail};
+use nas::files::{check_writable, shown, write_together};
 
 use crate::error::HintExt;
 
@@ -25,6 +25,7 @@ pub fn check<'a>(paths: impl IntoIterator<Item = &'a Path>, force: bool) -> Resu
         if !folder.is_dir() {
             bail!("there is no folder {} to write into", shown(folder));
         }
+        check_writable(folder).map_err(|(there, e)| anyhow!("cannot write into {}: {e}", shown(there)))?;
         let place =
             fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned()).join(path.file_name().unwrap_or_default());
         if seen.contains(&place) {
@@ -45,13 +46,16 @@ pub fn check<'a>(paths: impl IntoIterator<Item = &'a Path>, force: bool) -> Resu
     Ok(())
 }
 
-/// Writes a file that [`check`] has let pass; where a link stands, what it leads to.
+/// Writes files that [`check`] has let pass, all or, where one of them cannot be written, none; where a link stands, what it
+/// leads to. They take their places in the order that is given.
 ///
 /// # Errors
-/// It cannot be written.
-pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    write_atomic(&place, |w| w.write_all(bytes)).with_context(|| format!("cannot write {}", shown(path)))
+/// The first that cannot be written.
+pub fn write(files: &[(impl AsRef<Path>, impl AsRef<[u8]>)]) -> Result<()> {
+    let place = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let placed: Vec<_> = files.iter().map(|(path, bytes)| (place(path.as_ref()), bytes)).collect();
+    write_together(&placed)
+        .map_err(|(at, e)| anyhow::Error::new(e).context(format!("cannot write {}", shown(files[at].0.as_ref()))))
 }
 
 #[cfg(test)]
@@ -81,7 +85,7 @@ mod tests {
         assert_eq!(error(&["folder"], true).unwrap(), "/folder is a folder, expected the name of a file");
         assert_eq!(error(&["device"], true).unwrap(), "/device is no ordinary file, which is all that can be replaced");
         assert!(check([Path::new("-")], true).is_err());
-        write(&path("link"), b"new").unwrap();
+        write(&[(path("link"), b"new")]).unwrap();
         assert_eq!(fs::read_to_string(path("old")).unwrap(), "new");
         assert!(fs::symlink_metadata(path("link")).unwrap().is_symlink());
     }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use clap::CommandFactory;
 use clap_mangen::Man;
-use nas::files::write_atomic;
 
+use super::files;
 use crate::{Cli, context::Context};
 
 /// Write manual pages.
@@ -27,21 +27,21 @@ pub struct Args {
 pub fn run(args: Args, cx: &Context) -> Result<()> {
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
-    let pages = page(&args.folder, "hpe-darts", command)?;
-    cx.out.data(format_args!("{pages} pages in {}", nas::files::shown(&args.folder)))
+    let mut pages = vec![];
+    page(&args.folder, "hpe-darts", command, &mut pages)?;
+    files::write(&pages)?;
+    cx.out.data(format_args!("{} pages in {}", pages.len(), nas::files::shown(&args.folder)))
 }
 
-/// Writes the page of a command and those of its subcommands, and returns how many.
-fn page(folder: &Path, name: &str, command: clap::Command) -> Result<usize> {
-    let mut pages = 1;
+/// The page of a command and those of its subcommands.
+fn page(folder: &Path, name: &str, command: clap::Command, pages: &mut Vec<(PathBuf, Vec<u8>)>) -> Result<()> {
     for sub in command.get_subcommands() {
-        pages += page(folder, &format!("{name}-{}", sub.get_name()), sub.clone())?;
+        page(folder, &format!("{name}-{}", sub.get_name()), sub.clone(), pages)?;
     }
     // Pages refer to commands by their whole names.
     let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
     let mut text = Vec::new();
     Man::new(command.name(name)).render(&mut text).with_context(|| format!("the page {name}.1"))?;
-    let path = folder.join(format!("{name}.1"));
-    write_atomic(&path, |w| w.write_all(&text)).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(pages)
+    pages.push((folder.join(format!("{name}.1")), text));
+    Ok(())
 }

@@ -15,16 +15,16 @@ use rand_core::{Rng, SeedableRng};
 
 use crate::common::{DARTS_V2, program};
 
-struct Work {
-    name: &'static str,
-    args: &'static [&'static str],
+pub(crate) struct Work {
+    pub(crate) name: &'static str,
+    pub(crate) args: &'static [&'static str],
     result: &'static str,
 }
 
 /// Checkpoints as often as can be, so that many kills fall into the writing of one.
 const OFTEN: [&str; 2] = ["--set", "run.checkpoint_minutes=0.0001"];
 
-const WORKS: [Work; 4] = [
+pub(crate) const WORKS: [Work; 4] = [
     Work {
         name: "search, nas-bench-201",
         args: &[
@@ -85,13 +85,13 @@ const WORKS: [Work; 4] = [
 ];
 
 impl Work {
-    fn start(&self, home: &Path, out: &Path) -> Command {
+    pub(crate) fn start(&self, home: &Path, out: &Path) -> Command {
         let mut command = program(home);
         command.args(self.args).args(OFTEN).args(["--threads", "1", "--out"]).arg(out);
         command
     }
 
-    fn record(&self, run: &Path) -> [Vec<u8>; 3] {
+    pub(crate) fn record(&self, run: &Path) -> [Vec<u8>; 3] {
         ["events.jsonl", self.result, "checkpoint/weights.safetensors"].map(|file| fs::read(run.join(file)).unwrap())
     }
 }
@@ -225,7 +225,7 @@ fn a_flipped_bit_in_any_file_is_noticed_or_harmless() {
     }
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+pub(crate) fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() { collect(&path, files) } else { files.push(path) }

@@ -6,6 +6,7 @@ mod common;
 mod compare;
 mod data;
 mod describe;
+mod disk;
 mod docs;
 mod folder;
 mod frame;

@@ -1,10 +1,6 @@
 //! Everything that can be known to fail, before anything is begun.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs, io, path::Path, sync::Arc};
 
 use super::{
     blackbox::Resources,
@@ -15,7 +11,7 @@ use super::{
 use crate::{
     blackbox::{BlackboxError, Domain},
     data::{DataError, Dataset, LoadEvent},
-    files::TEMPORARY,
+    files,
     memory::{MemoryNeed, TooLarge},
     retrain::{self, RetrainError},
     run::{self, RunError},
@@ -39,7 +35,7 @@ impl Draft {
         let Self { comparison, mut faults } = self;
         // Indices are of a file without faults.
         let all = !faults.is_empty();
-        faults.extend(writable(out).err());
+        faults.extend(files::check_writable(out).err().map(|(path, source)| CompareError::Folder { path, source }));
         let mut checks = Checks { resources, notify, data: Vec::new() };
         let mut checked: Vec<&str> = Vec::new();
         for (_, cell) in comparison.cells.iter().enumerate().filter(|(i, _)| all || only.contains(i)) {
@@ -55,18 +51,6 @@ impl Draft {
         }
         CompareError::of(faults).map_or(Ok(comparison), Err)
     }
-}
-
-/// Checks that a folder, or the one that it will be made in, can be written to. Leaves nothing there.
-fn writable(out: &Path) -> Result<(), CompareError> {
-    let failed = |path: &Path, source| CompareError::Folder { path: path.to_owned(), source };
-    let whole = std::path::absolute(out).unwrap_or_else(|_| out.to_owned());
-    let there: PathBuf = whole.ancestors().find(|path| path.exists()).unwrap_or(out).to_owned();
-    if !there.is_dir() {
-        return Err(failed(&there, io::ErrorKind::NotADirectory.into()));
-    }
-    fs::read_dir(&there).map_err(|e| failed(&there, e))?;
-    tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(&there).map(drop).map_err(|e| failed(&there, e))
 }
 
 /// Checks that the folder of a search that has not begun is new or empty.

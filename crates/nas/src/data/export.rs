@@ -1,7 +1,11 @@
 //! A data set as a folder of pictures, as [`super::DatasetName::Folder`] reads it.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, Cursor},
+    path::{Path, PathBuf},
+};
 
 use image::{ExtendedColorType, ImageFormat};
 use serde::Serialize;
@@ -22,7 +26,8 @@ pub struct Exported {
 }
 
 /// Writes PNG files `out/{train,val,test}/CLASS/NUMBER.png`, with pixel values of 0 to 255. `most`: of each class in each of
-/// these. `progress` is told the pictures done and all of them, and says whether to go on.
+/// these. `progress` is told the pictures done and all of them, and says whether to go on. What is written goes again where not
+/// everything is.
 ///
 /// # Errors
 /// [`DataError::Stopped`]; [`DataError::Folder`] if `out` is not an empty or new folder; [`DataError::Io`].
@@ -64,15 +69,20 @@ pub fn export(
         ((u32::from(*value) * 255 + max / 2) / max).min(255) as u8
     };
     let mut exported = Exported { out: out.to_owned(), ..Exported::default() };
+    let mut parts = Parts { out, made: BTreeSet::new() };
     let mut buffer = Vec::new();
     for (done, &(part, folder, index, class)) in wanted.iter().enumerate() {
-        let folder_of_class = out.join(folder).join(&folders[class]);
+        let folder_of_class = parts.folder(folder).join(&folders[class]);
         fs::create_dir_all(&folder_of_class).map_err(DataError::io(&folder_of_class))?;
         let path = folder_of_class.join(format!("{index:06}.png"));
         let pixels = dataset.part(part).images.get(index, dataset.shape().len(), &mut buffer)?;
         let pixels: Vec<u8> = pixels.iter().map(scale).collect();
-        image::save_buffer_with_format(&path, &pixels, width as u32, height as u32, colour, ImageFormat::Png)
-            .map_err(|e| DataError::io(&path)(std::io::Error::other(e)))?;
+        // Encoded in memory: the encoder, writing into a file, does not say when the end of it could not be written.
+        let mut png = Cursor::new(Vec::new());
+        image::write_buffer_with_format(&mut png, &pixels, width as u32, height as u32, colour, ImageFormat::Png)
+            .map_err(io::Error::other)
+            .and_then(|()| fs::write(&path, png.get_ref()))
+            .map_err(DataError::io(&path))?;
         match folder {
             "train" => exported.train += 1,
             "val" => exported.val += 1,
@@ -82,7 +92,30 @@ pub fn export(
             return Err(DataError::Stopped);
         }
     }
+    parts.made.clear();
     Ok(exported)
+}
+
+/// Folders that are being filled. Dropped, they are removed.
+struct Parts<'a> {
+    out: &'a Path,
+    made: BTreeSet<&'static str>,
+}
+
+impl Parts<'_> {
+    fn folder(&mut self, name: &'static str) -> PathBuf {
+        self.made.insert(name);
+        self.out.join(name)
+    }
+}
+
+impl Drop for Parts<'_> {
+    fn drop(&mut self) {
+        for name in &self.made {
+            // What stands in the way of writing may stand in that of removing; the first error is the one to report.
+            let _ = fs::remove_dir_all(self.out.join(name));
+        }
+    }
 }
 
 /// A folder's name for each class: as the class is called, but for what a file system or the reader has no place for.
@@ -139,6 +172,15 @@ mod tests {
         assert!(error.ends_with("is not empty; a new folder is needed"), "{error}");
         let few = export(&digits, &[PartName::Test], 2, &dir.path().join("few"), &mut |_, _| true).unwrap();
         assert_eq!((few.train, few.test), (0, 20));
+    }
+
+    #[test]
+    fn an_export_that_is_stopped_leaves_nothing() {
+        let digits = load(DatasetName::Digits, &LoadOptions::default()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let stopped = export(&digits, &BOTH, usize::MAX, dir.path(), &mut |done, _| done < 1500);
+        assert!(matches!(stopped, Err(DataError::Stopped)));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -3,7 +3,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::names::{CONFIG, EVENTS};
+use super::names::{CONFIG, EVENTS, STARTING};
 use crate::files::shown;
 
 /// Why a run cannot start or go on, whatever its task. [`RunError::hint`] says what to do about it.
@@ -161,9 +161,10 @@ impl RunError {
                 None => format!("restore {CONFIG} as the run wrote it"),
             }),
             Self::Older { path, .. } => Some(format!("resume it with the version that wrote it, or {}", begin_anew(path))),
-            Self::Write { .. } => {
-                Some("the last checkpoint is intact: make room or choose another folder, then `hpe-darts resume`".to_owned())
-            }
+            Self::Write { path, .. } => Some(match path.parent().is_some_and(|run| run.join(STARTING).exists()) {
+                true => "nothing was saved yet: make room, and `hpe-darts resume` begins anew; or choose another folder".to_owned(),
+                false => "the last checkpoint is intact: make room, then `hpe-darts resume`".to_owned(),
+            }),
             Self::NotFinite { .. } => Some(
                 "the last good checkpoint is kept; a lower `--set training.learning_rate=...` in a new run usually helps"
                     .to_owned(),
