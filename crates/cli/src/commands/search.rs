@@ -65,6 +65,7 @@ pub struct Args {
     /// One setting by its dotted key, repeatable; the value is TOML, and a bare word is a string [default: none]:
     /// --set strategy.hpe-darts.pop=[1,1,2] --set strategy.hpe-darts.alpha_update=joint
     #[arg(long, value_name = "KEY=VALUE")]
+    #[allow(rustdoc::broken_intra_doc_links)] // the comment is the help as it is printed
     set: Vec<String>,
     /// Print phases, epochs, steps and the whole configuration, and exit.
     #[arg(long)]

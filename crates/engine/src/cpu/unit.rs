@@ -12,7 +12,7 @@ use crate::spec::{Graph, Init};
 /// Index of a [`Unit`]; stays valid when operations are removed.
 pub(crate) type UnitId = usize;
 
-/// [ReLU] transform [batch normalisation].
+/// (ReLU) transform (batch normalisation).
 #[derive(Clone, Debug)]
 pub(crate) struct Unit {
     pub(crate) name: String,

@@ -1,5 +1,5 @@
 //! A second engine: any network in f64, layer by layer as the formulas have it, forward and hand-derived backward, sharing no
-//! code with the CPU engine: driven by a network's [`Graph`](crate::Graph) and named tensors. [`Reference`] is the passes
+//! code with the CPU engine: driven by a network's [`Graph`] and named tensors. [`Reference`] is the passes
 //! alone, without a state; [`ReferenceEngines`] make networks of them that keep the contract.
 //!
 //! It keeps every value of a pass and gives the gradient of any value at any other, which the contract of training does not

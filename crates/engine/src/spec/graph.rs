@@ -15,7 +15,7 @@ pub type LayerId = usize;
 /// Value 0 is the image, every other value is made by one layer. Layers stand in an order in which they can be computed:
 /// each reads only values that are made before it. There are three kinds:
 ///
-/// - a **unit**, [ReLU] transform [batch normalisation] of one value. Everything with weights is a unit;
+/// - a **unit**, (ReLU) transform (batch normalisation) of one value. Everything with weights is a unit;
 /// - a **mix**, the sum of values, each with its weight `w[row, op]` or with weight 1: a node of a cell, or the sum of a
 ///   residual block. One without terms is zeros;
 /// - a **concatenation** of values along the channels.
@@ -91,7 +91,7 @@ pub enum Part {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum LayerKind {
-    /// [ReLU] transform [batch normalisation] of one value.
+    /// (ReLU) transform (batch normalisation) of one value.
     Unit(Unit),
     /// Sum of the inputs, each times its weight.
     Mix {
@@ -116,7 +116,7 @@ pub struct Place {
     pub op: usize,
 }
 
-/// [ReLU] transform [batch normalisation] of one value.
+/// (ReLU) transform (batch normalisation) of one value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unit {
     /// Whether a ReLU comes first.

@@ -82,7 +82,7 @@ pub(super) enum Lowered {
     Steps(Vec<Step>),
 }
 
-/// A unit before it has a place: [ReLU] transform [batch normalisation].
+/// A unit before it has a place: (ReLU) transform (batch normalisation).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Step {
     /// Part of the name below the operation's, "" for none.

@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -9,7 +9,7 @@ use super::{
     cell::{Cell, OneShot, Search},
     error::CompareError,
     retraining::{Settings, is_built_in},
-    rows::{Row, flat, method_of, rows},
+    rows::{MOST, Row, flat, method_of, rows},
     warmup::share_warmups,
 };
 use crate::{
@@ -99,6 +99,14 @@ impl Draft {
         let File { preset, seeds, baseline, settings, matrix, runs, retrain } =
             toml::from_str(&text).map_err(|e| fault(e.to_string().trim_end().to_owned()))?;
         let mut messages = Vec::new();
+        let few = |rows: usize| match rows.saturating_mul(seeds.len()) {
+            searches if searches > MOST => Err(fault(format!(
+                "{rows} rows of {} seeds are {searches} searches, expected at most {MOST}",
+                seeds.len()
+            ))),
+            _ => Ok(()),
+        };
+        few(1)?;
         if seeds.is_empty() {
             messages.push("seeds = [], expected at least one".to_owned());
         }
@@ -109,8 +117,10 @@ impl Draft {
         // The first layer of the settings: a row may name another.
         common.splice(0..0, preset.map(|preset| ("preset".to_owned(), preset.into())));
         let rows = rows(&runs, &matrix, &mut messages);
+        few(rows.len())?;
         let retrain = retrain.map(|table| Settings::new(flat("retrain", &table, &mut messages), &mut messages));
         idle(&common, &rows, &mut messages);
+        let mut names = HashSet::new();
         for row in &rows {
             let name = row.name();
             // Folders of longer names cannot be made everywhere, which would be found when their turn comes.
@@ -122,7 +132,7 @@ impl Draft {
                     name.len()
                 ));
             }
-            if rows.iter().filter(|other| other.name() == name).count() > 1 {
+            if !names.insert(name.clone()) {
                 messages.push(format!("two searches are called {name}"));
             }
         }
@@ -364,6 +374,13 @@ mod tests {
         let lists = [edge; 6].join(", ");
         let long = why(&format!("seeds = [1]\n[matrix]\n'space.ops' = [[{lists}]]"));
         assert!(long.contains("characters, expected at most 100") && long.contains("[runs.NAME]"), "{long}");
+        let many = (0..101).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
+        let keys = ["channels", "cells_per_stage"].map(|key| format!("supernet.{key} = [{many}]\n")).concat();
+        let long = why(&format!("seeds = [1]\n[matrix]\n{keys}"));
+        assert!(long.contains("[matrix] makes 10201 combinations, expected at most 5000"), "{long}");
+        let long =
+            why(&format!("seeds = [{many}]\n[matrix]\nsupernet.channels = [{}]", many.replace("100", "101, 102")));
+        assert!(long.contains("102 rows of 101 seeds are 10302 searches, expected at most 5000"), "{long}");
         assert!(why("seeds = [1, 2, 1]").contains("seeds = [1, 2, 1] has 1 twice"));
         assert!(why("seeds = [1]\n[runs.x]\npop = [4]").starts_with("x: --set pop=[4]"));
     }

@@ -57,10 +57,18 @@ pub(super) fn method_of(key: &str) -> Option<&str> {
     }
 }
 
+/// Searches of a comparison; more are a mistake, and would take long to write out before the first begins.
+pub(super) const MOST: usize = 5_000;
+
 /// The rows of a file, and the faults of its tables.
 pub(super) fn rows(runs: &Table, matrix: &Table, faults: &mut Vec<String>) -> Vec<Row> {
     let mut rows = named(runs, faults);
     let keys = matrix_keys(matrix, faults);
+    let combinations = keys.iter().fold(rows.len(), |n, (_, values)| n.saturating_mul(values.len()));
+    if combinations > MOST {
+        faults.push(format!("[matrix] makes {combinations} combinations, expected at most {MOST}"));
+        return vec![];
+    }
     for (key, values) in &keys {
         if let Some(row) = rows.iter().find(|row| row.own.iter().any(|(k, _)| k == key)) {
             let run = row.run.as_deref().unwrap_or_default();

@@ -6,6 +6,7 @@
 //! here and a line in [`all`].
 //!
 //! ```
+//! # use engine as hpe_darts_engine;
 //! use hpe_darts_engine::ImageShape;
 //! use hpe_darts_nas::{engines, proxy::{self, Candidate}, space::{self, NetworkShape}};
 //!

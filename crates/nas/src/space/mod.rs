@@ -5,6 +5,7 @@
 //! the space's matter.
 //!
 //! ```
+//! # use engine as hpe_darts_engine;
 //! use hpe_darts_engine::ImageShape;
 //! use hpe_darts_nas::space::{self, NetworkShape};
 //!

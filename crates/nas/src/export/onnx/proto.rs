@@ -1,5 +1,5 @@
 //! The messages of an ONNX file, as far as networks here need them: names, numbers and meanings are those of `onnx.proto`
-//! (https://github.com/onnx/onnx, IR version 10).
+//! (<https://github.com/onnx/onnx>, IR version 10).
 
 use prost::Message;
 
