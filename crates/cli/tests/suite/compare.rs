@@ -557,7 +557,7 @@ fn one_that_breaks_is_told_and_leaves_the_others_alone() {
 #[test]
 fn the_comparisons_in_configs_can_be_run() {
     let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
-    for (name, searches) in [("reduced-protocol.toml", 3 * 18), ("table-1.toml", 10 * 23)] {
+    for (name, searches) in [("reduced-protocol.toml", 3 * 19), ("table-1.toml", 10 * 23)] {
         let c = Comparison::new(&read(&configs.join(name)));
         let (code, plan, err) = c.run(&["--plan", "--json"]);
         assert_eq!(code, 0, "{name}: {err}");

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::convolve::{self, Place};
 use super::dense::Dense;
+use super::gather::{self, Gather};
 use super::output::{OutputGrad, Reading};
 use super::params::Params;
 use super::plane::Plane;
@@ -26,6 +27,7 @@ pub(crate) enum Group {
     Separable(Separable),
     Reduce(Reduce),
     Pool(PoolGroup),
+    Gather(Gather),
 }
 
 impl Group {
@@ -35,6 +37,7 @@ impl Group {
             Group::Separable(separable) => &separable.pointwise.members,
             Group::Reduce(reduce) => std::slice::from_ref(&reduce.unit),
             Group::Pool(pool) => &pool.members,
+            Group::Gather(gather) => std::slice::from_ref(&gather.unit),
         }
     }
 
@@ -42,7 +45,7 @@ impl Group {
     pub(crate) fn outputs(&self) -> &[UnitId] {
         match self {
             Group::Pool(pool) => &pool.members[..1],
-            Group::Dense(_) | Group::Separable(_) | Group::Reduce(_) => self.members(),
+            Group::Dense(_) | Group::Separable(_) | Group::Reduce(_) | Group::Gather(_) => self.members(),
         }
     }
 
@@ -53,6 +56,7 @@ impl Group {
             Group::Separable(separable) => separable.pointwise.geometry.to,
             Group::Reduce(reduce) => reduce.to,
             Group::Pool(pool) => pool.to,
+            Group::Gather(gather) => gather.to,
         }
     }
 
@@ -64,6 +68,7 @@ impl Group {
             // The last window of an odd side covers a pixel beyond it.
             Group::Reduce(reduce) => Some((reduce.relu, 1)),
             Group::Pool(pool) => pool.relu.then_some((true, 0)),
+            Group::Gather(_) => None,
         }
     }
 
@@ -71,7 +76,9 @@ impl Group {
     pub(crate) fn padding(&self) -> usize {
         match self {
             Group::Reduce(_) => 0,
-            Group::Dense(_) | Group::Separable(_) | Group::Pool(_) => self.border().map_or(0, |(_, padding)| padding),
+            Group::Dense(_) | Group::Separable(_) | Group::Pool(_) | Group::Gather(_) => {
+                self.border().map_or(0, |(_, padding)| padding)
+            }
         }
     }
 
@@ -91,7 +98,7 @@ impl Group {
             Group::Dense(dense) => dense.invalidate(),
             Group::Separable(separable) => separable.invalidate(),
             Group::Reduce(reduce) => reduce.invalidate(),
-            Group::Pool(_) => {}
+            Group::Pool(_) | Group::Gather(_) => {}
         }
     }
 
@@ -106,7 +113,7 @@ impl Group {
             }
             Group::Separable(separable) => separable.pack(isa, units, params, backward),
             Group::Reduce(reduce) => reduce.pack(units, params),
-            Group::Pool(_) => {}
+            Group::Pool(_) | Group::Gather(_) => {}
         }
     }
 
@@ -114,7 +121,7 @@ impl Group {
     pub(crate) fn winograd(&self) -> Option<&Dense> {
         match self {
             Group::Dense(dense) => Some(dense).filter(|d| d.geometry.winograd),
-            Group::Separable(_) | Group::Reduce(_) | Group::Pool(_) => None,
+            Group::Separable(_) | Group::Reduce(_) | Group::Pool(_) | Group::Gather(_) => None,
         }
     }
 
@@ -124,7 +131,7 @@ impl Group {
             Group::Dense(dense) => dense.panels.len(),
             Group::Separable(separable) => separable.depthwise.len() + separable.pointwise.panels.len(),
             Group::Reduce(reduce) => reduce.panels.len(),
-            Group::Pool(_) => 0,
+            Group::Pool(_) | Group::Gather(_) => 0,
         }
     }
 
@@ -143,6 +150,7 @@ impl Group {
             }
             Group::Reduce(_) => rows(2, 0, 2),
             Group::Pool(pool) => rows(pool.window.stride, 0, 1),
+            Group::Gather(_) => rows(1, 0, 1),
         }
     }
 
@@ -186,6 +194,8 @@ impl Group {
                 let middle = ((y * stride).min(from.height - 1), (x * stride).min(from.width - 1));
                 pivot.copy_from_slice(&patch(false, &mut [Some(middle)].into_iter()));
             }
+            // Nothing normalises it.
+            Group::Gather(_) => {}
         }
         pivot
     }
@@ -196,7 +206,7 @@ impl Group {
             Group::Dense(dense) => dense.unpack_grad(dw, units, params),
             Group::Separable(separable) => separable.unpack_grad(dw, units, params),
             Group::Reduce(reduce) => reduce.unpack_grad(dw, units, params),
-            Group::Pool(_) => {}
+            Group::Pool(_) | Group::Gather(_) => {}
         }
     }
 }
@@ -207,6 +217,7 @@ pub(super) enum Forward<'a> {
     Separable(separable::Forward<'a>, UnitId),
     Reduce(reduce::Forward<'a>),
     Pool(pool::Forward<'a>),
+    Gather(&'a Gather),
 }
 
 impl<'a> Forward<'a> {
@@ -217,6 +228,7 @@ impl<'a> Forward<'a> {
             Group::Separable(of) => separable::Forward::room(of),
             Group::Reduce(of) => reduce::Forward::room(of),
             Group::Pool(of) => pool::Forward::room(of),
+            Group::Gather(_) => 0,
         }
     }
 
@@ -236,6 +248,7 @@ impl<'a> Forward<'a> {
             }
             Group::Reduce(of) => Forward::Reduce(reduce::Forward::new(of, exec, stream, pivot, arena)),
             Group::Pool(of) => Forward::Pool(pool::Forward::new(of, exec, pivot, arena)),
+            Group::Gather(of) => Forward::Gather(of),
         }
     }
 
@@ -251,6 +264,7 @@ impl<'a> Forward<'a> {
                 Forward::Separable(group, unit) => group.image(reading, y[*unit].at(i * group.len())),
                 Forward::Reduce(group) => group.image(reading, y[group.unit()].at(i * group.len())),
                 Forward::Pool(group) => group.image(reading, y[group.unit()].at(i * group.len())),
+                Forward::Gather(group) => group.image(reading, y[group.unit].at(i * group.to.len())),
             }
         }
     }
@@ -273,6 +287,7 @@ impl<'a> Forward<'a> {
             Forward::Separable(group, _) => group.sums(),
             Forward::Reduce(group) => group.sums(),
             Forward::Pool(group) => group.sums,
+            Forward::Gather(group) => vec![0.0; 2 * group.to.padded],
         }
     }
 }
@@ -283,6 +298,7 @@ pub(super) enum Backward<'a> {
     Separable(separable::Backward<'a>),
     Reduce(reduce::Backward<'a>),
     Pool(pool::Backward<'a>),
+    Gather(gather::Backward<'a>),
 }
 
 impl<'a> Backward<'a> {
@@ -293,6 +309,7 @@ impl<'a> Backward<'a> {
             Group::Separable(of) => separable::Backward::room(of),
             Group::Reduce(of) => reduce::Backward::room(of),
             Group::Pool(of) => pool::Backward::room(of),
+            Group::Gather(of) => gather::Backward::room(of),
         }
     }
 
@@ -315,6 +332,7 @@ impl<'a> Backward<'a> {
             Group::Separable(of) => Backward::Separable(separable::Backward::new(of, exec, outputs[0], wanted, arena)),
             Group::Reduce(of) => Backward::Reduce(reduce::Backward::new(of, exec, outputs[0], wanted, arena)),
             Group::Pool(of) => Backward::Pool(pool::Backward::new(of, exec, outputs, wanted.1, arena)),
+            Group::Gather(of) => Backward::Gather(gather::Backward::new(of, exec, outputs[0], wanted.1, arena)),
         }
     }
 
@@ -340,6 +358,7 @@ impl<'a> Backward<'a> {
                 Backward::Separable(group) => group.image(i, reading, dr, dw),
                 Backward::Reduce(group) => group.image(i, reading, dr, dw),
                 Backward::Pool(group) => group.image(i, reading, dr),
+                Backward::Gather(group) => group.image(i, dr),
             }
         }
     }

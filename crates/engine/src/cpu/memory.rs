@@ -91,7 +91,7 @@ impl Group {
             Group::Dense(group) => dense(group),
             Group::Separable(group) => group.depthwise.len() + dense(&group.pointwise),
             Group::Reduce(group) => 2 * group.panels.len(),
-            Group::Pool(_) => 0,
+            Group::Pool(_) | Group::Gather(_) => 0,
         }
     }
 }

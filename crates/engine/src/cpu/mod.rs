@@ -8,6 +8,7 @@ mod codes;
 mod convolve;
 mod dense;
 mod forward;
+mod gather;
 mod group;
 mod head;
 pub(crate) mod kernels;

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use super::buffer::Buf;
 use super::buffers::Buffers;
 use super::dense::{Dense, Geometry};
+use super::gather::Gather;
 use super::group::Group;
 use super::kernels::depthwise::MAX_SIZE;
 use super::kernels::panel::BLOCK;
@@ -24,7 +25,7 @@ use super::separable::Separable;
 use super::simd::Isa;
 use super::unit::{UnitId, Units};
 use crate::EngineError;
-use crate::spec::{Graph, Layer, LayerKind, Part, Transform, Unit, ValueId, Window};
+use crate::spec::{Gather as Rule, Graph, Layer, LayerKind, Part, Transform, Unit, ValueId, Window};
 
 /// Index of a [`Source`].
 pub(crate) type SourceId = usize;
@@ -207,6 +208,8 @@ fn role(unit: &Unit) -> Option<Role> {
         Transform::AvgPool(window) if PoolGroup::has_kernel(window) && !unit.relu => Role::Pool,
         Transform::AvgPool(window) if window.dilation == 1 && unit.norm.is_none() => Role::Pool,
         Transform::MaxPool(window) if PoolGroup::has_kernel(window) && !unit.relu => Role::Pool,
+        Transform::MaxPool(window) if window.dilation == 1 && bare => Role::Pool,
+        Transform::Gather(rule) if bare => Role::Gather(rule),
         Transform::Separable(window) if window.kernel <= MAX_SIZE && !window.partial => Role::Separable(window),
         Transform::FactorizedReduce => Role::Reduce,
         Transform::Identity if unit.norm.is_some() && !unit.relu => Role::Norm,
@@ -218,7 +221,8 @@ fn role(unit: &Unit) -> Option<Role> {
         | Transform::GlobalAvgPool
         | Transform::Linear
         | Transform::Separable(_)
-        | Transform::MaxPool(_) => return None,
+        | Transform::MaxPool(_)
+        | Transform::Gather(_) => return None,
     })
 }
 
@@ -234,6 +238,7 @@ enum Role {
     Pool,
     Separable(Window),
     Reduce,
+    Gather(Rule),
     Norm,
     Classified,
     Linear,
@@ -482,6 +487,10 @@ impl Planner<'_> {
                 self.direct(source);
                 self.plan.sources[source].groups.push(Group::Reduce(reduce));
             }
+            Role::Gather(rule) => {
+                let (source, from, to) = (self.source_at(input), self.units[id].from, self.units[id].to);
+                self.plan.sources[source].groups.push(Group::Gather(Gather::new(rule, id, from, to)));
+            }
             Role::Dense { kernel, stride, padding } => {
                 let source = self.source_at(input);
                 self.dense(source, id, unit, (kernel, stride, padding));
@@ -552,7 +561,7 @@ impl Planner<'_> {
         // The data gradients are added in this order.
         groups.sort_by_key(|group| match group {
             Group::Dense(dense) => dense.geometry.kernel,
-            Group::Separable(_) | Group::Reduce(_) | Group::Pool(_) => usize::MAX,
+            Group::Separable(_) | Group::Reduce(_) | Group::Pool(_) | Group::Gather(_) => usize::MAX,
         });
     }
 

@@ -77,6 +77,29 @@ fn average(x: &[f32], from: Plane, width: usize, window: Window, to: Plane, out:
     });
 }
 
+/// Calls `f(channel, offset of the maximum in the source, offset in the result)`; of equal values the first is the maximum.
+fn maxima(x: &[f32], from: Plane, width: usize, window: Window, to: Plane, mut f: impl FnMut(usize, usize, usize)) {
+    let mut best: Vec<Option<usize>> = vec![None; from.padded];
+    let mut at = 0;
+    let mut put_out = |best: &mut [Option<usize>], at: usize| {
+        for (c, best) in best.iter_mut().enumerate() {
+            best.take().into_iter().for_each(|i| f(c, i, at));
+        }
+    };
+    each(from, width, window, to, |i, o, _| {
+        if o != at {
+            put_out(&mut best, at);
+            at = o;
+        }
+        for (c, best) in best.iter_mut().enumerate() {
+            if best.is_none_or(|best| x[i + c] > x[best + c]) {
+                *best = Some(i);
+            }
+        }
+    });
+    put_out(&mut best, at);
+}
+
 /// Adds the gradient of the source, given `dy`, that of the averages.
 fn add_adjoint(dy: &[f32], from: Plane, window: Window, to: Plane, gx: &mut [f32]) {
     each(from, from.width, window, to, |i, o, weight| {
@@ -132,7 +155,12 @@ impl<'a> Forward<'a> {
                 None => {
                     let len = ((from.height - 1) * reading.width + from.width) * from.padded;
                     let x = std::slice::from_raw_parts(reading.src, len);
-                    average(x, from, reading.width, window, to, std::slice::from_raw_parts_mut(y, to.len()));
+                    let y = std::slice::from_raw_parts_mut(y, to.len());
+                    if max {
+                        maxima(x, from, reading.width, window, to, |c, i, o| y[o + c] = x[i + c]);
+                    } else {
+                        average(x, from, reading.width, window, to, y);
+                    }
                 }
             }
         }
@@ -195,6 +223,11 @@ impl<'a> Backward<'a> {
             match self.of.kernel() {
                 Some(w) if max => kernel::max_grad(isa, w, reading.src, pitch(from), dy, pitch(to), dr, pitch(from)),
                 Some(w) => kernel::average_grad(isa, w, dy, pitch(to), dr, pitch(from)),
+                None if max => {
+                    let x = std::slice::from_raw_parts(reading.src, from.len());
+                    let dr = std::slice::from_raw_parts_mut(dr, from.len());
+                    maxima(x, from, from.width, window, to, |c, i, o| dr[i + c] += self.dy[o + c]);
+                }
                 None => add_adjoint(self.dy, from, window, to, std::slice::from_raw_parts_mut(dr, from.len())),
             }
         }

@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use crate::spec::Window;
+use crate::spec::{Gather, Window};
 
 /// Activations `[n, h, w, c]`.
 #[derive(Clone, Debug)]
@@ -479,6 +479,28 @@ pub(super) fn global_average_backward(x: &Map, g: &Map) -> Map {
     for (i, pixel) in dx.data.chunks_exact_mut(x.c).enumerate() {
         let from = &g.data[i / pixels * x.c..][..x.c];
         pixel.iter_mut().zip(from).for_each(|(d, g)| *d = g / pixels as f64);
+    }
+    dx
+}
+
+/// `channels` channels of `x`, and zeros.
+pub(super) fn gather(x: &Map, gather: Gather, channels: usize) -> Map {
+    let mut out = Map::zeros(x.n, x.h, x.w, channels);
+    for (pixel, x) in out.data.chunks_mut(channels).zip(x.data.chunks(x.c)) {
+        for (channel, value) in pixel.iter_mut().enumerate() {
+            *value = gather.source(channel, x.len(), channels).map_or(0.0, |source| x[source]);
+        }
+    }
+    out
+}
+
+/// Gradient of [`gather`] at its input.
+pub(super) fn gather_backward(x: &Map, gather: Gather, g: &Map) -> Map {
+    let mut dx = Map::zeros_like(x);
+    for (dx, g) in dx.data.chunks_mut(x.c).zip(g.data.chunks(g.c)) {
+        for (channel, value) in g.iter().enumerate() {
+            gather.source(channel, x.c, g.len()).into_iter().for_each(|source| dx[source] += value);
+        }
     }
     dx
 }

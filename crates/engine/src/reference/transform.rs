@@ -9,7 +9,8 @@ const HALVE: Window = Window { kernel: 1, stride: 2, padding: 0, dilation: 1, pa
 /// A 1x1 convolution.
 const POINT: Window = Window { stride: 1, ..HALVE };
 
-pub(super) fn forward(transform: Transform, x: &Map, weights: &[&Tensor]) -> Map {
+/// `channels`: of the output.
+pub(super) fn forward(transform: Transform, x: &Map, weights: &[&Tensor], channels: usize) -> Map {
     match (transform, weights) {
         (Transform::Identity, []) => x.clone(),
         (Transform::Conv(window), [weight]) => layers::conv(x, weight, window, 1),
@@ -24,6 +25,7 @@ pub(super) fn forward(transform: Transform, x: &Map, weights: &[&Tensor]) -> Map
         (Transform::MaxPool(window), []) => layers::pool(x, Pool::Maximum, window),
         (Transform::GlobalAvgPool, []) => layers::global_average(x),
         (Transform::Linear, [weight, bias]) => layers::linear(x, weight, bias),
+        (Transform::Gather(gather), []) => layers::gather(x, gather, channels),
         (transform, weights) => panic!("{transform:?} with {} weights", weights.len()),
     }
 }
@@ -52,6 +54,7 @@ pub(super) fn backward(transform: Transform, x: &Map, weights: &[&Tensor], g: &M
         (Transform::AvgPool(window), []) => (layers::pool_backward(x, Pool::Average, window, g), vec![]),
         (Transform::MaxPool(window), []) => (layers::pool_backward(x, Pool::Maximum, window, g), vec![]),
         (Transform::GlobalAvgPool, []) => (layers::global_average_backward(x, g), vec![]),
+        (Transform::Gather(gather), []) => (layers::gather_backward(x, gather, g), vec![]),
         (Transform::Linear, [weight, _]) => {
             let (dx, dweight, dbias) = layers::linear_backward(x, weight, g);
             (dx, vec![dweight, dbias])

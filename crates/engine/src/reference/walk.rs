@@ -5,9 +5,7 @@ use std::ops::Range;
 use super::codes::AllCodes;
 use super::layers::{self, Affine, Map, Normalised, Tensor};
 use super::{Tensors, random, transform};
-use crate::spec::{
-    BlockKind, Graph, Layer, LayerId, LayerKind, NetworkSpec, Norm, Part, Place, Transform, Unit, ValueId,
-};
+use crate::spec::{Graph, Layer, LayerId, LayerKind, NetworkSpec, Norm, Part, Place, Transform, Unit, ValueId};
 use crate::{Batch, DropPath};
 
 /// See [`Pass::undecided`].
@@ -134,7 +132,7 @@ impl<'a> Reference<'a> {
             omega: true,
             auxiliary: 0.0,
             added: vec![0.0; spec.rows],
-            rows_into: rows_into(spec, &graph),
+            rows_into: rows_into(&graph),
             graph,
             tensors,
         }
@@ -274,7 +272,12 @@ impl<'a> Reference<'a> {
                     if let Transform::MaxPool(window) = unit.transform {
                         codes.maxima.extend(layers::maxima(&x, window));
                     }
-                    let y = transform::forward(unit.transform, &x, &self.weights(unit));
+                    let y = transform::forward(
+                        unit.transform,
+                        &x,
+                        &self.weights(unit),
+                        graph.values[layer.output].shape.channels,
+                    );
                     let norm = unit.norm.as_ref().filter(|_| stats != Stats::Off);
                     norms[id] = norm.map(|norm| self.batch_norm(norm, &y, stats));
                     norms[id].as_ref().map_or(y, |normalised| normalised.out.clone())
@@ -404,16 +407,10 @@ impl<'a> Reference<'a> {
 }
 
 /// By layer, where it is a node of a cell: the rows of the edges that end in it, whether something is alive there or not.
-fn rows_into(spec: &NetworkSpec, graph: &Graph) -> Vec<Vec<usize>> {
-    let mut nodes = vec![0; spec.blocks.len()];
-    let rows = graph.layers.iter().map(|layer| {
-        let (Part::Block(block), LayerKind::Mix { .. }) = (layer.part, &layer.kind) else { return vec![] };
-        let BlockKind::Cell(place) = &spec.blocks[block].kind else { return vec![] };
-        let cell = &spec.cells[place.cell];
-        let node = cell.inputs + nodes[block];
-        nodes[block] += 1;
-        let edges = cell.edges.iter().enumerate().filter(|(_, e)| e.to == node);
-        edges.map(|(e, _)| place.first_row + e).collect()
+fn rows_into(graph: &Graph) -> Vec<Vec<usize>> {
+    let rows = graph.layers.iter().map(|layer| match &layer.kind {
+        LayerKind::Mix { rows, .. } => rows.clone(),
+        LayerKind::Unit(_) | LayerKind::Concat => vec![],
     });
     rows.collect()
 }

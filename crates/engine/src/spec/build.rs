@@ -4,7 +4,7 @@ use super::graph::{Graph, Layer, LayerKind, Norm, Part, Place, Unit, Value, Valu
 use super::network::{BlockKind, CellBlock, CellOutput, CellSpec, Head, MAX_CHANNELS, NetworkSpec, Preprocess, fail};
 use super::op::{Lowered, StepNorm, lower};
 use super::shape::ImageShape;
-use super::transform::{Transform, Window};
+use super::transform::{Gather, Transform, Window};
 use crate::EngineError;
 
 impl NetworkSpec {
@@ -72,6 +72,13 @@ impl Names {
     fn without_norm(module: &str, unit: &str) -> Self {
         Self { unit: format!("{module}.{unit}"), norm: None, stream: module.to_owned() }
     }
+}
+
+/// What the edges that leave a node read: the operations, and what goes by them with partial channels.
+#[derive(Clone, Copy)]
+struct Leaving {
+    operations: ValueId,
+    bypass: Option<ValueId>,
 }
 
 struct Builder<'a> {
@@ -178,9 +185,13 @@ impl Builder<'_> {
             width: input.width.div_ceil(cell.stride),
             channels: block.channels,
         };
-        for node in cell.inputs..cell.nodes {
-            let made = self.node(name, block, cell, node, &nodes, shape)?;
-            nodes.push(made);
+        // What the edges that leave a node read.
+        let mut read = vec![];
+        for node in 0..cell.nodes {
+            if node >= cell.inputs {
+                nodes.push(self.node(name, block, cell, node, &read, shape)?);
+            }
+            read.push(self.leaving(name, block, cell, node, nodes[node])?);
         }
         match cell.output {
             CellOutput::LastNode => Ok(nodes[cell.nodes - 1]),
@@ -198,16 +209,61 @@ impl Builder<'_> {
         }
     }
 
+    /// With partial channels the part of a node that its operations see, and the one that goes by them, as the edges that
+    /// leave it read it. They are there whatever is alive.
+    fn leaving(
+        &mut self,
+        name: &str,
+        block: &CellBlock,
+        cell: &CellSpec,
+        node: usize,
+        x: ValueId,
+    ) -> Result<Leaving, EngineError> {
+        let seen = block.channels / self.spec.partial;
+        if self.spec.partial == 1 || cell.edges.iter().all(|edge| edge.from != node) {
+            return Ok(Leaving { operations: x, bypass: None });
+        }
+        let mut slice = |part: &str, first: usize, channels: usize| {
+            let names = Names::without_norm(&format!("{name}.nodes.{node}"), part);
+            self.unit(names, false, Transform::Gather(Gather::Slice { first }), channels, x)
+        };
+        let operations = slice("partial", 0, seen)?;
+        let mut bypass = slice("bypass", seen, block.channels - seen)?;
+        if node < cell.inputs && cell.stride == 2 {
+            let pool = Transform::MaxPool(Window { partial: true, ..window(2, 2, 0) });
+            let names = Names::without_norm(&format!("{name}.nodes.{node}"), "bypass_pool");
+            bypass = self.unit(names, false, pool, block.channels - seen, bypass)?;
+        }
+        Ok(Leaving { operations, bypass: Some(bypass) })
+    }
+
+    /// A node of which the operations make some channels: the sum over the edges is linear, so that what they make and what
+    /// goes by them is summed apart, and added where the shuffle of each edge would carry its channels. No edge is put
+    /// together by itself.
+    fn shuffled(&mut self, name: &str, parts: [ValueId; 2], shape: ImageShape) -> Result<Vec<ValueId>, EngineError> {
+        let mut first = 0;
+        let mut shuffled = vec![];
+        for (part, what) in parts.into_iter().zip(["partial_sum", "bypass_sum"]) {
+            let shuffle = Transform::Gather(Gather::Shuffle { groups: self.spec.partial, first });
+            let names = Names::without_norm(name, &format!("{what}.shuffle"));
+            shuffled.push(self.unit(names, false, shuffle, shape.channels, part)?);
+            first += self.shape(part).channels;
+        }
+        Ok(shuffled)
+    }
+
     fn node(
         &mut self,
         name: &str,
         block: &CellBlock,
         cell: &CellSpec,
         node: usize,
-        nodes: &[ValueId],
+        nodes: &[Leaving],
         shape: ImageShape,
     ) -> Result<ValueId, EngineError> {
         let (mut inputs, mut weights, mut zeros, mut rows) = (vec![], vec![], vec![], vec![]);
+        // What goes by an operation has its weight.
+        let mut bypass = (vec![], vec![]);
         for (e, edge) in cell.edges.iter().enumerate().filter(|(_, edge)| edge.to == node) {
             let stride = if edge.from < cell.inputs { cell.stride } else { 1 };
             rows.push(block.first_row + e);
@@ -216,7 +272,11 @@ impl Builder<'_> {
                 if !self.spec.alive[place.row * self.spec.ops.len() + o] {
                     continue;
                 }
-                let mut x = nodes[edge.from];
+                let mut x = nodes[edge.from].operations;
+                if let Some(value) = nodes[edge.from].bypass {
+                    bypass.0.push(value);
+                    bypass.1.push(Some(place));
+                }
                 match lower(op, stride) {
                     Lowered::Zero => {
                         zeros.push((x, place));
@@ -235,8 +295,8 @@ impl Builder<'_> {
                                 names.norm = names.norm.filter(|_| self.spec.norm.pools);
                                 affine = false;
                             }
-                            x =
-                                self.unit_at(names, step.relu, step.transform, block.channels, x, affine, Some(place))?;
+                            let channels = block.channels / self.spec.partial;
+                            x = self.unit_at(names, step.relu, step.transform, channels, x, affine, Some(place))?;
                         }
                     }
                 }
@@ -244,7 +304,20 @@ impl Builder<'_> {
                 weights.push(Some(place));
             }
         }
-        Ok(self.layer(format!("{name}.nodes.{node}"), inputs, shape, LayerKind::Mix { weights, zeros, rows }))
+        let name = format!("{name}.nodes.{node}");
+        if self.spec.partial == 1 {
+            return Ok(self.layer(name, inputs, shape, LayerKind::Mix { weights, zeros, rows }));
+        }
+        let channels = shape.channels / self.spec.partial;
+        let seen = ImageShape { channels, ..shape };
+        let rest = ImageShape { channels: shape.channels - channels, ..shape };
+        let sum = |weights, zeros| LayerKind::Mix { weights, zeros, rows: vec![] };
+        let parts = [
+            self.layer(format!("{name}.partial_sum"), inputs, seen, sum(weights, zeros)),
+            self.layer(format!("{name}.bypass_sum"), bypass.0, rest, sum(bypass.1, vec![])),
+        ];
+        let parts = self.shuffled(&name, parts, shape)?;
+        Ok(self.layer(name, parts, shape, LayerKind::Mix { weights: vec![None; 2], zeros: vec![], rows }))
     }
 
     fn head(&mut self, mut x: ValueId) -> Result<ValueId, EngineError> {
@@ -281,7 +354,7 @@ impl Builder<'_> {
 /// Size of a transform's output; `None` where the image is too small.
 fn output_shape(transform: Transform, from: ImageShape, channels: usize) -> Option<ImageShape> {
     let (height, width) = match transform {
-        Transform::Identity => (from.height, from.width),
+        Transform::Identity | Transform::Gather(_) => (from.height, from.width),
         Transform::FactorizedReduce => (from.height.div_ceil(2), from.width.div_ceil(2)),
         Transform::GlobalAvgPool => (1, 1),
         Transform::Linear if from.pixels() > 1 => return None,
@@ -302,7 +375,11 @@ fn weights(transform: Transform, names: &Names, from: ImageShape, channels: usiz
     };
     let (c, d) = (from.channels, channels);
     match transform {
-        Transform::Identity | Transform::AvgPool(_) | Transform::MaxPool(_) | Transform::GlobalAvgPool => vec![],
+        Transform::Identity
+        | Transform::AvgPool(_)
+        | Transform::MaxPool(_)
+        | Transform::GlobalAvgPool
+        | Transform::Gather(_) => vec![],
         Transform::Conv(w) => vec![weight("weight", &[d, c, w.kernel, w.kernel], c * w.kernel * w.kernel)],
         Transform::Separable(w) => vec![
             weight("depthwise.weight", &[c, 1, w.kernel, w.kernel], w.kernel * w.kernel),

@@ -23,4 +23,4 @@ pub use network::{Block, BlockKind, CellBlock, CellOutput, CellSpec, Edge, Head,
 pub use op::Op;
 pub use shape::ImageShape;
 pub use stages::Stages;
-pub use transform::{Transform, Window};
+pub use transform::{Gather, Transform, Window};

@@ -131,6 +131,10 @@ pub struct NetworkSpec {
     pub auxiliary: Option<usize>,
     /// Batch normalisation of the operations.
     pub norm: OpNorm,
+    /// Partial channels (Xu et al., PC-DARTS, 3.1): an operation sees the first of so many equal parts of its input's
+    /// channels. The rest goes by it, on an edge of stride 2 through a 2x2 maximum pooling; both are concatenated, and the
+    /// channels shuffled in as many groups. 1: it sees all. Drop-path spares what goes by.
+    pub partial: usize,
     /// Operations that exist, `[R, O]` row-major.
     pub alive: Vec<bool>,
 }
@@ -175,6 +179,9 @@ impl NetworkSpec {
             if !(1..=max).contains(&value) {
                 return fail(format!("{what} is {value}, expected 1 to {max}"));
             }
+        }
+        if self.partial == 0 {
+            return fail("operations see one of 0 parts of the channels, expected 1 (all channels) or more".to_owned());
         }
         for cell in &self.cells {
             cell.check()?;
@@ -234,6 +241,12 @@ impl NetworkSpec {
                         cell.edges.len(),
                         b.first_row,
                         self.rows
+                    ));
+                }
+                if !b.channels.is_multiple_of(self.partial) {
+                    return fail(format!(
+                        "block `{name}` has {} channels, expected a multiple of {}: its operations see one of so many parts",
+                        b.channels, self.partial
                     ));
                 }
                 b.channels

@@ -70,6 +70,7 @@ impl Stages {
             head: Head::NormRelu,
             auxiliary: None,
             norm: OpNorm { affine: self.affine, pools: false },
+            partial: 1,
             alive: self.alive.clone(),
         }
     }

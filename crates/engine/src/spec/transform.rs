@@ -22,6 +22,40 @@ pub enum Transform {
     GlobalAvgPool,
     /// Linear classifier with bias of one pixel. Weights: `[D, C]`, `[D]`.
     Linear,
+    /// Channels of the input, and zeros.
+    Gather(Gather),
+}
+
+/// Which channel of the input each of the output is: the partial channels of PC-DARTS (Xu et al. 2020, 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "rule", rename_all = "snake_case")]
+pub enum Gather {
+    /// Those from this channel on.
+    Slice {
+        /// The first.
+        first: usize,
+    },
+    /// ShuffleNet's channel shuffle of `D` channels, `[groups, D / groups]` transposed, of which the input is those from
+    /// `first` on; the rest is zeros.
+    Shuffle {
+        /// Groups.
+        groups: usize,
+        /// Channel, before the shuffle, of the input's first one.
+        first: usize,
+    },
+}
+
+impl Gather {
+    /// The channel of an input of `from` channels that `channel` of `to` is; `None` for zeros.
+    pub fn source(self, channel: usize, from: usize, to: usize) -> Option<usize> {
+        match self {
+            Self::Slice { first } => Some(first + channel),
+            Self::Shuffle { groups, first } => {
+                let before = channel % groups * (to / groups) + channel / groups;
+                before.checked_sub(first).filter(|&source| source < from)
+            }
+        }
+    }
 }
 
 /// A square window that moves over an image.

@@ -34,6 +34,7 @@ class Darts:
     alive: tuple = None  # [6 * O] row-major: the edges of the normal cell, then of the reduction cell; None: all
     affine: bool = False  # scale, shift and running statistics in the cells' BN
     pools: bool = True  # BN after pools
+    partial: int = 1  # operations see the first of so many parts of the channels
     auxiliary: float = None  # weight of the auxiliary head's loss; None: no such head
 
     @property
@@ -124,14 +125,14 @@ def operation(spec, name, c, stride):
 class Cell(nn.Module):
     def __init__(self, spec, inputs, c, preprocess, edges, first_row, stride):
         super().__init__()
-        self.spec, self.ends, self.first_row = spec, edges, first_row
+        self.spec, self.ends, self.first_row, self.stride = spec, edges, first_row, stride
         self.preprocess = nn.ModuleList(p(spec, cin, c) for p, cin in zip(preprocess, inputs))
         self.edges = nn.ModuleList()
         for e, (source, _) in enumerate(edges):
             edge = nn.ModuleDict()
             for o, name in enumerate(spec.ops):
                 if name != "none" and spec.is_alive(first_row + e, o):
-                    edge[name] = operation(spec, name, c, stride if source < 2 else 1)
+                    edge[name] = operation(spec, name, c // spec.partial, stride if source < 2 else 1)
             self.edges.append(edge)
 
     def forward(self, inputs, w):
@@ -139,11 +140,27 @@ class Cell(nn.Module):
         for node in (2, 3):
             terms = []
             for e, (source, target) in enumerate(self.ends):
-                if target == node:
+                if target == node and self.spec.partial > 1:
+                    terms.append(self.partial_edge(e, nodes[source], self.stride if source < 2 else 1, w))
+                elif target == node:
                     row = w[self.first_row + e]
                     terms += [row[self.spec.ops.index(name)] * op(nodes[source]) for name, op in self.edges[e].items()]
             nodes.append(sum(terms))
         return torch.cat(nodes[2:], dim=1)
+
+    def partial_edge(self, e, x, stride, w):
+        """`MixedOp` of https://github.com/yuhuixu1993/PC-DARTS, `model_search.py`, with weights that stand for those of the
+        operations times that of the edge."""
+        spec, row = self.spec, w[self.first_row + e]
+        seen, rest = x[:, : x.shape[1] // spec.partial], x[:, x.shape[1] // spec.partial :]
+        mixed = sum(row[spec.ops.index(name)] * op(seen) for name, op in self.edges[e].items())
+        alive = [weight for o, weight in enumerate(row) if spec.is_alive(self.first_row + e, o)]
+        if stride == 2:
+            # Of even sides the original's pooling; of odd ones it would not fit the operations.
+            rest = F.max_pool2d(rest, 2, 2, ceil_mode=True)
+        y = torch.cat([mixed, sum(alive) * rest], dim=1)
+        n, c, height, width = y.shape
+        return y.view(n, spec.partial, c // spec.partial, height, width).transpose(1, 2).reshape(n, c, height, width)
 
 
 class Auxiliary(nn.Module):

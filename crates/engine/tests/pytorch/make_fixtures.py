@@ -181,6 +181,7 @@ def main():
     alive = tuple((i % 8 + i // 8) % 3 == 0 for i in range(48))
     final = Darts(image=(8, 8, 3), alive=alive, affine=True, pools=False, auxiliary=0.375)
     make("darts-auxiliary", DartsNetwork(final), 6, nesterov)
+    make("darts-partial", DartsNetwork(Darts(channels=8, partial=4)), 3, plain)
 
 
 if __name__ == "__main__":

@@ -150,7 +150,13 @@ pub(crate) fn two_inputs(image: (usize, usize, usize), channels: usize) -> Netwo
         head: Head::Plain,
         auxiliary: None,
         norm: OpNorm { affine: false, pools: true },
+        partial: 1,
     }
+}
+
+/// Operations see one of `parts` parts of the channels.
+pub(crate) fn partial(parts: usize, spec: NetworkSpec) -> NetworkSpec {
+    NetworkSpec { partial: parts, ..spec }
 }
 
 /// With scale and shift in the operations' normalisation.

@@ -165,6 +165,15 @@ fn the_network_of_darts_without_normalised_pools() {
     Point { entries: 4, ..Point::new("fd-darts-affine", spec, 2) }.check();
 }
 
+/// Parts of the channels, in cells of stride 1 and 2; the gradients of edges as well.
+#[test]
+fn partial_channels() {
+    let nas_bench_201 = cases::partial(3, cases::supernet(cases::nas_bench_201(), (5, 4, 3), 3, 2));
+    Point { entries: 4, ..Point::new("fd-partial", nas_bench_201, 3) }.check();
+    let darts = cases::partial(2, cases::two_inputs((7, 6, 3), 4));
+    Point { entries: 2, ..Point::new("fd-partial-darts", darts, 2) }.check();
+}
+
 #[test]
 fn an_auxiliary_head() {
     let mut spec = cases::affine(cases::two_inputs((8, 8, 3), 2));

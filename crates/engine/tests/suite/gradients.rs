@@ -65,8 +65,26 @@ fn any_two_inputs() -> impl Strategy<Value = NetworkSpec> {
     })
 }
 
+/// Operations that see a part of the channels.
+fn any_partial() -> impl Strategy<Value = NetworkSpec> {
+    let any = prop_oneof![any_stages(), any_two_inputs()];
+    let parts = any.prop_flat_map(|spec| {
+        let channels = |block: &Block| match &block.kind {
+            BlockKind::Cell(cell) => Some(cell.channels),
+            BlockKind::Residual { .. } => None,
+        };
+        let least = spec.blocks.iter().filter_map(channels).min().unwrap_or(1);
+        // A skip of stride 2 needs two channels.
+        let two = spec.cells.iter().any(|cell| cell.stride == 2);
+        let fits = move |parts: &usize| least % parts == 0 && (!two || least / parts > 1);
+        let parts: Vec<usize> = (1..=8).filter(fits).collect();
+        (Just(spec), prop::sample::select(parts))
+    });
+    parts.prop_map(|(spec, parts)| cases::partial(parts, spec))
+}
+
 fn any_spec() -> impl Strategy<Value = NetworkSpec> {
-    prop_oneof![3 => any_stages(), 1 => any_two_inputs()]
+    prop_oneof![3 => any_stages(), 1 => any_two_inputs(), 2 => any_partial()]
 }
 
 /// A case with mixing weights of which some are zero.

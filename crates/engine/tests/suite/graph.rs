@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use hpe_darts_engine::{
-    BlockKind, CellBlock, CellOutput, CpuEngines, EngineError, Graph, Head, ImageShape, Kernels, LayerKind,
+    BlockKind, CellBlock, CellOutput, CpuEngines, EngineError, Gather, Graph, Head, ImageShape, Kernels, LayerKind,
     NetworkSpec, Op, Options, Preprocess, Stages,
 };
 
@@ -17,6 +17,8 @@ fn specs() -> Vec<NetworkSpec> {
         cases::discrete(&[Op::None; 6], deep.network()),
         cases::two_inputs((8, 8, 3), 4),
         NetworkSpec { auxiliary: Some(0), ..cases::two_inputs((8, 8, 3), 4) },
+        cases::partial(2, deep.network()),
+        cases::partial(2, cases::two_inputs((8, 8, 3), 4)),
     ]
 }
 
@@ -92,6 +94,39 @@ fn stages_are_recognised_and_nothing_else() {
     assert_eq!(Stages::of(&cases::two_inputs((8, 8, 3), 4)), None);
 }
 
+/// Of 12 channels in 4 groups of 3 the shuffle puts the first of each group first; a part lands where the whole would.
+#[test]
+fn a_shuffle_is_the_transpose_of_its_groups() {
+    let shuffle = |first, from| {
+        let rule = Gather::Shuffle { groups: 4, first };
+        (0..12).map(|channel| rule.source(channel, from, 12)).collect::<Vec<_>>()
+    };
+    let whole: Vec<usize> = shuffle(0, 12).into_iter().flatten().collect();
+    assert_eq!(whole, [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11]);
+    for (channel, (seen, rest)) in shuffle(0, 3).into_iter().zip(shuffle(3, 9)).enumerate() {
+        assert_eq!(
+            (seen, rest.map(|source| source + 3)),
+            match whole[channel] {
+                source @ 0..3 => (Some(source), None),
+                source => (None, Some(source)),
+            }
+        );
+    }
+    assert_eq!(Gather::Slice { first: 3 }.source(2, 12, 9), Some(5));
+}
+
+/// Every operation, with 1 / k of the channels: 1x1 convolutions have 1 / k^2 of the weights.
+#[test]
+fn partial_channels_make_operations_smaller() {
+    let cell = cases::cell(2, &[(0, 1)], &[Op::Conv1x1, Op::None]);
+    for (parts, shape) in [(1, [8, 8, 1, 1]), (4, [2, 2, 1, 1])] {
+        let spec = cases::partial(parts, cases::supernet(cell.clone(), (4, 4, 3), 8, 1));
+        let graph = spec.graph().unwrap();
+        let mut convolutions = graph.parameters().filter(|p| p.name.contains("conv1x1"));
+        assert_eq!(convolutions.next().unwrap().shape, shape);
+    }
+}
+
 #[test]
 fn the_engine_refuses_what_it_has_no_kernels_for() {
     let options = Options { threads: 1, kernels: Kernels::Auto };
@@ -129,6 +164,8 @@ fn parts_that_do_not_fit_are_refused() {
     refused(&|s| s.ops[1] = s.ops[0], "listed twice");
     refused(&|s| s.alive.push(true), "a mask of 49 operations, expected 6 edges x 8 operations");
     refused(&|s| s.blocks[1].name = "cells.0".to_owned(), "two blocks are called `cells.0`");
+    refused(&|s| s.partial = 3, "block `cells.0` has 4 channels, expected a multiple of 3");
+    refused(&|s| s.partial = 0, "one of 0 parts");
     refused(&|s| s.auxiliary = Some(3), "an auxiliary head after block 3 of 3");
     refused(&|s| s.auxiliary = Some(1), "an auxiliary head on an image of 4 x 4");
     refused(&|s| s.stem_channels = 1 << 21, "channels is 2097152, expected 1 to 1048576");

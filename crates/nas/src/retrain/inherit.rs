@@ -76,7 +76,7 @@ fn taken_over(
         };
         if found.shape != shape {
             return Err(format!(
-                "{name} is {:?} there and {shape:?} here: channels, classes or the images' colours differ",
+                "{name} is {:?} there and {shape:?} here: channels (partial ones, as of `pc-darts`, are fewer), classes or the images' colours differ",
                 found.shape
             ));
         }

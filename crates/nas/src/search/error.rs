@@ -41,6 +41,18 @@ pub enum SearchError {
         /// What the engine says.
         source: EngineError,
     },
+    /// Channels that cannot be divided into the parts of which operations see one.
+    #[error("strategy.{strategy}.partial = {partial} does not fit supernet.channels = {channels}: {source}")]
+    PartialChannels {
+        /// Name of the strategy.
+        strategy: &'static str,
+        /// Parts.
+        partial: usize,
+        /// Channels of the supernet.
+        channels: usize,
+        /// What the engine says.
+        source: EngineError,
+    },
     /// The search space.
     #[error(transparent)]
     Space(#[from] SpaceError),
@@ -78,6 +90,10 @@ impl SearchError {
             Self::Unsearchable { .. } => {
                 Some("search in `nas-bench-201`; `hpe-darts describe` shows the networks of every space".to_owned())
             }
+            Self::PartialChannels { partial, .. } => Some(format!(
+                "let supernet.channels be a multiple of partial, {} for one, or take fewer parts",
+                partial.saturating_mul(4)
+            )),
             Self::TooLong { max, .. } => Some(format!(
                 "shorten the phases, the warm-up first, to {max} epochs in all, or raise training.max_epochs"
             )),

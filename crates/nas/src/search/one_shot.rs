@@ -25,6 +25,12 @@ pub trait OneShot: fmt::Debug + Send {
         PhaseSettings::default()
     }
 
+    /// Parts of the channels, of which operations see one ([`engine::NetworkSpec::partial`]); 1, all channels, by default. Does
+    /// not change during a search.
+    fn partial_channels(&self) -> usize {
+        1
+    }
+
     /// Images of `D_val` that it needs in one batch of its own, with the key below `strategy.NAME` that says so; `None` where
     /// batches of the training's size do.
     fn valid_batch(&self) -> Option<(&'static str, usize)> {

@@ -82,6 +82,13 @@ impl Plan {
         let valid = Source::new(Arc::clone(&dataset), PartName::Train, split.valid)?;
         let network = candidates.supernet(&shape(&dataset, &config))?;
         network.check()?;
+        let network = NetworkSpec { partial: strategy.partial_channels(), ..network };
+        network.check().map_err(|source| SearchError::PartialChannels {
+            strategy: config.strategy.name(),
+            partial: network.partial,
+            channels: config.supernet.channels,
+            source,
+        })?;
         let TrainingConfig { learning_rate, learning_rate_min, batch_size, .. } = config.training;
         let mut plan = Self {
             candidates,
@@ -211,7 +218,8 @@ impl Plan {
         let added = (0..=phase).rev().filter(runs).find_map(|p| strategy.phase(p).added_cells);
         let Some(added) = added else { return Ok(self.network.clone()) };
         let shape = shape(self.train.dataset(), &self.config);
-        Ok(self.candidates.supernet(&NetworkShape { cells: shape.cells.saturating_add(added), ..shape })?)
+        let network = self.candidates.supernet(&NetworkShape { cells: shape.cells.saturating_add(added), ..shape })?;
+        Ok(NetworkSpec { partial: self.network.partial, ..network })
     }
 
     /// The optimiser of omega.

@@ -64,8 +64,20 @@ fn darts_affine() -> Case {
     Case { spec: cases::affine(darts.spec.clone()), ..darts }
 }
 
-fn all_cases() -> [Case; 6] {
-    [supernet(), affine(), darts(), darts_affine(), darts_plain(), darts_final()]
+/// The supernet of NAS-Bench-201 with partial channels.
+fn partial() -> Case {
+    let spec = cases::partial(3, cases::supernet(cases::nas_bench_201(), (7, 6, 3), 6, 2));
+    Case::new("conformance-partial", spec, 5)
+}
+
+/// That of DARTS with scale, shift and running statistics, on an image of odd height.
+fn darts_partial() -> Case {
+    let spec = cases::partial(2, cases::affine(cases::two_inputs((7, 6, 3), 4)));
+    Case::new("conformance-darts-partial", spec, 5)
+}
+
+fn all_cases() -> [Case; 8] {
+    [supernet(), affine(), darts(), darts_affine(), darts_plain(), darts_final(), partial(), darts_partial()]
 }
 
 /// Every engine with every case that it has kernels for.
@@ -77,7 +89,7 @@ fn all() -> Vec<(Rc<dyn Engines>, Case)> {
 #[test]
 fn every_engine_computes_every_case() {
     for engines in engines() {
-        assert_eq!(all_cases().map(|case| supports(&*engines, &case.spec)), [true; 6], "{:?}", engines.info());
+        assert_eq!(all_cases().map(|case| supports(&*engines, &case.spec)), [true; 8], "{:?}", engines.info());
     }
 }
 

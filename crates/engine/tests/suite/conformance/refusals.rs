@@ -67,6 +67,8 @@ fn impossible_networks_are_refused() {
             NetworkSpec { classes: 0, ..spec.clone() },
             NetworkSpec { stem_channels: 0, ..spec.clone() },
             NetworkSpec { rows: 7, ..spec.clone() },
+            cases::partial(0, spec.clone()),
+            cases::partial(2, spec.clone()),
             NetworkSpec { alive: vec![true; 3], ..spec.clone() },
             NetworkSpec { auxiliary: Some(9), ..cases::two_inputs((8, 8, 3), 2) },
             cases::supernet(cases::cell(2, &[(1, 0)], &ALL_OPS), (4, 4, 3), 4, 1),

@@ -133,7 +133,7 @@ fn what_does_not_fit_is_refused_with_the_reason() {
     };
     assert_eq!(
         error(&genotype, &all, &["network.channels=8"]),
-        "cannot take over weights of /all: stem.conv.weight is [4, 1, 3, 3] there and [8, 1, 3, 3] here: channels, classes or \
+        "cannot take over weights of /all: stem.conv.weight is [4, 1, 3, 3] there and [8, 1, 3, 3] here: channels (partial ones, as of `pc-darts`, are fewer), classes or \
          the images' colours differ"
     );
     let darts = space::find("darts").unwrap();

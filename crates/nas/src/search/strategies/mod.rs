@@ -118,4 +118,5 @@ strategies! {
     darts_plus::DartsPlus = "darts-plus";
     enas::Enas = "enas";
     p_darts::PDarts = "p-darts";
+    pc_darts::PcDarts = "pc-darts";
 }

@@ -170,6 +170,28 @@ fn what_a_phase_adds_too_much_is_told_with_its_name() {
 }
 
 #[test]
+fn channels_that_cannot_be_parted_are_refused_with_both_settings() {
+    for (space, channels, part) in [
+        ("nas-bench-201", 6, "has 6 channels, expected a multiple of 4"),
+        ("darts", 10, "has 10 channels, expected a multiple of 4"),
+        ("darts", 2, "has 2 channels, expected a multiple of 4"),
+    ] {
+        let set = vec![format!("supernet.channels={channels}"), "strategy.pc-darts.partial=4".to_owned()];
+        let request = Request {
+            strategy: Some("pc-darts".to_owned()),
+            space: Some(space.to_owned()),
+            threads: Some(1),
+            set,
+            ..Default::default()
+        };
+        let error = Plan::new(request.resolve().unwrap(), None, &mut |_| {}).unwrap_err();
+        let start = format!("strategy.pc-darts.partial = 4 does not fit supernet.channels = {channels}: ");
+        assert!(error.to_string().starts_with(&start) && error.to_string().contains(part), "{error}");
+        assert!(error.hint().unwrap().contains("16 for one"), "{:?}", error.hint());
+    }
+}
+
+#[test]
 fn a_step_is_exactly_one_step_of_omega() {
     let folder = tempfile::tempdir().unwrap();
     let plan = phased(&[]);

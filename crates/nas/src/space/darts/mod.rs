@@ -169,6 +169,7 @@ fn network_spec(
         head: Head::Plain,
         auxiliary: None,
         norm,
+        partial: 1,
         alive,
     })
 }
