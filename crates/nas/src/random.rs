@@ -21,6 +21,8 @@ pub(crate) enum Purpose {
     Step,
     /// Paths that are dropped while a network is trained; by epoch and step.
     DropPath,
+    /// Channels that are copied where a supernet is widened; by phase.
+    Widening,
     /// Images of a sweep over the operations; by epoch and number of the sweep.
     Sweep,
     /// Whatever a black-box method draws; by number of the trial from 1, 0 is for initial values.
@@ -38,6 +40,7 @@ pub(crate) fn generator(seed: u64, purpose: Purpose, first: u64, second: u64) ->
         Purpose::Subset => (b"subset\0\0", b"hpe-data"),
         Purpose::Alpha => (b"alpha\0\0\0", b"hpe-srch"),
         Purpose::Step => (b"step\0\0\0\0", b"hpe-srch"),
+        Purpose::Widening => (b"widening", b"hpe-srch"),
         Purpose::DropPath => (b"droppath", b"hpe-trai"),
         Purpose::Sweep => (b"sweep\0\0\0", b"hpe-srch"),
         Purpose::Trial => (b"trial\0\0\0", b"hpe-blbx"),

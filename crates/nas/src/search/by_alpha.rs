@@ -19,6 +19,11 @@ pub trait ByAlpha: fmt::Debug + Send {
     /// See [`OneShot::schedule`].
     fn schedule(&self) -> Schedule;
 
+    /// See [`OneShot::partial_channels`].
+    fn partial_channels(&self, _phase: usize) -> usize {
+        1
+    }
+
     /// The architecture parameters.
     fn alpha(&self) -> &Alpha;
 
@@ -67,6 +72,10 @@ pub trait ByAlpha: fmt::Debug + Send {
 impl<T: ByAlpha> OneShot for T {
     fn schedule(&self) -> Schedule {
         ByAlpha::schedule(self)
+    }
+
+    fn partial_channels(&self, phase: usize) -> usize {
+        ByAlpha::partial_channels(self, phase)
     }
 
     fn step(&mut self, at: &At, cx: &mut Context<'_>) -> Result<(), SearchError> {

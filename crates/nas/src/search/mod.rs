@@ -21,6 +21,7 @@ mod study;
 mod task;
 mod trainer;
 mod unsuitable;
+mod widen;
 
 #[cfg(test)]
 mod fake_engine;

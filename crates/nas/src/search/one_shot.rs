@@ -25,9 +25,9 @@ pub trait OneShot: fmt::Debug + Send {
         PhaseSettings::default()
     }
 
-    /// Parts of the channels, of which operations see one ([`engine::NetworkSpec::partial`]); 1, all channels, by default. Does
-    /// not change during a search.
-    fn partial_channels(&self) -> usize {
+    /// Parts of the channels, of which operations see one in a phase ([`engine::NetworkSpec::partial`]); 1, all channels, by
+    /// default. Where it falls, the supernet is widened: channels are copied at random. Does not change during a search.
+    fn partial_channels(&self, _phase: usize) -> usize {
         1
     }
 

@@ -1,6 +1,6 @@
 use std::{path::Path, sync::Arc};
 
-use engine::{NetworkSpec, Sgd};
+use engine::{EngineError, NetworkSpec, Sgd};
 use toml::Table;
 
 use super::{
@@ -82,13 +82,7 @@ impl Plan {
         let valid = Source::new(Arc::clone(&dataset), PartName::Train, split.valid)?;
         let network = candidates.supernet(&shape(&dataset, &config))?;
         network.check()?;
-        let network = NetworkSpec { partial: strategy.partial_channels(), ..network };
-        network.check().map_err(|source| SearchError::PartialChannels {
-            strategy: config.strategy.name(),
-            partial: network.partial,
-            channels: config.supernet.channels,
-            source,
-        })?;
+        let network = NetworkSpec { partial: strategy.partial_channels(0), ..network };
         let TrainingConfig { learning_rate, learning_rate_min, batch_size, .. } = config.training;
         let mut plan = Self {
             candidates,
@@ -117,7 +111,8 @@ impl Plan {
                 _ => {}
             }
             let network = plan.network_of(phase, &*strategy, &plan.schedule);
-            network.and_then(|network| Ok(network.check()?)).map_err(|e| plan.in_phase(phase, e))?;
+            let network = network.map_err(|e| plan.in_phase(phase, e))?;
+            network.check().map_err(|e| plan.no_network(phase, network.partial, e))?;
         }
         let samples = plan.valid.len();
         if let Some((key, batch)) = strategy.valid_batch().filter(|(_, batch)| *batch > samples) {
@@ -134,6 +129,15 @@ impl Plan {
     /// An error, told with the phase whose it is.
     fn in_phase(&self, phase: usize, source: SearchError) -> SearchError {
         SearchError::Phase { phase: self.schedule.phases[phase].name.clone(), source: Box::new(source) }
+    }
+
+    /// The error of a phase whose network the engine refuses.
+    fn no_network(&self, phase: usize, partial: usize, source: EngineError) -> SearchError {
+        if partial == 1 {
+            return self.in_phase(phase, source.into());
+        }
+        let (strategy, channels) = (self.config.strategy.name(), self.config.supernet.channels);
+        SearchError::PartialChannels { strategy, partial, channels, source }
     }
 
     /// The images of the smaller half, if they do not fill a batch of this size.
@@ -214,12 +218,13 @@ impl Plan {
         strategy: &dyn OneShot,
         schedule: &Schedule,
     ) -> Result<NetworkSpec, SearchError> {
+        let partial = strategy.partial_channels(phase);
         let runs = |&p: &usize| schedule.phases[p].epochs > 0;
         let added = (0..=phase).rev().filter(runs).find_map(|p| strategy.phase(p).added_cells);
-        let Some(added) = added else { return Ok(self.network.clone()) };
+        let Some(added) = added else { return Ok(NetworkSpec { partial, ..self.network.clone() }) };
         let shape = shape(self.train.dataset(), &self.config);
         let network = self.candidates.supernet(&NetworkShape { cells: shape.cells.saturating_add(added), ..shape })?;
-        Ok(NetworkSpec { partial: self.network.partial, ..network })
+        Ok(NetworkSpec { partial, ..network })
     }
 
     /// The optimiser of omega.

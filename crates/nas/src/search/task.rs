@@ -9,10 +9,12 @@ use super::{
     one_shot::{OneShot, PhaseRate},
     plan::Plan,
     trainer::{EpochSums, LearningRate, Trainer},
+    widen::widen,
 };
 use crate::{
     learning_rate::Cosine,
     numbers::Number,
+    random::{self, Purpose},
     run::{At, EVENTS_VERSION, Ended, Moment, Position, Schedule, Session, StepReport, Task},
     space::Genotype,
     supernet::{MakeEngine, Mask, Supernet},
@@ -184,11 +186,19 @@ impl Task for SearchTask {
         if at.phase == self.phase {
             return Ok(());
         }
-        if self.strategy.phase(at.phase).added_cells.is_some() {
-            let spec = self.plan.network_of(at.phase, &*self.strategy, &self.schedule)?;
+        let anew = self.strategy.phase(at.phase).added_cells.is_some();
+        let spec = self.plan.network_of(at.phase, &*self.strategy, &self.schedule)?;
+        if anew || spec.partial != self.trainer.spec().partial {
             let mask = self.mask().clone();
-            self.trainer.supernet = Supernet::new((self.make)(&spec, self.plan.config.seed)?);
-            mask.places().filter(|&place| !mask[place]).for_each(|place| self.trainer.supernet.remove(place));
+            let mut supernet = Supernet::new((self.make)(&spec, self.plan.config.seed)?);
+            mask.places().filter(|&place| !mask[place]).for_each(|place| supernet.remove(place));
+            if !anew {
+                let mut rng = random::generator(self.plan.config.seed, Purpose::Widening, at.phase as u64, 0);
+                let before = &self.trainer.supernet;
+                let state = widen(&before.state(), &before.spec().graph()?, &supernet.spec().graph()?, &mut rng);
+                supernet.restore(&mask, &state)?;
+            }
+            self.trainer.supernet = supernet;
         }
         self.put_in_force(at.phase);
         Ok(())

@@ -29,6 +29,7 @@ pub enum Pull {
 /// |---|---|---|---|
 /// | `epochs` | 100 | >= 1 | all epochs; the authors' code for NAS-Bench-201 without progressive learning |
 /// | `kept` | 0: the search has one stage | 0, or 2 to \|O\| - 1 | progressive learning: operations of the largest alpha that stay on each edge after half of the epochs; the authors' code has 3 in NAS-Bench-201, 4 in the DARTS space |
+/// | `partial` | []: all channels in both stages | two numbers, the first not the smaller, that divide `supernet.channels` | with `kept`: parts of the channels, of which operations see one in each stage; the supernet is widened in between. The authors' code has [4, 2] in NAS-Bench-201, [6, 4] in the DARTS space |
 /// | `frozen_epochs` | 0 | less than the epochs of a stage | epochs at the start of each stage in which omega alone is trained; the authors' code has 10 with progressive learning |
 /// | `regulariser` | `l2` | `kl`: the divergence of each edge's distribution from the uniform one, summed over the edges | what `alpha_optimiser.weight_decay` is the factor of; DrNAS |
 /// | `alpha_init` | `normal(1e-3)` | `constant` (1/\|O\|) | concentrations start near 1, the uniform distribution; the authors' code |
@@ -40,6 +41,8 @@ pub struct DrNasConfig {
     pub epochs: usize,
     /// Operations that stay on each edge after half of the epochs; 0: all.
     pub kept: usize,
+    /// Parts of the channels, of which operations see one, stage by stage; empty: all channels.
+    pub partial: Vec<usize>,
     /// Epochs at the start of each stage in which omega alone is trained.
     pub frozen_epochs: usize,
     /// What pulls alpha towards the uniform distribution.
@@ -55,6 +58,7 @@ impl Default for DrNasConfig {
         Self {
             epochs: 100,
             kept: 0,
+            partial: vec![],
             frozen_epochs: 0,
             regulariser: Pull::L2,
             alpha_init: AlphaInit::Normal(1e-3),
@@ -75,6 +79,26 @@ impl DrNasConfig {
     fn stages(&self) -> Vec<usize> {
         let first = self.epochs / 2;
         if self.kept == 0 { vec![self.epochs] } else { vec![first, self.epochs - first] }
+    }
+}
+
+impl DrNasConfig {
+    fn check_partial(&self) -> Result<(), Unsuitable> {
+        match self.partial[..] {
+            [] => Ok(()),
+            [_, _] if self.kept == 0 => Err(Unsuitable::new(
+                format!("partial = {:?} are of two stages, the search has one", self.partial),
+                "set kept as well: the operations that stay on each edge in the second stage",
+            )),
+            [first, second] if second > 0 && first >= second => Ok(()),
+            _ => Err(Unsuitable::new(
+                format!(
+                    "partial = {:?}, expected none or two numbers of at least 1, the first not the smaller",
+                    self.partial
+                ),
+                "partial = [4, 2] lets operations see a quarter of the channels, then a half",
+            )),
+        }
     }
 }
 
@@ -105,6 +129,10 @@ impl ByAlpha for DrNas {
 
     fn alpha_mut(&mut self) -> &mut Alpha {
         &mut self.alpha
+    }
+
+    fn partial_channels(&self, phase: usize) -> usize {
+        self.config.partial.get(phase).copied().unwrap_or(1)
     }
 
     fn trains_alpha(&self, at: &At) -> bool {
@@ -163,6 +191,7 @@ impl Strategy for DrNas {
                 format!("frozen_epochs must be less than {}", shortest.max(1)),
             ));
         }
+        config.check_partial()?;
         checks::optimiser(&config.alpha_optimiser)
     }
 
@@ -217,6 +246,11 @@ mod tests {
         let usual = DrNasConfig::default;
         assert!(why(DrNasConfig { kept: 5, ..usual() }).starts_with("kept = 5, expected 0, or at least 2"));
         assert!(why(DrNasConfig { kept: 1, ..usual() }).starts_with("kept = 1, expected"));
+        for partial in [vec![4], vec![2, 4], vec![2, 0], vec![4, 2, 1]] {
+            assert!(why(DrNasConfig { kept: 3, partial, ..usual() }).contains("expected none or two numbers"));
+        }
+        let one_stage = DrNasConfig { partial: vec![4, 2], ..usual() };
+        assert_eq!(why(one_stage), "partial = [4, 2] are of two stages, the search has one");
         let frozen = DrNasConfig { kept: 3, frozen_epochs: 50, ..usual() };
         assert_eq!(why(frozen), "frozen_epochs = 50 leave no epoch to train alpha in: a stage has 50");
     }

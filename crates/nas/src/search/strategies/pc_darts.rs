@@ -109,7 +109,7 @@ impl OneShot for PcDarts {
         Schedule::new([("warm-up", self.warmup_epochs), ("search", self.epochs - self.warmup_epochs)])
     }
 
-    fn partial_channels(&self) -> usize {
+    fn partial_channels(&self, _phase: usize) -> usize {
         self.partial
     }
 

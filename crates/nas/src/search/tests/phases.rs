@@ -189,6 +189,11 @@ fn channels_that_cannot_be_parted_are_refused_with_both_settings() {
         assert!(error.to_string().starts_with(&start) && error.to_string().contains(part), "{error}");
         assert!(error.hint().unwrap().contains("16 for one"), "{:?}", error.hint());
     }
+    let set = ["supernet.channels=8", "strategy.dr-nas.kept=3", "strategy.dr-nas.partial=[4, 3]"].map(str::to_owned);
+    let request =
+        Request { strategy: Some("dr-nas".to_owned()), threads: Some(1), set: set.to_vec(), ..Default::default() };
+    let error = Plan::new(request.resolve().unwrap(), None, &mut |_| {}).unwrap_err().to_string();
+    assert!(error.starts_with("strategy.dr-nas.partial = 3 does not fit supernet.channels = 8: "), "{error}");
 }
 
 #[test]
