@@ -442,12 +442,10 @@ fn other_settings_than_those_of_the_checkpoint_are_refused() {
 
 #[test]
 fn on_the_real_engine_every_strategy_resumes_bit_identically() {
-    let all = STRATEGIES.iter().map(|strategy| (strategy, &[][..], &[1, 3, 5, 12, 20][..]));
+    let all = STRATEGIES.iter().map(|strategy| (strategy, &[][..]));
     let widened = ["strategy.dr-nas.kept=3", "strategy.dr-nas.partial=[4, 2]"];
-    let dr_nas = STRATEGIES.iter().filter(|s| s.name == "dr-nas");
-    // Around the epoch that begins with another supernet.
-    let widened = dr_nas.map(|strategy| (strategy, &widened[..], &[4, 5, 6, 7, 8, 9, 10, 11][..]));
-    for (strategy, more, stops) in all.chain(widened) {
+    let widened = STRATEGIES.iter().filter(|s| s.name == "dr-nas").map(|strategy| (strategy, &widened[..]));
+    for (strategy, more) in all.chain(widened) {
         let plan = plan(strategy.name, &[&["supernet.channels=4", "training.batch_size=16"], more].concat());
         let folder = tempfile::tempdir().unwrap();
         let whole = folder.path().join("whole");
@@ -456,7 +454,7 @@ fn on_the_real_engine_every_strategy_resumes_bit_identically() {
         };
         start(&whole, Observers::none(), go()).run().unwrap();
         // Inside epochs with and without alpha, inside sweeps, between epochs.
-        for &at in stops {
+        for at in [1, 3, 5, 12, 20] {
             let run = folder.path().join(format!("stopped-{at}"));
             let stop = go();
             let flag = Arc::clone(&stop);
