@@ -1,12 +1,15 @@
 //! Options that several commands share.
 
-use std::thread;
+use std::{fmt::Display, thread};
 
+use anyhow::{Result, anyhow};
 use nas::{
     benchmark::BenchmarkDataset,
     data::{DataError, DatasetName},
     suggest,
 };
+
+use crate::error::HintExt;
 
 /// `--threads`.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -25,6 +28,30 @@ impl Threads {
     /// The number that was asked for, else that of the cores this process may use.
     pub fn get(self) -> usize {
         self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
+    }
+}
+
+/// The file that `@FILE` names.
+///
+/// # Errors
+/// `@` alone.
+pub fn file_of(text: &str) -> Result<Option<&str>> {
+    match text.strip_prefix('@') {
+        Some("") => Err(anyhow!("`@` names no file")).hint("write the name behind it: @FILE"),
+        named => Ok(named),
+    }
+}
+
+/// Refuses options that were given, `(option, whether)`, and would have no effect.
+///
+/// # Errors
+/// One or more of them were given; `why` says what makes them useless.
+pub fn without_effect<const N: usize>(options: [(&str, bool); N], why: impl Display) -> Result<()> {
+    let given: Vec<&str> = options.into_iter().filter(|(_, given)| *given).map(|(option, _)| option).collect();
+    match given[..] {
+        [] => Ok(()),
+        [one] => Err(anyhow!("{one} has no effect: {why}")).hint("leave it out"),
+        _ => Err(anyhow!("{} have no effect: {why}", given.join(", "))).hint("leave them out"),
     }
 }
 
@@ -65,6 +92,14 @@ mod tests {
         for bad in ["0", "9", "-1", "1.5", "", "two", "99999999999999999999999"] {
             assert_eq!(read(bad).unwrap_err(), "expected a whole number from 1 to 8");
         }
+    }
+
+    #[test]
+    fn every_useless_option_is_named() {
+        let refused = |a, b| without_effect([("--a", a), ("--b", b)], "there is no c").err().map(|e| e.to_string());
+        assert_eq!(refused(false, false), None);
+        assert_eq!(refused(false, true).unwrap(), "--b has no effect: there is no c");
+        assert_eq!(refused(true, true).unwrap(), "--a, --b have no effect: there is no c");
     }
 
     #[test]

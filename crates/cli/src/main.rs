@@ -45,6 +45,13 @@ fn main() -> std::process::ExitCode {
 
 /// `--help` and `--version` go to standard output; anything else clap has to say is the user's error.
 fn usage_exit(usage: &clap::Error) -> Exit {
+    let asked_for = matches!(usage.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let obeyed = |arg: std::ffi::OsString| arg.to_str().is_some_and(|arg| output::tame(arg) != arg);
+    // clap shows an argument to a terminal as it is.
+    if !asked_for && std::env::args_os().any(obeyed) {
+        output::Output::default().note(usage.render().to_string().trim_end());
+        return Exit::User;
+    }
     let printed = usage.print();
     match usage.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match printed {

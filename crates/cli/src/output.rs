@@ -96,9 +96,15 @@ impl Output {
 pub fn tame(text: &str) -> String {
     let mut tamed = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() && !matches!(c, '\n' | '\t') { tamed.extend(c.escape_default()) } else { tamed.push(c) }
+        if obeyed(c) { tamed.extend(c.escape_default()) } else { tamed.push(c) }
     }
     tamed
+}
+
+/// Whether a terminal obeys a character in the place of showing it: controls, and what turns the direction of the text around.
+fn obeyed(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || c.is_control() && !matches!(c, '\n' | '\t')
 }
 
 fn wrote(result: io::Result<()>) -> Result<()> {
@@ -116,6 +122,7 @@ mod tests {
     fn what_a_terminal_would_obey_is_written_out() {
         assert_eq!(tame("Größe │ 猫\n\ta"), "Größe │ 猫\n\ta");
         assert_eq!(tame("a\x1b[2J\r\u{9b}b\x07"), "a\\u{1b}[2J\\r\\u{9b}b\\u{7}");
+        assert_eq!(tame("cat\u{202e}gnp.exe\u{2066}"), "cat\\u{202e}gnp.exe\\u{2066}");
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub mod compare;
 pub mod data;
 mod eigen;
 pub mod engines;
+pub mod escape;
 pub mod export;
 pub mod files;
 mod here;

@@ -12,7 +12,7 @@ use nas::{
 };
 use serde_json::Value;
 
-use crate::error::HintExt;
+use crate::{args, error::HintExt};
 
 /// Reads an architecture: an index or a text in the notation of a space, a genotype as JSON, the folder of a finished run,
 /// `@FILE` with one of these in it, or `-` for one on standard input. `space`: which one it has to be of, if that is known.
@@ -25,7 +25,7 @@ pub fn read(given: &str, space: Option<&'static dyn SearchSpace>) -> Result<Geno
         let inner = io::read_to_string(io::stdin()).context("cannot read the architecture on standard input")?;
         return plain(&inner, space).context("architecture on standard input");
     }
-    if let Some(path) = text.strip_prefix('@') {
+    if let Some(path) = args::file_of(text)? {
         let inner =
             sniff::read_text(Path::new(path)).with_context(|| format!("cannot read the architecture file {path}"))?;
         return plain(&inner, space).with_context(|| format!("architecture file {path}"));

@@ -196,7 +196,9 @@ struct Work {
 /// # Errors
 /// The check failed, the threads cannot be started, or a file cannot be read or written.
 pub fn run(args: Args, cx: &Context) -> Result<()> {
-    files::check(args.save.as_deref(), true)?;
+    if let Some(path) = &args.save {
+        files::check([&**path], true)?;
+    }
     let baseline = args.baseline.as_ref().map(|path| read(path, &args)).transpose()?;
     let spec = args.supernet()?;
     let threads = args.threads.get();

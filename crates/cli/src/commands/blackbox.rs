@@ -72,9 +72,9 @@ pub struct Args {
     /// With --proxy: folder or archive of the data set [default: what `data fetch` has downloaded].
     #[arg(long, value_name = "DIR", requires = "proxy")]
     data: Option<PathBuf>,
-    /// With --proxy: training images that networks are scored on, 2 to 4096.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = args::count(2, 4096), requires = "proxy")]
-    batch: usize,
+    /// With --proxy: training images that networks are scored on, 2 to 4096 [default: 64].
+    #[arg(long, value_name = "N", value_parser = args::count(2, 4096), requires = "proxy")]
+    batch: Option<usize>,
     /// With --proxy: channels of the first stage, 1 to 1024 [default: those of the space's supernet].
     #[arg(long, value_name = "C", value_parser = args::count(1, 1024), requires = "proxy")]
     channels: Option<usize>,
@@ -178,7 +178,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
                 images: proxy.needs_images(),
                 dataset,
                 data: args.data.clone(),
-                verify: true,
+                no_verify: false,
                 batch: args.batch,
                 seed: args.seed,
                 channels: args.channels.unwrap_or(size.channels),

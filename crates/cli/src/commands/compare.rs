@@ -65,7 +65,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Searches at a time, 1 to 64; the cores are divided among them.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = args::count(1, 64))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = args::count(1, 64), conflicts_with = "plan")]
     jobs: usize,
     /// Run only these cells of --plan, repeatable: an index, or I..J for all from I to J [default: all].
     #[arg(long, value_name = "I|I..J", value_parser = indices, value_delimiter = ',')]
@@ -77,7 +77,7 @@ pub struct Args {
     #[arg(long)]
     plan: bool,
     /// List them after every check that a run makes, data included, and exit.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "plan")]
     dry_run: bool,
     /// How the summary is printed: json, markdown, csv or latex [default: as text].
     #[arg(long, value_name = "FORMAT", value_parser = format, conflicts_with_all = ["json", "plan", "dry_run"])]

@@ -72,9 +72,9 @@ struct Check {
     /// How the training images are split: auto, benchmark, first-half, half, folder or a JSON file with `train` and `valid`.
     #[arg(long, value_name = "SPLIT", default_value_t, value_parser = split)]
     split: SplitChoice,
-    /// Seed of the split, where it is random.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
+    /// Seed of the split, where it is random [default: 0].
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     #[command(flatten)]
     pictures: Pictures,
     /// Print a JSON object.
@@ -361,7 +361,9 @@ fn check(args: Check, cx: &Context) -> Result<()> {
             notify(event);
         })
     })?;
-    let split = Split::choose(&args.split, &dataset, args.seed)?;
+    let split = Split::choose(&args.split, &dataset, args.seed.unwrap_or(0))?;
+    let why = format!("the split {} is not random", split.kind);
+    args::without_effect([("--seed", args.seed.is_some() && !split.kind.is_random())], why)?;
     let report = Report { unreadable, ..report(name, &dataset, own.or(location), &split)? };
     if let Some(remark) = too_few(&split).filter(|_| name == DatasetName::Folder) {
         cx.out.note(remark);

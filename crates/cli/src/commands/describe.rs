@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::architecture;
 use crate::{
-    args::count,
+    args::{self, count},
     context::Context,
     error::HintExt,
     render::{self, Align, Charset, Table},
@@ -149,6 +149,15 @@ impl fmt::Display for Estimates {
 /// # Errors
 /// The argument is no architecture, or there is no such network.
 pub fn run(args: Args, cx: &Context) -> Result<()> {
+    let sizes = [
+        ("--channels", args.channels.is_some()),
+        ("--cells", args.cells.is_some()),
+        ("--stem-stride", args.stem_stride.is_some()),
+        ("--classes", args.classes.is_some()),
+        ("--size", args.size.is_some()),
+        ("--batch", args.batch.is_some()),
+    ];
+    args::without_effect(sizes.map(|(option, given)| (option, given && args.svg)), "--svg draws the cells alone")?;
     let genotype =
         if args.arch.trim() == "supernet" { None } else { Some(architecture::read(&args.arch, args.space)?) };
     let space = match &genotype {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use nas::{
     Here,
+    escape::csv_text,
     files::{as_text, shown},
     retrain::{Evaluator, Images, Report, RetrainError},
     run::RunError,
@@ -155,7 +156,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
 
 /// A name in quotes: a class may be called anything.
 fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
+    format!("\"{}\"", csv_text(name).replace('"', "\"\""))
 }
 
 /// The first line: what a row is of, then a column for each class.

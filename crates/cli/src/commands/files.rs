@@ -8,14 +8,16 @@ use std::{
 use anyhow::{Result, anyhow, bail};
 use nas::files::{check_writable, shown, write_together};
 
-use crate::error::HintExt;
+use crate::{args, error::HintExt};
 
 /// Checks that the files can be written: in folders that are there, each once, in the place of nothing but, with `force`, another
-/// file.
+/// file. Without files there is nothing to `force`.
 ///
 /// # Errors
 /// The first that cannot.
 pub fn check<'a>(paths: impl IntoIterator<Item = &'a Path>, force: bool) -> Result<()> {
+    let mut paths = paths.into_iter().peekable();
+    args::without_effect([("--force", force && paths.peek().is_none())], "no file is to be written")?;
     let mut seen: Vec<PathBuf> = vec![];
     for path in paths {
         if path.as_os_str() == "-" {
@@ -85,6 +87,8 @@ mod tests {
         assert_eq!(error(&["folder"], true).unwrap(), "/folder is a folder, expected the name of a file");
         assert_eq!(error(&["device"], true).unwrap(), "/device is no ordinary file, which is all that can be replaced");
         assert!(check([Path::new("-")], true).is_err());
+        assert!(check([], true).unwrap_err().to_string().starts_with("--force has no effect"));
+        assert!(check([], false).is_ok());
         write(&[(path("link"), b"new")]).unwrap();
         assert_eq!(fs::read_to_string(path("old")).unwrap(), "new");
         assert!(fs::symlink_metadata(path("link")).unwrap().is_symlink());

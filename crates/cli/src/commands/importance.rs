@@ -63,9 +63,9 @@ pub struct Args {
     /// Images that accuracy and loss are measured on [default: all of D_val].
     #[arg(long, value_name = "N", value_parser = args::count(1, 100_000_000))]
     images: Option<usize>,
-    /// Images of a proxy's mini-batch, 2 to 4096.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = args::count(2, 4096))]
-    proxy_batch: usize,
+    /// Images of a proxy's mini-batch, 2 to 4096 [default: 64].
+    #[arg(long, value_name = "N", value_parser = args::count(2, 4096))]
+    proxy_batch: Option<usize>,
     /// How many operations of each edge would go, 1 to 100.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = args::count(1, 100))]
     pop: usize,
@@ -116,6 +116,13 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         return Err(anyhow!("{} is the folder of a training, which has no supernet", args.run.display()))
             .hint("give the folder of a search; `hpe-darts evaluate` measures a training");
     }
+    let mut terms = args.by.iter().flat_map(Criterion::terms);
+    let on_images = terms.any(|term| matches!(term.performance, Performance::Accuracy | Performance::Loss));
+    args::without_effect([("--images", args.images.is_some() && !on_images)], "neither accuracy nor loss is measured")?;
+    let on_mini_batch = args.by.iter().any(Criterion::on_mini_batch);
+    let proxy_batch = args.proxy_batch.is_some() && !on_mini_batch;
+    args::without_effect([("--proxy-batch", proxy_batch)], "no proxy is measured on images")?;
+    let proxy_batch = args.proxy_batch.unwrap_or(ImportanceConfig::default().proxy_batch_size);
     let stop = cx.interrupt()?;
     let threads = Some(args.threads.get());
     let here = Here { home: cx.home().ok(), data: args.data, threads };
@@ -125,7 +132,9 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     let mut study = Study::open(&args.run, args.epoch, &here, &mut loading, engines, observer, stop)?;
     let space = study.plan().candidates.space();
     let valid = study.plan().valid.len();
-    for (option, number) in [("--images", args.images.unwrap_or(0)), ("--proxy-batch", args.proxy_batch)] {
+    for (option, number) in
+        [("--images", args.images.unwrap_or(0)), ("--proxy-batch", if on_mini_batch { proxy_batch } else { 0 })]
+    {
         if number > valid {
             bail!("{option} {number} is more than the {valid} images of D_val");
         }
@@ -135,7 +144,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
     let config = ImportanceConfig {
         fraction: 1.0,
         images: args.images.and_then(NonZeroUsize::new).into(),
-        proxy_batch_size: args.proxy_batch,
+        proxy_batch_size: proxy_batch,
         ..Default::default()
     };
     let known = (space.name() == NasBench201.name()).then(|| outcome::open_table(cx, "truth")).flatten();

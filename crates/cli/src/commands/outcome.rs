@@ -12,8 +12,8 @@ use nas::{
     run::{EarlyEnd, Event, Notice, Observer, Place, RunError},
     search::{
         Outcome, SearchError,
-        events::EpochEnd,
-        parts::{HardPrune, Swept},
+        events::{EpochEnd, RunStart},
+        parts::{HardPrune, ImportanceTable, Swept},
     },
     space::{self, Arch},
 };
@@ -62,12 +62,14 @@ pub struct Progress {
     bar: ProgressBar,
     epochs: usize,
     steps: usize,
+    /// Of the data; 0 until it is known.
+    classes: usize,
 }
 
 impl Progress {
     /// Draws nothing before `what` starts.
     pub fn new(cx: &Context, what: &'static str) -> Self {
-        Self { out: cx.out.clone(), what, bar: ProgressBar::hidden(), epochs: 0, steps: 0 }
+        Self { out: cx.out.clone(), what, bar: ProgressBar::hidden(), epochs: 0, steps: 0, classes: 0 }
     }
 
     fn note(&self, text: String) {
@@ -85,13 +87,25 @@ impl Progress {
         } else if let Some(EarlyEnd { phase, finished, reason, .. }) = event.read() {
             let what = if finished { format!("the {}", self.what) } else { "the phase".to_owned() };
             self.note(format!("{phase}: {what} ends early ({reason})"));
-        } else if let Some(Swept { table, .. }) = event.read()
-            && !table.signs.is_empty()
-        {
+        } else if let Some(Swept { table, .. }) = event.read() {
+            self.swept(&table);
+        } else if let Some(RunStart { classes, .. }) = event.read() {
+            self.classes = classes;
+        }
+    }
+
+    fn swept(&self, table: &ImportanceTable) {
+        let ImportanceTable { by, images, signs, .. } = table;
+        if !signs.is_empty() {
+            let n = signs.len();
             self.note(format!(
-                "importance by {}: the determinant is not positive for {} of the kernel matrices (see events.jsonl)",
-                table.by,
-                table.signs.len()
+                "importance by {by}: the determinant is not positive for {n} of the kernel matrices (see events.jsonl)"
+            ));
+        }
+        if (1..self.classes).contains(images) {
+            let classes = self.classes;
+            self.note(format!(
+                "warning: importance by {by}: measured on {images} of D_val, fewer images than the {classes} classes"
             ));
         }
     }
@@ -160,6 +174,11 @@ pub fn conclude(outcome: Result<Outcome, SearchError>, folder: &Path, json: bool
     }
 }
 
+/// Says what the result of a run that had already ended was warned of.
+pub fn warn(warnings: &[String], cx: &Context) {
+    warnings.iter().for_each(|warning| cx.out.note(format_args!("warning: {warning}")));
+}
+
 /// Says how to go on.
 pub fn interrupted(folder: &Path, cx: &Context) {
     let folder = shell(folder);
@@ -178,6 +197,7 @@ fn show(outcome: &Outcome, json: bool, cx: &Context) -> Result<()> {
             "index": outcome.found.index,
             "seconds": outcome.total_seconds(),
             "run_dir": as_text(&outcome.folder),
+            "warnings": outcome.found.warnings,
             "table": table.map(|(table, arch)| table.query(arch)),
         }));
     }

@@ -131,7 +131,7 @@ fn pictures(given: &[PathBuf], unread: &mut Vec<String>) -> Result<Vec<PathBuf>>
             let mut lines = vec![];
             io::stdin().lock().read_to_end(&mut lines).context("cannot read the list of images from standard input")?;
             listed(&lines, &mut all)?;
-        } else if let Some(list) = text.strip_prefix('@') {
+        } else if let Some(list) = args::file_of(text)? {
             let lines = fs::read(list).with_context(|| format!("cannot read the list of images {list}"))?;
             listed(&lines, &mut all)?;
         } else if path.is_dir() {

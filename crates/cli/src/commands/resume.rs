@@ -48,6 +48,7 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         Resumed::Ready(search) => search.run(),
         Resumed::Finished(outcome) => {
             cx.out.note(format_args!("this search has already ended; its result in {}:", args.run.display()));
+            outcome::warn(&outcome.found.warnings, cx);
             Ok(*outcome)
         }
     };

@@ -29,7 +29,7 @@ use crate::{
 /// weights, model.json (what they are of, for `predict` and `export`), and result.json. Ctrl-C saves; `hpe-darts resume RUN` goes on, bit for bit.
 ///
 /// With --json, the last line of standard output is one object {"genotype", "arch", "index", "parameters", "multiply_adds",
-/// "epochs", "last_valid", "best_valid", "test", "seconds", "run_dir"}: each measurement with "loss", "accuracy" (%) and
+/// "epochs", "last_valid", "best_valid", "test", "seconds", "run_dir", "warnings"}: each measurement with "loss", "accuracy" (%) and
 /// "images", null where there is none; "best_valid" with the epoch.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -122,6 +122,7 @@ pub fn resume(folder: &Path, here: &Here, json: bool, cx: &Context) -> Result<()
         Resumed::Ready(training) => training.run(),
         Resumed::Finished(outcome) => {
             cx.out.note(format_args!("this training has already ended; its result in {}:", folder.display()));
+            outcome::warn(&outcome.found.warnings, cx);
             Ok(*outcome)
         }
     };
@@ -168,6 +169,7 @@ fn conclude(outcome: Result<Outcome, RetrainError>, folder: &Path, as_json: bool
     if as_json {
         let mut result = json!(outcome.found);
         result["seconds"] = json!(outcome.total_seconds());
+        result["warnings"] = json!(outcome.found.warnings);
         result["run_dir"] = json!(as_text(&outcome.folder));
         return cx.out.json(&result);
     }

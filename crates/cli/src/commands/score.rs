@@ -65,12 +65,12 @@ pub struct Args {
     /// Accept files that are well-formed but not the official ones.
     #[arg(long)]
     no_verify: bool,
-    /// Seed of the weights, the images and the sample.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
-    /// Training images that the networks are scored on, 2 to 4096.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = args::count(2, 4096))]
-    batch: usize,
+    /// Seed of the weights, the images and the sample [default: 0].
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Training images that the networks are scored on, 2 to 4096 [default: 64].
+    #[arg(long, value_name = "N", value_parser = args::count(2, 4096))]
+    batch: Option<usize>,
     /// Channels of the first stage, 1 to 1024.
     #[arg(long, value_name = "C", default_value_t = 16, value_parser = args::count(1, 1024))]
     channels: usize,
@@ -87,21 +87,24 @@ pub struct Args {
 /// Scores the architectures.
 ///
 /// # Errors
-/// The data set cannot be read, the batch is larger than it, the threads cannot be started, or Ctrl-C was pressed.
+/// An option has no effect, the data set cannot be read, the batch is larger than it, the threads cannot be started, or Ctrl-C was pressed.
 pub fn run(args: Args, cx: &Context) -> Result<()> {
     let interrupt = cx.interrupt()?;
+    let proxies = args.proxy.map_or_else(|| proxy::all().to_vec(), |proxy| vec![proxy]);
+    let random = args.sample.is_some() || proxies.iter().any(|p| p.is_random());
+    args::without_effect([("--seed", !random && args.seed.is_some())], "the score only counts")?;
+    let seed = args.seed.unwrap_or(0);
     let archs = match args.sample {
-        Some(n) => Arch::sample_distinct(n, &mut ChaCha8Rng::seed_from_u64(args.seed))?,
+        Some(n) => Arch::sample_distinct(n, &mut ChaCha8Rng::seed_from_u64(seed))?,
         None => args.archs.clone(),
     };
-    let proxies = args.proxy.map_or_else(|| proxy::all().to_vec(), |proxy| vec![proxy]);
     let inputs = Inputs {
         images: proxies.iter().any(|p| p.needs_images()),
         dataset: args.dataset,
         data: args.data.clone(),
-        verify: !args.no_verify,
+        no_verify: args.no_verify,
         batch: args.batch,
-        seed: args.seed,
+        seed,
         channels: args.channels,
         cells: args.cells,
     };
@@ -162,7 +165,8 @@ fn score(
     for &arch in archs {
         let spec = arch.network_spec(shape);
         let cost = costs.of(&spec.alive);
-        let candidate = Candidate { spec: &spec, cost, images, labels, seed: args.seed, engines: &*engines };
+        let candidate =
+            Candidate { spec: &spec, cost, images, labels, seed: args.seed.unwrap_or(0), engines: &*engines };
         let mut scored =
             Scored { arch, parameters: cost.parameters, scores: vec![], measured: vec![], seconds: vec![] };
         for proxy in proxies {

@@ -10,7 +10,7 @@ use nas::{
     space::NetworkShape,
 };
 
-use crate::{context::Context, error::Internal};
+use crate::{args, context::Context, error::Internal};
 
 /// Sizes of the networks and the mini-batch that they are scored on.
 #[derive(Debug)]
@@ -23,6 +23,9 @@ pub struct Loaded {
     pub labels: Vec<u32>,
 }
 
+/// Images that networks are scored on where nothing else is asked for.
+pub const BATCH: usize = 64;
+
 /// What networks are scored on.
 #[derive(Debug)]
 pub struct Inputs {
@@ -32,10 +35,10 @@ pub struct Inputs {
     pub dataset: Option<DatasetName>,
     /// Folder or archive of the data set.
     pub data: Option<PathBuf>,
-    /// Whether the files must be the official ones.
-    pub verify: bool,
-    /// Images.
-    pub batch: usize,
+    /// Whether files are accepted that are not the official ones.
+    pub no_verify: bool,
+    /// Images; `None`: [`BATCH`].
+    pub batch: Option<usize>,
     /// What they are drawn with.
     pub seed: u64,
     /// Channels of the first stage.
@@ -54,7 +57,7 @@ impl Inputs {
     /// The network's sizes and the mini-batch, where it is read.
     ///
     /// # Errors
-    /// The data set cannot be read, or the batch is larger than it.
+    /// The data set cannot be read, the batch is larger than it, or an option has no effect.
     pub fn load(self, cx: &Context) -> Result<Loaded> {
         let shape = |height, width, channels, classes| NetworkShape {
             image: engine::ImageShape { height, width, channels },
@@ -65,23 +68,33 @@ impl Inputs {
         };
         let name = self.name();
         let known = BenchmarkDataset::ALL.into_iter().find(|b| b.name() == name.as_str());
+        // The sizes of a benchmark's images are known; of others they are read.
+        let unread = !self.images && known.is_some();
+        args::without_effect(
+            [
+                ("--data", unread && self.data.is_some()),
+                ("--no-verify", unread && self.no_verify),
+                ("--batch", !self.images && self.batch.is_some()),
+            ],
+            "the score reads no images",
+        )?;
         let only = |shape| Loaded { shape, images: Vec::new(), labels: Vec::new() };
         if let Some(known) = known.filter(|_| !self.images) {
             return Ok(only(shape(known.image_side(), known.image_side(), 3, known.classes())));
         }
-        let load = super::data::options(self.data.clone(), !self.verify, cx);
+        let load = super::data::options(self.data.clone(), self.no_verify, cx);
         let dataset = Arc::new(super::data::load(name, &load, cx)?);
         let data::ImageShape { height, width, channels } = dataset.shape();
         let shape = shape(height, width, channels, dataset.classes().len());
         if !self.images {
             return Ok(only(shape));
         }
-        let samples = dataset.train().len();
-        if self.batch > samples {
-            return Err(DataError::Batch { batch: self.batch, samples }.into());
+        let (samples, batch) = (dataset.train().len(), self.batch.unwrap_or(BATCH));
+        if batch > samples {
+            return Err(DataError::Batch { batch, samples }.into());
         }
-        let source = data::Source::all(dataset, PartName::Train).subset(self.batch, self.seed);
-        let batch = data::Loader::single(&source, &LoaderOptions::evaluation(self.batch), 0, 0)?;
+        let source = data::Source::all(dataset, PartName::Train).subset(batch, self.seed);
+        let batch = data::Loader::single(&source, &LoaderOptions::evaluation(batch), 0, 0)?;
         Ok(Loaded { shape, images: batch.images().to_vec(), labels: batch.labels().to_vec() })
     }
 }

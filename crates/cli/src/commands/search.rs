@@ -25,8 +25,9 @@ use crate::{
 /// holds it in full (config.toml) with the record (events.jsonl), the checkpoints and the result. Ctrl-C saves; `hpe-darts
 /// resume RUN` continues it and ends as if the search had never been stopped.
 ///
-/// With --json, the last line of standard output is one object {"genotype", "arch", "index", "seconds", "run_dir", "table"}:
-/// wall-clock seconds, and what `query --json` says of the architecture or null without the table.
+/// With --json, the last line of standard output is one object {"genotype", "arch", "index", "seconds", "run_dir", "warnings", "table"}:
+/// wall-clock seconds, a list of what the result is to be doubted for (a training accuracy that stayed at chance), and what `query --json`
+/// says of the architecture or null without the table.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// TOML file with settings; config.toml of any run lists all of them [default: none].

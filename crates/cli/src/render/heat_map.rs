@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use nas::escape::xml;
+
 /// Lengths in pixels.
 const MARGIN: usize = 16;
 const LETTER: usize = 7;
@@ -37,7 +39,7 @@ pub fn heat_map(names: &[&str], counts: &[Vec<usize>]) -> String {
         top + middle
     );
     for (k, name) in names.iter().enumerate() {
-        let (name, at) = (escaped(&shortened(name)), k * cell + cell / 2);
+        let (name, at) = (xml(&shortened(name)), k * cell + cell / 2);
         let _ = write!(
             svg,
             "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{name}</text>\n\
@@ -58,8 +60,8 @@ pub fn heat_map(names: &[&str], counts: &[Vec<usize>]) -> String {
                 "<rect x=\"{x}\" y=\"{y}\" width=\"{cell}\" height=\"{cell}\" fill=\"{}\" stroke=\"#e2e8f0\">\
                  <title>{} as {}: {count} of {images}</title></rect>",
                 shade(part, row == column),
-                escaped(names.get(row).unwrap_or(&"")),
-                escaped(names.get(column).unwrap_or(&"")),
+                xml(names.get(row).unwrap_or(&"")),
+                xml(names.get(column).unwrap_or(&"")),
             );
             if !many && count > 0 {
                 let ink = if part > 0.55 { "#ffffff" } else { "#1e293b" };
@@ -89,12 +91,6 @@ fn shortened(name: &str) -> String {
         return name.to_owned();
     }
     name.chars().take(LONGEST_NAME - 1).chain(['\u{2026}']).collect()
-}
-
-/// A class may be called anything.
-fn escaped(text: &str) -> String {
-    let allowed = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    allowed.collect::<String>().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]

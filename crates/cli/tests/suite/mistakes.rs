@@ -280,3 +280,43 @@ fn a_run_goes_on_with_its_own_data_only() {
         fs::rename(&moved, &first).unwrap();
     }
 }
+
+/// Nothing that a terminal would obey, or that turns a text around, leaves the program, wherever it came from: the parser of
+/// arguments, a name, a key, a value or a file.
+#[test]
+fn no_argument_reaches_a_terminal_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let hostile = "\u{1b}[2J\u{9b}31m\u{202e}x";
+    let (key, file) = (format!("strategy.{hostile}=1"), format!("@{hostile}"));
+    let text = folder.path().join("c.toml");
+    fs::write(&text, "\"\u{9b}31m\u{202e}\" = 1\n").unwrap();
+    for args in [
+        &[hostile][..],
+        &["search", hostile],
+        &["search", "--seed", hostile],
+        &["search", "--strategy", hostile],
+        &["search", "--set", &key],
+        &["search", "--config", hostile],
+        &["search", "--config", text.to_str().unwrap()],
+        &["search", "--dataset", "folder", "--data", hostile],
+        &["data", "check", hostile],
+        &["score", "--sample", "2", "--proxy", hostile],
+        &["score", "--proxy", "params", "--arch", hostile],
+        &["export", "0", "-o", "x", "--format", hostile],
+        &["describe", hostile],
+        &["describe", &file],
+        &["query", hostile],
+        &["predict", hostile, "x.png"],
+        &["resume", hostile],
+        &["evaluate", hostile],
+        &["importance", hostile],
+        &["table", "import", hostile],
+        &["compare", "--config", hostile, "--out", "x"],
+        &["blackbox", hostile],
+    ] {
+        let (code, out, err) = run(args);
+        assert_eq!((code, &*out), (1, ""), "{args:?}: {err}");
+        assert!(!err.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{args:?}: {err:?}");
+    }
+    refused(&["describe", "@"], &["`@` names no file", "@FILE"]);
+}

@@ -10,7 +10,10 @@ use super::{
     statistic::Statistic,
     summary::{Against, LEVEL, Row, Summary},
 };
-use crate::paper::{TABLE_1, TABLE_1_SOURCE, TABLE_2, TABLE_2_SOURCE};
+use crate::{
+    escape,
+    paper::{TABLE_1, TABLE_1_SOURCE, TABLE_2, TABLE_2_SOURCE},
+};
 
 /// A way of writing a summary.
 #[derive(Clone, Copy, Debug)]
@@ -254,19 +257,20 @@ fn to_json(summary: &Summary) -> String {
 
 fn to_markdown(summary: &Summary) -> String {
     let mut text = String::new();
-    let cell = |text: &String| text.replace('|', "\\|");
     for (i, grid) in summary.grids().iter().enumerate() {
-        let line = |cells: &[String]| format!("| {} |\n", cells.iter().map(cell).collect::<Vec<_>>().join(" | "));
+        let line = |cells: &[String]| {
+            format!("| {} |\n", cells.iter().map(|c| escape::markdown_cell(c)).collect::<Vec<_>>().join(" | "))
+        };
         if i > 0 {
             text += "\n";
         }
-        text += &format!("**{}**\n\n", grid.title);
+        text += &format!("**{}**\n\n", escape::markdown_cell(&grid.title));
         text += &line(&grid.heads);
         text += &line(&vec!["---".to_owned(); grid.heads.len()]);
         grid.rows.iter().for_each(|row| text += &line(row));
     }
     for row in summary.rows.iter().filter(|r| !r.found.is_empty()) {
-        let _ = write!(text, "\n{}:\n", row.name);
+        let _ = write!(text, "\n{}:\n", escape::markdown_cell(&row.name));
         for (arch, seeds) in &row.found {
             let seeds: Vec<String> = seeds.iter().map(ToString::to_string).collect();
             let _ = writeln!(text, "- `{arch}` (seed {})", seeds.join(", "));
@@ -288,7 +292,8 @@ fn to_csv(summary: &Summary) -> String {
     for row in &summary.rows {
         let seeds: Vec<String> = row.seeds.iter().map(ToString::to_string).collect();
         let variations: Vec<String> = row.variations.iter().map(|v| format!("{}={}", v.key, v.value)).collect();
-        let mut line = vec!["measured".to_owned(), row.name.clone(), row.method.clone(), variations.join("; ")];
+        let mut line =
+            vec!["measured".to_owned(), escape::csv_text(&row.name), row.method.clone(), variations.join("; ")];
         line.extend([row.space.clone(), row.dataset.to_owned(), row.in_file.to_string()]);
         line.extend([row.seeds.len().to_string(), row.of.to_string(), seeds.join(" ")]);
         for metric in METRICS {
@@ -313,7 +318,7 @@ fn to_csv(summary: &Summary) -> String {
                 let [difference, p, p_holm, smallest] =
                     [a.difference, a.p, a.p_holm, a.smallest_p].map(|v| v.to_string());
                 let kind = a.test.description().to_owned();
-                [tests.baseline.clone(), tests.metric.to_owned(), kind, difference, p, p_holm, smallest]
+                [escape::csv_text(&tests.baseline), tests.metric.to_owned(), kind, difference, p, p_holm, smallest]
             }
             None => Default::default(),
         });
@@ -343,40 +348,22 @@ fn to_latex(summary: &Summary) -> String {
     for grid in summary.grids() {
         let numbers = grid.heads.len() - grid.words;
         let columns = format!("{}{}", "l".repeat(grid.words), "r".repeat(numbers));
-        let line =
-            |cells: &[String]| format!("{} \\\\\n", cells.iter().map(|c| escaped(c)).collect::<Vec<_>>().join(" & "));
-        let _ = write!(text, "\n% {}\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n", grid.title);
-        let _ =
-            writeln!(text, "\\multicolumn{{{}}}{{l}}{{{}}} \\\\\n\\midrule", grid.heads.len(), escaped(&grid.title));
+        let line = |cells: &[String]| {
+            format!("{} \\\\\n", cells.iter().map(|c| escape::latex(c)).collect::<Vec<_>>().join(" & "))
+        };
+        let _ = write!(text, "\n% {}\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n", escape::latex(&grid.title));
+        let _ = writeln!(
+            text,
+            "\\multicolumn{{{}}}{{l}}{{{}}} \\\\\n\\midrule",
+            grid.heads.len(),
+            escape::latex(&grid.title)
+        );
         text += &line(&grid.heads);
         text += "\\midrule\n";
         grid.rows.iter().for_each(|row| text += &line(row));
         text += "\\bottomrule\n\\end{tabular}\n";
     }
     text
-}
-
-fn escaped(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        match c {
-            '&' | '%' | '$' | '#' | '_' | '{' | '}' => {
-                out.push('\\');
-                out.push(c);
-            }
-            '~' => out += "\\textasciitilde{}",
-            '^' => out += "\\textasciicircum{}",
-            '\\' => out += "\\textbackslash{}",
-            '|' => out += "\\textbar{}",
-            '<' => out += "\\textless{}",
-            '>' => out += "\\textgreater{}",
-            '"' => out += "''",
-            '±' => out += "$\\pm$",
-            'β' => out += "$\\beta$",
-            _ => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -437,9 +424,33 @@ mod tests {
     }
 
     #[test]
-    fn latex_is_escaped() {
-        assert_eq!(escaped("a_b & 5% ± |x~0|"), "a\\_b \\& 5\\% $\\pm$ \\textbar{}x\\textasciitilde{}0\\textbar{}");
+    fn tables_of_latex_are_whole() {
         let text = to_latex(&summary());
         assert_eq!(text.matches("\\toprule").count(), text.matches("\\end{tabular}").count());
+    }
+
+    /// A search may be called anything that a folder can be called.
+    #[test]
+    fn no_name_is_more_than_text() {
+        for name in ["=1+1", "a|b\n| c |", "<img src=x>", "\\input{x}", "\u{1b}[2J"] {
+            let mut summary = summary();
+            name.clone_into(&mut summary.rows[0].name);
+            let csv = to_csv(&summary);
+            let mut reader = csv::Reader::from_reader(csv.as_bytes());
+            let shown = reader.records().next().unwrap().unwrap()[1].to_owned();
+            assert_eq!(shown, if name.starts_with(['=', '\u{1b}']) { format!("'{name}") } else { name.to_owned() });
+            let (markdown, latex) = (to_markdown(&summary), to_latex(&summary));
+            assert!(
+                markdown.contains(&escape::markdown_cell(name)) && latex.contains(&escape::latex(name)),
+                "{name:?}"
+            );
+            assert!(
+                !markdown.contains(['<', '\u{1b}']) && !latex.contains("\\input") && !latex.contains('\u{1b}'),
+                "{name:?}"
+            );
+            let columns = |line: &str| line.replace("\\|", "").matches('|').count();
+            let rows: Vec<usize> = markdown.lines().skip(2).take_while(|l| !l.is_empty()).map(columns).collect();
+            assert!(rows.len() > 2 && rows.iter().all(|n| *n == rows[0]), "{markdown}");
+        }
     }
 }

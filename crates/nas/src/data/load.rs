@@ -5,7 +5,7 @@ use super::batches::Assembler;
 use super::cache::Slot;
 use super::formats::{self, Format};
 use super::options::{LoadEvent, LoadOptions};
-use super::{DataError, Dataset, DatasetName, Verification, archive, digits, folder};
+use super::{DataError, Dataset, DatasetName, Verification, archive, digits, folder, repeats};
 use crate::checksum;
 
 /// Reads a data set into memory.
@@ -30,11 +30,28 @@ pub fn load_with(
     if let Some(path) = options.data.clone().filter(|_| name.is_built_in()) {
         return Err(DataError::BuiltIn { dataset: name.as_str(), path });
     }
-    match name {
-        DatasetName::Digits => return digits::load(),
-        DatasetName::Folder => return folder::load(options, notify),
-        DatasetName::Cifar10 | DatasetName::Cifar100 | DatasetName::ImageNet16 => {}
+    if name.is_built_in() && !options.verify {
+        let why = "it is built in, there are no files to accept: data.verify = false (--no-verify) has no effect";
+        return Err(DataError::Inconsistent { name: name.as_str().to_owned(), why: why.to_owned() });
     }
+    let dataset = match name {
+        DatasetName::Digits => return digits::load(),
+        DatasetName::Folder => folder::load(options, notify)?,
+        DatasetName::Cifar10 | DatasetName::Cifar100 | DatasetName::ImageNet16 => published(name, options, notify)?,
+    };
+    // Of official files it is known.
+    if dataset.verification() != Verification::Checksums {
+        repeats::remarks(&dataset)?.into_iter().map(LoadEvent::Remark).for_each(notify);
+    }
+    Ok(dataset)
+}
+
+/// Files in a published format.
+fn published(
+    name: DatasetName,
+    options: &LoadOptions,
+    notify: &mut dyn FnMut(LoadEvent),
+) -> Result<Dataset, DataError> {
     let formats = formats::of(name);
     let dataset = match locate(name.as_str(), formats, options)? {
         Found::Folder(format, folder) => {

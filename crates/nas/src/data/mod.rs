@@ -24,6 +24,7 @@ mod pickle;
 mod picture;
 mod prefetch;
 mod registry;
+mod repeats;
 mod source;
 mod split;
 mod words;

@@ -63,6 +63,14 @@ impl Source {
         &self.indices
     }
 
+    /// Share of the samples that are of the most frequent class, 0 to 1: the accuracy of always naming it.
+    pub fn largest_class(&self) -> f64 {
+        let labels = &self.dataset.part(self.part).labels;
+        let mut counts = vec![0; self.dataset.classes().len()];
+        self.indices.iter().for_each(|&index| counts[labels[index as usize] as usize] += 1);
+        counts.into_iter().max().unwrap_or(0) as f64 / self.indices.len().max(1) as f64
+    }
+
     /// Size of every image.
     pub fn shape(&self) -> ImageShape {
         self.dataset.shape()
@@ -99,6 +107,17 @@ mod tests {
         assert_eq!(error.to_string(), "sample 4 is out of range: the test part of counting has 4 samples");
         let source = Source::new(data, PartName::Train, vec![9, 1]).unwrap();
         assert_eq!(source.sample(0, &mut Vec::new()).unwrap(), (&[36, 37, 38, 39][..], 1));
+    }
+
+    #[test]
+    fn the_most_frequent_class_has_a_share() {
+        let data = Arc::new(counting(SHAPE, 20, 0));
+        let labels = &data.train().labels;
+        let (of_first, other): (Vec<u32>, Vec<u32>) = (0..20).partition(|&i| labels[i as usize] == labels[0]);
+        let share = |indices: Vec<u32>| Source::new(data.clone(), PartName::Train, indices).unwrap().largest_class();
+        assert_eq!(share(vec![of_first[0], of_first[1], other[0], of_first[1]]), 0.75);
+        assert_eq!(share(of_first), 1.0);
+        assert_eq!(share(vec![]), 0.0);
     }
 
     #[test]

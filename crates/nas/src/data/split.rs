@@ -57,6 +57,13 @@ pub enum SplitKind {
     },
 }
 
+impl SplitKind {
+    /// Whether a seed decides it.
+    pub fn is_random(&self) -> bool {
+        matches!(self, Self::Half { .. } | Self::Part { .. })
+    }
+}
+
 /// Which split to use (`data.split`).
 ///
 /// | value | meaning |

@@ -21,6 +21,10 @@ impl Proxy for Flops {
         false
     }
 
+    fn is_random(&self) -> bool {
+        false
+    }
+
     fn score(&self, candidate: &Candidate<'_>) -> Result<Score, EngineError> {
         Ok(Score::of(candidate.cost.flops_m()))
     }

@@ -60,6 +60,11 @@ pub trait Proxy: fmt::Debug + Send + Sync {
     /// Whether [`Candidate::images`] and their labels are read.
     fn needs_images(&self) -> bool;
 
+    /// Whether it depends on a seed, of weights or images: not if it only counts.
+    fn is_random(&self) -> bool {
+        true
+    }
+
     /// The score; higher is better.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use crate::{
     data::{BatchBuf, Loader, LoaderOptions, Source},
     numbers::Number,
     random::{self, Purpose},
-    run::{At, EVENTS_VERSION, Ended, Flow, Moment, Position, Schedule, Session, StepReport, Sweep, Task},
+    run::{At, EVENTS_VERSION, Ended, Flow, Learning, Moment, Position, Schedule, Session, StepReport, Sweep, Task},
     space::Genotype,
     supernet::MakeEngine,
 };
@@ -41,6 +41,9 @@ pub struct Retrained {
     pub best_valid: Option<(usize, Measured)>,
     /// Of the last epoch, on the test images. Nothing was chosen by them.
     pub test: Measured,
+    /// What a user must know of how it came about, such as a training accuracy that stayed at chance.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// The training of one network.
@@ -60,6 +63,8 @@ struct State {
     valid: Option<Measured>,
     best: Option<(usize, Measured)>,
     test: Option<Measured>,
+    #[serde(default)]
+    learning: Learning,
 }
 
 /// Sums over the steps of an epoch.
@@ -215,7 +220,8 @@ impl Task for RetrainTask {
         let source = self.plan.test.clone();
         let test = due.then(|| self.measure("test", &source, session)).transpose()?;
         let report = self.report();
-        let Sums { gradient_norm, steps, .. } = self.state.sums;
+        let Sums { gradient_norm, steps, correct, images, .. } = self.state.sums;
+        self.state.learning.epoch(report.loss, correct, images, self.plan.train.largest_class());
         session.record(&TrainEpoch {
             epoch,
             learning_rate: self.plan.learning_rate().at(at.epoch),
@@ -238,8 +244,10 @@ impl Task for RetrainTask {
         Ok(Ended { flow: Flow::Go, quality })
     }
 
-    fn finish(&mut self, _session: &mut Session) -> Result<Retrained, RetrainError> {
+    fn finish(&mut self, session: &mut Session) -> Result<Retrained, RetrainError> {
         let Plan { config, space, genotype, cost, .. } = &self.plan;
+        let warnings = self.state.learning.warnings();
+        warnings.iter().for_each(|warning| session.warn(warning));
         Ok(Retrained {
             genotype: genotype.clone(),
             arch: config.arch.clone(),
@@ -250,6 +258,7 @@ impl Task for RetrainTask {
             last_valid: self.state.valid,
             best_valid: self.state.best,
             test: self.state.test.ok_or(RetrainError::DataEnded)?,
+            warnings,
         })
     }
 

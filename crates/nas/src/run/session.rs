@@ -187,6 +187,11 @@ impl Session {
         files::write_atomic(&path, |w| w.write_all(bytes)).map_err(RunError::write(path))
     }
 
+    /// Tells whoever follows the run what its result cannot say.
+    pub fn warn(&mut self, text: &str) {
+        self.notice(Notice::Warning(text));
+    }
+
     /// The error of a quantity that has left the numbers, here and now.
     pub fn not_finite(&self, what: &str, value: f64) -> RunError {
         let step = if let Moment::Step(step) = self.position.moment { Some(step + 1) } else { None };

@@ -15,7 +15,7 @@ use crate::{
     learning_rate::Cosine,
     numbers::Number,
     random::{self, Purpose},
-    run::{At, EVENTS_VERSION, Ended, Moment, Position, Schedule, Session, StepReport, Task},
+    run::{At, EVENTS_VERSION, Ended, Learning, Moment, Position, Schedule, Session, StepReport, Task},
     space::Genotype,
     supernet::{MakeEngine, Mask, Supernet},
 };
@@ -29,6 +29,9 @@ pub struct Found {
     pub arch: String,
     /// Its index in the space's tabular benchmark.
     pub index: Option<usize>,
+    /// What a user must know of how it came about, such as a training accuracy that stayed at chance.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// The training of a supernet by a strategy.
@@ -40,6 +43,7 @@ pub struct SearchTask {
     make: MakeEngine,
     /// The phase whose settings are in force.
     phase: usize,
+    learning: Learning,
 }
 
 #[derive(Deserialize)]
@@ -49,6 +53,8 @@ struct Saved {
     strategy: Value,
     mask: Mask,
     sums: EpochSums,
+    #[serde(default)]
+    learning: Learning,
 }
 
 impl SearchTask {
@@ -82,7 +88,7 @@ impl SearchTask {
             train_ahead: None,
             valid_loader: None,
         };
-        let mut task = Self { plan, schedule, strategy, trainer, make, phase };
+        let mut task = Self { plan, schedule, strategy, trainer, make, phase, learning: Learning::default() };
         task.put_in_force(phase);
         Ok(task)
     }
@@ -216,7 +222,10 @@ impl Task for SearchTask {
     fn end(&mut self, at: &At, session: &mut Session) -> Result<Ended, SearchError> {
         let flow = self.strategy.end(at, &mut Context::new(&mut self.trainer, session, at))?;
         session.record(&self.epoch_end(at))?;
-        let quality = -self.report().loss;
+        let report = self.report();
+        let EpochSums { train_correct, train_images, .. } = self.trainer.sums;
+        self.learning.epoch(report.loss, train_correct, train_images, self.plan.train.largest_class());
+        let quality = -report.loss;
         self.trainer.close_epoch();
         Ok(Ended { flow, quality })
     }
@@ -228,7 +237,9 @@ impl Task for SearchTask {
         let space = self.plan.candidates.space();
         let (arch, index) = (space.text(&genotype)?, space.table_index(&genotype));
         session.record(&Derive { genotype: genotype.clone(), arch: arch.clone(), index })?;
-        Ok(Found { genotype, arch, index })
+        let warnings = self.learning.warnings();
+        warnings.iter().for_each(|warning| session.warn(warning));
+        Ok(Found { genotype, arch, index, warnings })
     }
 
     fn state(&self) -> Value {
@@ -238,6 +249,7 @@ impl Task for SearchTask {
             "strategy": self.strategy.state(),
             "mask": self.mask(),
             "sums": self.trainer.sums,
+            "learning": self.learning,
         })
     }
 
@@ -265,6 +277,7 @@ impl Task for SearchTask {
         self.trainer.supernet.restore(&saved.mask, tensors).map_err(|e| e.to_string())?;
         self.put_in_force(saved.phase);
         self.trainer.sums = saved.sums;
+        self.learning = saved.learning;
         self.trainer.valid_batches = saved.valid_batches;
         Ok(())
     }
