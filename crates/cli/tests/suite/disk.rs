@@ -162,7 +162,7 @@ fn a_read_only_disk_is_read() {
     };
     for command in [
         "resume search",
-        "importance search --by net-perf-proxy --images 32",
+        "importance search --by net-perf-proxy --proxy-batch 32",
         "evaluate whole",
         "describe whole",
         "export whole --format svg -o -",
