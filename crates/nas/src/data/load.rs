@@ -352,6 +352,8 @@ mod tests {
     fn events(options: &LoadOptions) -> Vec<LoadEvent> {
         let mut events = Vec::new();
         let dataset = load_with(DatasetName::Cifar10, options, &mut |event| events.push(event)).unwrap();
+        // The records repeat pixels, which is remarked.
+        events.retain(|event| !matches!(event, LoadEvent::Remark(_)));
         assert_eq!((dataset.train().len(), dataset.test().len()), (15, 6));
         events
     }
