@@ -24,6 +24,7 @@
 //!     head: Head::NormRelu,
 //!     auxiliary: None,
 //!     norm: OpNorm { affine: false, pools: false },
+//!     partial: 1,
 //!     alive: vec![true; 2],
 //! };
 //! let mut network = CpuEngines::new(Options { threads: 1, kernels: Kernels::Auto })?.build(&spec, 0)?;
