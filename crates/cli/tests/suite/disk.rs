@@ -6,7 +6,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, SystemTime},
 };
@@ -56,6 +56,13 @@ fn whole(work: &Work, home: &Path) -> PathBuf {
     let Output { status, stderr, .. } = work.start(home, &out).output().unwrap();
     assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
     out
+}
+
+fn wait_for_checkpoint(child: &mut Child, run: &Path) {
+    while !run.join("checkpoint").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "the search ended early");
+        thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// Names in a folder, those of temporary files among them.
@@ -193,10 +200,7 @@ fn a_run_whose_folder_vanishes_ends_with_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let (home, out) = (folder.path(), folder.path().join("run"));
     let mut child = WORKS[0].start(home, &out).stderr(Stdio::piped()).spawn().unwrap();
-    while !out.join("checkpoint").exists() {
-        assert!(child.try_wait().unwrap().is_none(), "the search ended early");
-        thread::sleep(Duration::from_millis(2));
-    }
+    wait_for_checkpoint(&mut child, &out);
     fs::rename(&out, home.join("away")).unwrap();
     let Output { status, stderr, .. } = child.wait_with_output().unwrap();
     let errors = String::from_utf8(stderr).unwrap();
@@ -215,9 +219,7 @@ fn a_clock_that_jumps_changes_nothing() {
     for seconds in [0, 9_000_000_000] {
         let run = home.join(format!("run-{seconds}"));
         let mut child = work.start(home, &run).spawn().unwrap();
-        while !run.join("checkpoint").exists() {
-            thread::sleep(Duration::from_millis(2));
-        }
+        wait_for_checkpoint(&mut child, &run);
         child.kill().unwrap();
         child.wait().unwrap();
         let lines = fs::read_to_string(run.join("timing.jsonl")).unwrap();

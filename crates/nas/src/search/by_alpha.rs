@@ -14,7 +14,7 @@ use crate::{
     supernet::{Mask, OpAt, PerOp},
 };
 
-/// A [`OneShot`] whose state is alpha and what an early stop remembers: what it is beyond that is how a step is made.
+/// A [`OneShot`] whose state is alpha, what an early stop remembers and little else: what it is beyond that is how a step is made.
 pub trait ByAlpha: fmt::Debug + Send {
     /// See [`OneShot::schedule`].
     fn schedule(&self) -> Schedule;
@@ -67,6 +67,17 @@ pub trait ByAlpha: fmt::Debug + Send {
         let alpha = self.alpha();
         by_largest(cx.space(), cx.mask(), alpha.values(), &alpha.weights(cx.mask()))
     }
+
+    /// Adds what is remembered beside alpha to its state, under keys of its own; by default nothing.
+    fn remember(&self, _state: &mut Value) {}
+
+    /// Takes that over from a saved state, after alpha.
+    ///
+    /// # Errors
+    /// See [`OneShot::restore`].
+    fn recall(&mut self, _state: &Value) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 impl<T: ByAlpha> OneShot for T {
@@ -117,11 +128,13 @@ impl<T: ByAlpha> OneShot for T {
         if let Some(stop) = self.early_stop() {
             state["early_stop"] = stop.state();
         }
+        self.remember(&mut state);
         state
     }
 
     fn restore(&mut self, state: &Value) -> Result<(), String> {
         self.alpha_mut().restore(state)?;
+        self.recall(state)?;
         self.early_stop_mut().map_or(Ok(()), |stop| stop.restore(&state["early_stop"]))
     }
 }

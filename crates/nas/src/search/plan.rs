@@ -218,13 +218,16 @@ impl Plan {
         strategy: &dyn OneShot,
         schedule: &Schedule,
     ) -> Result<NetworkSpec, SearchError> {
-        let partial = strategy.partial_channels(phase);
         let runs = |&p: &usize| schedule.phases[p].epochs > 0;
         let added = (0..=phase).rev().filter(runs).find_map(|p| strategy.phase(p).added_cells);
-        let Some(added) = added else { return Ok(NetworkSpec { partial, ..self.network.clone() }) };
-        let shape = shape(self.train.dataset(), &self.config);
-        let network = self.candidates.supernet(&NetworkShape { cells: shape.cells.saturating_add(added), ..shape })?;
-        Ok(NetworkSpec { partial, ..network })
+        let network = match added {
+            None => self.network.clone(),
+            Some(added) => {
+                let shape = shape(self.train.dataset(), &self.config);
+                self.candidates.supernet(&NetworkShape { cells: shape.cells.saturating_add(added), ..shape })?
+            }
+        };
+        Ok(NetworkSpec { partial: strategy.partial_channels(phase), ..network })
     }
 
     /// The optimiser of omega.

@@ -2,18 +2,17 @@
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     run::{At, Schedule},
     search::{
-        Candidates, Context, OneShot, Published, SearchError, Strategy, Unsuitable,
+        ByAlpha, Candidates, Context, Published, SearchError, Strategy, Unsuitable,
         parts::{
             AdamConfig, Alpha, AlphaInit, EdgeWeights, Mixture, Relax, Relaxation, WeightedEdges, by_largest, checks,
         },
     },
     space::Genotype,
-    supernet::{Mask, OpAt, PerOp},
 };
 
 /// Settings of PC-DARTS, `[strategy.pc-darts]`.
@@ -104,13 +103,21 @@ impl PcDarts {
     }
 }
 
-impl OneShot for PcDarts {
+impl ByAlpha for PcDarts {
     fn schedule(&self) -> Schedule {
         Schedule::new([("warm-up", self.warmup_epochs), ("search", self.epochs - self.warmup_epochs)])
     }
 
     fn partial_channels(&self, _phase: usize) -> usize {
         self.partial
+    }
+
+    fn alpha(&self) -> &Alpha {
+        &self.alpha
+    }
+
+    fn alpha_mut(&mut self) -> &mut Alpha {
+        &mut self.alpha
     }
 
     fn step(&mut self, at: &At, cx: &mut Context<'_>) -> Result<(), SearchError> {
@@ -121,29 +128,16 @@ impl OneShot for PcDarts {
     }
 
     /// By the products of the weights of operation and edge; those of an edge have the edge's in common.
-    fn derive(&mut self, cx: &mut Context<'_>) -> Result<Genotype, SearchError> {
+    fn derive(&self, cx: &Context<'_>) -> Result<Genotype, SearchError> {
         let weights = self.alpha.weights(cx.mask());
         by_largest(cx.space(), cx.mask(), &weights, &weights)
     }
 
-    fn weights(&self, mask: &Mask) -> PerOp<f64> {
-        self.alpha.weights(mask)
+    fn remember(&self, state: &mut Value) {
+        state["edges"] = self.beta.state();
     }
 
-    fn weights_without(&self, mask: &Mask, out: &[OpAt]) -> PerOp<f64> {
-        self.alpha.weights_without(mask, out)
-    }
-
-    fn snapshot(&self) -> Option<PerOp<f64>> {
-        Some(self.alpha.values().clone())
-    }
-
-    fn state(&self) -> Value {
-        json!({ "alpha": self.alpha.state(), "edges": self.beta.state() })
-    }
-
-    fn restore(&mut self, state: &Value) -> Result<(), String> {
-        self.alpha.restore(&state["alpha"])?;
+    fn recall(&mut self, state: &Value) -> Result<(), String> {
         self.beta.restore(&state["edges"])?;
         self.weigh_edges();
         Ok(())
@@ -199,7 +193,11 @@ mod tests {
     use rand_core::SeedableRng;
 
     use super::*;
-    use crate::space::{Darts, NasBench201, SearchSpace};
+    use crate::{
+        search::OneShot,
+        space::{Darts, NasBench201, SearchSpace},
+        supernet::Mask,
+    };
 
     fn method(space: &'static dyn SearchSpace) -> PcDarts {
         // Without its decay Adam leaves alone what has no gradient.
