@@ -49,6 +49,7 @@ fn results_do_not_depend_on_threads() {
         Case::new("threads", affine(wide), 11),
         Case::new("two inputs", cases::two_inputs((9, 8, 3), 4), 19),
         Case::new("small images", cases::supernet(cases::nas_bench_201(), (8, 8, 3), 8, 1), 29),
+        Case::new("partial channels", cases::partial(2, cases::two_inputs((9, 8, 3), 4)), 19),
     ];
     for case in &cases {
         for kernels in [Kernels::Auto, Kernels::Direct, Kernels::Winograd, Kernels::Reference] {

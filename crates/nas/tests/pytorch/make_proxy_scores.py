@@ -1,9 +1,10 @@
 """Writes `proxy_scores.json`: NASWOT and NetPerfProxy computed with PyTorch and NumPy in f64, for `../proxy_scores.rs`.
 
-    python make_proxy_scores.py            (needs torch and numpy; a CPU build is enough)
+    python make_proxy_scores.py [WORKER]   (needs torch and numpy; a CPU build is enough)
 
-Weights and images come from the closed formulas of the engine's fixtures, so only scores are stored. Every ReLU and every
-operation output is hooked; `live` leaves out the operations that lead into a node without a path to the output.
+WORKER: `crates/nas/examples/bench_worker.rs` where it is built already; else cargo builds it. Weights and images come from the
+closed formulas of the engine's fixtures, so only scores are stored. Every ReLU and every operation output is read; `live` leaves
+out the operations that lead into a node without a path to the output.
 """
 
 import json
@@ -12,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[3]
@@ -21,8 +21,9 @@ sys.path.insert(0, str(ROOT / "crates/engine/tests/pytorch"))
 import pytorch_network as network  # noqa: E402
 from make_fixtures import discrete, f32, uniform, values  # noqa: E402
 
-EDGES, OPS = network.NAS_BENCH_201_EDGES, network.Spec.ops
+EDGES, OPS = network.NAS_BENCH_201_EDGES, network.OPS
 SAMPLES = 16
+WORKER = sys.argv[1:] or network.WORKER
 
 
 def agreement(tensor):
@@ -30,35 +31,29 @@ def agreement(tensor):
     return code @ code.T + (1 - code) @ (1 - code).T, code.shape[1]
 
 
-def hooked(net, images, w):
+def codes(net, images, w):
     """Kernel and code length of the ReLU in front of each operation, of the others together, and of each output."""
-    relus, outputs, outside, inside = {}, {}, [], []
-    relu, op = F.relu, network.Cell.op
+    relus, outputs, outside = {}, {}, []
+    made = {0: images}
 
-    def add(store, key, tensor):
-        kernel, bits = agreement(tensor)
-        old = store.get(key, (0, 0))
-        store[key] = (old[0] + kernel, old[1] + bits)
+    def add(store, at, x):
+        (kernel, bits), old = agreement(x), store.get(at, (0, 0))
+        store[at] = (old[0] + kernel, old[1] + bits)
 
-    def hooked_relu(x):
-        if inside:
-            add(relus, inside[-1], x)
-        else:
-            outside.append(agreement(x)[0])
-        return relu(x)
-
-    def hooked_op(cell, e, name, x):
-        inside.append((e, OPS.index(name)))
-        y = op(cell, e, name, x)
-        if name != "none":
-            add(outputs, inside[-1], y)
-        inside.pop()
-        return y
-
-    F.relu, network.Cell.op = hooked_relu, hooked_op
-    with torch.no_grad():
-        net(images, w)
-    F.relu, network.Cell.op = relu, op
+    for block in net.blocks:
+        local = [made[x] for x in block.reads]
+        before = {}
+        for step in block.steps:
+            if isinstance(step, network.Unit) and step.relu:
+                before[len(local)] = local[step.source]
+            for x, at in step.terms if isinstance(step, network.Mix) else ():
+                if at is not None:
+                    add(outputs, at, local[x])
+                    if x in before:
+                        add(relus, at, before.pop(x))
+            local.append(step(local, w))
+        outside += [agreement(x)[0] for x in before.values()]
+        made[block.made] = local[-1]
     return relus, outputs, sum(outside)
 
 
@@ -68,14 +63,16 @@ def score(kernel):
 
 
 def make(case, spec, w):
-    net = network.Network(spec)
+    net = network.Network(spec.graph(WORKER))
     net.load_state_dict({k: values(case, k, v.shape) for k, v in net.tensors().items()}, strict=False)
     images = f32(1.5 * uniform(f"{case}/images", SAMPLES * 16 * 16 * 3)).reshape(SAMPLES, 16, 16, 3)
-    relus, outputs, outside = hooked(net, images.permute(0, 3, 1, 2), w)
+    with torch.no_grad():
+        relus, outputs, outside = codes(net, images.permute(0, 3, 1, 2), w)
+    alive = spec.alive or (True,) * w.numel()
     reaches = {3}
     for node in (2, 1, 0):
-        alive = lambda e: any(spec.is_alive(e, o) for o in range(1, len(OPS)))  # noqa: E731
-        if any(a == node and b in reaches and alive(e) for e, (a, b) in enumerate(EDGES)):
+        leads = lambda e: any(alive[e * len(OPS) + 1 : (e + 1) * len(OPS)])  # noqa: E731
+        if any(a == node and b in reaches and leads(e) for e, (a, b) in enumerate(EDGES)):
             reaches.add(node)
     live = [(e, o) for e, (_, b) in enumerate(EDGES) for o in range(len(OPS)) if b in reaches]
     relu_kernel = lambda keys: outside + sum(k for at, (k, _) in relus.items() if at in keys)  # noqa: E731
@@ -86,7 +83,7 @@ def make(case, spec, w):
     return {
         "case": case,
         "channels": spec.channels,
-        "alive": [spec.is_alive(e, o) for e in range(len(EDGES)) for o in range(len(OPS))],
+        "alive": list(alive),
         "affine": spec.affine,
         "w": w.reshape(-1).tolist(),
         "live": [e * len(OPS) + o for e, o in live],

@@ -166,11 +166,30 @@ impl Strategy for DrNas {
 
     const SHORT: &'static [&'static str] = &["epochs=4"];
 
-    const PUBLISHED: &'static [Published] = &[Published {
-        space: "nas-bench-201",
-        source: "xiangning-chen/DrNAS, 201-space/train_search.py, without progressive learning",
-        settings: &["strategy.dr-nas.epochs = 100", "data.split = \"first-half\""],
-    }];
+    const PUBLISHED: &'static [Published] = &[
+        Published {
+            space: "nas-bench-201",
+            source: "xiangning-chen/DrNAS, 201-space/train_search.py, without progressive learning",
+            settings: &["strategy.dr-nas.epochs = 100", "data.split = \"first-half\""],
+        },
+        Published {
+            space: "darts",
+            source: "xiangning-chen/DrNAS, DARTS-space/train_search.py, with progressive learning",
+            settings: &[
+                "supernet.channels = 36",
+                "supernet.cells_per_stage = 20",
+                "training.learning_rate = 0.1",
+                "training.learning_rate_min = 0.0",
+                "strategy.dr-nas.epochs = 50",
+                "strategy.dr-nas.kept = 4",
+                "strategy.dr-nas.partial = [6, 4]",
+                "strategy.dr-nas.frozen_epochs = 10",
+                "strategy.dr-nas.alpha_optimiser.learning_rate = 6e-4",
+                "data.split = \"first-half\"",
+                "space.ops = [\"max_pool_3x3\", \"avg_pool_3x3\", \"skip_connect\", \"sep_conv_3x3\", \"sep_conv_5x5\", \"dil_conv_3x3\", \"dil_conv_5x5\"]",
+            ],
+        },
+    ];
 
     fn check(config: &mut DrNasConfig, candidates: &Candidates) -> Result<(), Unsuitable> {
         checks::at_least("epochs", config.epochs as f64, 1.0)?;
