@@ -5,6 +5,7 @@
     python results/decisions.py pruned  DIR
     python results/decisions.py replay  DIR --run NAME --table nas-bench-201.csv.gz
     python results/decisions.py leads   DIR
+    python results/decisions.py margins DIR [--table nas-bench-201.csv.gz]
 
 DIR is a study: a folder of this one, whose runs lie in record.jsonl.gz, or what `hpe-darts compare` has written (NAME/seedN).
 
@@ -17,6 +18,10 @@ pruned  on how many edges a hard pruning removed exactly the operations that the
 replay  the cells that other criteria would have chosen from what the last sweep by loss left alive; accuracy, NASWOT and
         NetPerfProxy (from their own last sweep) where they were measured. Not for racing sweeps, which measure each edge
         on other images
+margins which operations a first stage of soft pruning by accuracy would have left undecayed with other margins (`decayed` =
+        trailing, `sweeps` = early), edge by edge, and which cell the means of NetPerfProxy, weighed by the decays, would have chosen
+        where its sweeps are recorded. What was measured after a decay is taken as it is, so this is an estimate. S skip, 1, 3
+        convolutions, P pool; S13/P: P decayed
 leads   by how much skip_connect leads the better convolution, edge by edge, in every sweep of a search and in the mean over the
         sweeps by the same performance so far, in units of the mean absolute importance over the operations but `none`
 """
@@ -34,6 +39,8 @@ from records import events, read_study
 
 # Trainable parameters of an operation, in units of a 1x1 convolution.
 PARAMS = {"none": 0, "skip_connect": 0, "avg_pool_3x3": 0, "nor_conv_1x1": 1, "nor_conv_3x3": 9}
+MARGINS = [0.4, 0.6, 0.8, 1.0, 1.2, 1.4]
+SHORT = {"skip_connect": "S", "nor_conv_1x1": "1", "nor_conv_3x3": "3", "avg_pool_3x3": "P"}
 WEIGHTS = [0.05, 0.08, 0.1, 0.12, 0.15, 0.18, 0.2, 0.22, 0.25, 0.3, 0.4, 0.5]
 
 
@@ -177,6 +184,64 @@ def leads(named):
                         )
 
 
+def first_stage(run):
+    """Performance to its sweeps (soft, or those of the means) of the first stage: of each edge operation to importance."""
+    ops, sweeps, stage = [], {}, None
+    for event in events(run):
+        if event["event"] == "run_start":
+            ops = event["ops"]
+        elif event["event"] == "importance" and event["sweep"] in ("soft", "mean"):
+            stage = stage or event["phase"]
+            if event["phase"] != stage or any(None in edge for edge in event["importance"]):
+                break
+            edges = [{op: value for op, value in zip(ops, edge) if op != "none"} for edge in event["importance"]]
+            sweeps.setdefault(event["by"], []).append(edges)
+    return sweeps
+
+
+def margins(named, table):
+    for name, of in named.items():
+        for seed, run in of.items():
+            sweeps = first_stage(run)
+            if "accuracy" not in sweeps:
+                continue
+            length = len(sweeps["accuracy"])
+            factors = [1 - i / length for i in range(length)]
+            # What the decays before a sweep have left: what it counts.
+            counts = [math.prod(factors[:i]) for i in range(length)]
+            for margin in MARGINS:
+                left = decayed(sweeps["accuracy"], margin, factors, counts)
+                line = f"{name} seed {seed}, margin {margin}: {'  '.join(map(in_short, left)):40}"
+                if len(sweeps.get("net-perf-proxy", [])) == length:
+                    proxy = means(sweeps["net-perf-proxy"], counts)
+                    weighed = [{op: value * own[op] / max(own.values()) for op, value in edge.items()} for edge, own in zip(proxy, left)]
+                    cell = best_cell(weighed)
+                    line += f"  {cell}" + (f" {table[cell][0]:.2f}" if table else "")
+                print(line)
+
+
+def decayed(sweeps, margin, factors, counts):
+    """Of each edge operation to what soft pruning leaves of its parameter."""
+    left = [dict.fromkeys(edge, 1.0) for edge in sweeps[0]]
+    for i, factor in enumerate(factors):
+        mean = in_units_of_its_mean(means(sweeps[: i + 1], counts))
+        for edge, own in zip(mean, left):
+            for op, value in edge.items():
+                own[op] *= factor if max(edge.values()) - value > margin else 1
+    return left
+
+
+def means(sweeps, counts):
+    counts = counts[: len(sweeps)]
+    mean = lambda e, op: sum(n * sweep[e][op] for n, sweep in zip(counts, sweeps)) / sum(counts)  # noqa: E731
+    return [{op: mean(e, op) for op in edge} for e, edge in enumerate(sweeps[0])]
+
+
+def in_short(edge):
+    of = lambda whole: "".join(SHORT[op] for op, left in edge.items() if (left == 1) == whole)  # noqa: E731
+    return f"{of(True)}/{of(False)}"
+
+
 def lead(edge):
     convolutions = [edge[op] for op in ("nor_conv_1x1", "nor_conv_3x3") if op in edge]
     return f"{edge['skip_connect'] - max(convolutions):+.2f}" if convolutions and "skip_connect" in edge else "    -"
@@ -184,13 +249,13 @@ def lead(edge):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["paired", "pruned", "replay", "leads"])
+    parser.add_argument("what", choices=["paired", "pruned", "replay", "leads", "margins"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--base", help="settings that the others are compared with (paired)")
     parser.add_argument("--run", help="settings whose last sweeps are read (replay)")
-    parser.add_argument("--table", type=Path, help="nas-bench-201.csv.gz (paired, replay)")
+    parser.add_argument("--table", type=Path, help="nas-bench-201.csv.gz (paired, replay, margins)")
     args = parser.parse_args()
-    needed = {"paired": ["base", "table"], "pruned": [], "replay": ["run", "table"], "leads": []}[args.what]
+    needed = {"paired": ["base", "table"], "pruned": [], "replay": ["run", "table"], "leads": [], "margins": []}[args.what]
     missing = [f"--{name}" for name in needed if getattr(args, name) is None]
     if missing:
         parser.error(f"{args.what} needs {' and '.join(missing)}")
@@ -204,6 +269,8 @@ def main():
         paired(named, args.base, read_table(args.table))
     elif args.what == "pruned":
         pruned(named)
+    elif args.what == "margins":
+        margins(named, read_table(args.table) if args.table else None)
     elif args.what == "leads":
         leads(named)
     else:
