@@ -53,7 +53,7 @@ use crate::{
 /// tests against a baseline, and apart from them what the paper reports. docs/compare.md describes
 /// file and summary.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment, after_long_help = format!("A file:\n\n{EXAMPLE}"))]
+#[command(after_long_help = format!("A file:\n\n{EXAMPLE}"))]
 pub struct Args {
     /// TOML file with seeds and settings.
     #[arg(long, value_name = "F")]

@@ -99,7 +99,7 @@ impl Model {
             return Err(format!("{} classes, at least 2 are needed", model.classes.len()));
         }
         if let Some(twice) = (1..model.classes.len()).find(|&k| model.classes[..k].contains(&model.classes[k])) {
-            return Err(format!("class `{}` is listed twice", model.classes[twice]));
+            return Err(format!("class `{}` is listed twice", model.classes[twice].escape_debug()));
         }
         if model.pixel_max == 0 {
             return Err("pixel_max is 0, expected at least 1".to_owned());
@@ -138,6 +138,9 @@ impl Model {
     pub(super) fn difference(&self, other: &Self) -> Option<String> {
         let ImageShape { height, width, channels } = self.image;
         let size = format!("images of {height}x{width} with {channels} channels");
+        let mut names = self.classes.iter().zip(&other.classes).enumerate();
+        let renamed = names.find(|(_, (own, other))| own != other);
+        let renamed = renamed.map(|(number, (own, _))| format!("{number} is `{}`", own.escape_debug()));
         let differs = [
             (self.space != other.space, format!("a network of `{}`", self.space)),
             (self.arch != other.arch, format!("the architecture {}", self.arch)),
@@ -145,7 +148,8 @@ impl Model {
             (self.channels != other.channels, format!("{} channels", self.channels)),
             (self.cells != other.cells, format!("{} cells", self.cells)),
             (self.stem_stride != other.stem_stride, format!("a stem of stride {}", self.stem_stride)),
-            (self.classes != other.classes, format!("the classes {}", self.classes.join(", "))),
+            (self.classes.len() != other.classes.len(), format!("{} classes", self.classes.len())),
+            (renamed.is_some(), format!("class {}", renamed.unwrap_or_default())),
             (self.pixel_max != other.pixel_max, format!("pixels up to {}", self.pixel_max)),
             (self.normalisation != other.normalisation, format!("the normalisation {:?}", self.normalisation)),
         ];
@@ -161,4 +165,29 @@ fn one() -> usize {
 fn made_into(image: ImageShape) -> Preprocess {
     let ImageShape { height, width, channels } = image;
     Preprocess { height, width, channels }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_description_says_otherwise_is_named_on_one_line() {
+        let model = |classes: &[&str]| -> Model {
+            let image = serde_json::json!({ "height": 8, "width": 8, "channels": 1 });
+            let arch = "|nor_conv_1x1~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|";
+            serde_json::from_value(serde_json::json!({
+                "version": MODEL_VERSION, "program": "0", "space": "nas-bench-201", "arch": arch, "image": image, "preprocess": image, "channels": 4,
+                "cells": 1, "stem_stride": 1, "dataset": "folder", "classes": classes, "pixel_max": 255,
+                "normalisation": { "mean": [0.5], "std": [0.5] },
+            }))
+            .unwrap()
+        };
+        let own = model(&["cat", "a\nb", "dog"]);
+        assert_eq!(own.difference(&own), None);
+        assert_eq!(own.difference(&model(&["cat", "horse", "dog"])).unwrap(), r"class 1 is `a\nb`");
+        assert_eq!(own.difference(&model(&["cat", "horse"])).unwrap(), "3 classes");
+        let narrow = Model { channels: 2, ..own.clone() };
+        assert_eq!(narrow.difference(&own).unwrap(), "2 channels");
+    }
 }
