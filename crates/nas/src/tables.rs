@@ -2,6 +2,34 @@
 
 use toml::{Table, Value};
 
+/// What is wrong with a text of TOML, with a picture of the place.
+pub(crate) fn told(error: &toml::de::Error) -> String {
+    in_words(error.to_string().trim_end())
+}
+
+/// What is wrong with a value, without a picture of the place, which only a text has.
+pub(crate) fn message(error: &toml::de::Error) -> String {
+    in_words(error.message())
+}
+
+/// A message of a deserialiser with types by the names that they have for whoever writes the file.
+fn in_words(text: &str) -> String {
+    let (wrong, expected) = match text.rsplit_once("expected ") {
+        Some((wrong, expected)) if wrong.contains("invalid ") => (wrong, expected),
+        _ => return text.to_owned(),
+    };
+    let words = match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number of at least 0",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        _ if expected == "a map" || expected.starts_with("struct ") => "a table",
+        _ => expected,
+    };
+    format!("{wrong}expected {words}")
+}
+
 /// The values of a table by dotted key.
 pub(crate) fn values(table: &Table) -> Vec<(String, &Value)> {
     let mut values = Vec::new();
@@ -77,6 +105,36 @@ pub(crate) fn merge(lower: &mut Table, upper: Table) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn types_have_the_names_of_whoever_writes_the_file() {
+        #[derive(Debug, serde::Deserialize)]
+        #[allow(dead_code)]
+        struct All {
+            count: Option<usize>,
+            share: Option<f64>,
+            on: Option<bool>,
+            list: Option<Vec<u8>>,
+            name: Option<String>,
+            table: Option<Box<All>>,
+        }
+        for (text, wrong) in [
+            ("count = 'x'", "invalid type: string \"x\", expected a whole number of at least 0"),
+            ("count = -1", "invalid value: integer `-1`, expected a whole number of at least 0"),
+            ("count = 1.5", "invalid type: floating point `1.5`, expected a whole number of at least 0"),
+            ("share = 'expected f64'", "invalid type: string \"expected f64\", expected a number"),
+            ("on = 1", "invalid type: integer `1`, expected true or false"),
+            ("list = 1", "invalid type: integer `1`, expected a list"),
+            ("name = 1", "invalid type: integer `1`, expected a string"),
+            ("table = 1", "invalid type: integer `1`, expected a table"),
+        ] {
+            let error = toml::from_str::<All>(text).unwrap_err();
+            assert_eq!(message(&error), wrong, "{text}");
+            assert!(told(&error).ends_with(wrong) && told(&error).contains("line 1"), "{}", told(&error));
+        }
+        let broken = toml::from_str::<All>("count = ").unwrap_err();
+        assert_eq!(message(&broken), broken.message());
+    }
 
     #[test]
     fn keys_run_down_to_the_values() {

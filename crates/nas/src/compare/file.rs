@@ -15,7 +15,7 @@ use super::{
 use crate::{
     blackbox::{BlackboxError, methods},
     search::{ConfigError, Request, STRATEGIES, fit},
-    suggest,
+    suggest, tables,
 };
 
 /// Characters of a search's name, which is that of its folder.
@@ -97,7 +97,7 @@ impl Draft {
             crate::sniff::read_text(file).map_err(|source| CompareError::Read { path: file.to_owned(), source })?;
         let fault = |message: String| CompareError::File { path: file.to_owned(), message };
         let File { preset, seeds, baseline, settings, matrix, runs, retrain } =
-            toml::from_str(&text).map_err(|e| fault(e.to_string().trim_end().to_owned()))?;
+            toml::from_str(&text).map_err(|e| fault(tables::told(&e)))?;
         let mut messages = Vec::new();
         let few = |rows: usize| match rows.saturating_mul(seeds.len()) {
             searches if searches > MOST => Err(fault(format!(

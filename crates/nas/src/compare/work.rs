@@ -276,7 +276,7 @@ fn black_box_result(cell: &Cell, config: &BlackboxConfig) -> Result<Option<Black
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(broken(&path, e.to_string())),
     };
-    let there: BlackboxConfig = toml::from_str(&text).map_err(|e| broken(&path, e.message().to_owned()))?;
+    let there: BlackboxConfig = toml::from_str(&text).map_err(|e| broken(&path, tables::message(&e)))?;
     if let Some(difference) = tables::differences(&config.decisive(), &there.decisive()).into_iter().next() {
         return Err(cell.other_settings(difference, &cell.folder));
     }

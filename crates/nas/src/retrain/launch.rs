@@ -19,6 +19,7 @@ use crate::{
     search::ConfigError,
     sniff,
     supernet::MakeEngine,
+    tables,
 };
 
 /// The result of a training; its presence in a run folder says that it has ended.
@@ -99,7 +100,7 @@ pub(super) fn read(path: &Path) -> Result<RetrainConfig, ConfigError> {
     let text = sniff::read_text(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     let mut config: RetrainConfig = toml::from_str(&text).map_err(|error| ConfigError::File {
         path: path.to_owned(),
-        message: error.to_string().trim_end().to_owned(),
+        message: tables::told(&error),
         hint: None,
     })?;
     config.resolve()?;

@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use super::super::DataError;
+use crate::tables;
 
 /// Own pictures, `[data.folder]`; only with `dataset = "folder"`.
 ///
@@ -57,7 +58,7 @@ impl FolderConfig {
         let value = value.ok_or_else(|| wrong(format!("`{}` is not a number", text.trim())))?;
         let mut table = Table::try_from(*self).map_err(|e| wrong(e.to_string()))?;
         table.insert(name.to_owned(), value);
-        *self = table.try_into().map_err(|e: toml::de::Error| wrong(e.message().to_owned()))?;
+        *self = table.try_into().map_err(|e: toml::de::Error| wrong(tables::message(&e)))?;
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-use crate::suggest;
+use crate::{suggest, tables};
 
 /// What may have been meant by an unknown key: where a table is named, a key of it spelled nearly like this one; a key of the
 /// same name in another table (of several the least deep one); for a bare name one without a table spelled nearly like it; one
@@ -67,9 +67,10 @@ fn split(key: &str) -> (&str, &str) {
 /// The message of a TOML error without a picture of the place, which only a file has.
 pub(crate) fn one_line(error: &toml::de::Error) -> String {
     let whole = error.to_string();
+    let message = tables::message(error);
     match whole.lines().find(|l| l.starts_with("in `")) {
-        Some(place) => format!("{} {place}", error.message()),
-        None => error.message().to_owned(),
+        Some(place) => format!("{message} {place}"),
+        None => message,
     }
 }
 

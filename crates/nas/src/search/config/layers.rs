@@ -252,11 +252,8 @@ fn read_table(path: &Path) -> Result<Table, ConfigError> {
     // The mark that some editors put at the beginning of a text.
     let text = text.trim_start_matches('\u{feff}').to_owned();
     let table = text.parse::<Table>();
-    let fault = |error: toml::de::Error, hint| ConfigError::File {
-        path: path.to_owned(),
-        message: error.to_string().trim_end().to_owned(),
-        hint,
-    };
+    let fault =
+        |error: toml::de::Error, hint| ConfigError::File { path: path.to_owned(), message: tables::told(&error), hint };
     if let Err(error) = toml::from_str::<Config>(&text) {
         let hint = table.map_or_else(|_| other_language(&text).map(str::to_owned), |t| unknown_in(&t));
         return Err(fault(error, hint));

@@ -6,7 +6,10 @@ use super::{
     keys::{nearest_key, one_line},
     settings::Config,
 };
-use crate::{search::strategies::STRATEGIES, tables::merge};
+use crate::{
+    search::strategies::STRATEGIES,
+    tables::{self, merge},
+};
 
 /// One `--set key=value`.
 #[derive(Debug)]
@@ -100,7 +103,9 @@ impl Setting {
                 at.insert(last.clone(), self.value.clone());
             }
         }
-        check(table.clone()).map_err(|e| self.fault(one_line(&e), None))
+        // The key stands in the setting; of a table the place inside is worth telling.
+        let told = if self.value.is_table() { one_line } else { tables::message };
+        check(table.clone()).map_err(|e| self.fault(told(&e), None))
     }
 
     fn unknown(&self, key: &str, known: &[String], strategy: &str) -> ConfigError {
