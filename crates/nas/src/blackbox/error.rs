@@ -98,7 +98,7 @@ pub enum BlackboxError {
     Data(#[from] DataError),
     /// A training from scratch.
     #[error(transparent)]
-    Retrain(#[from] RetrainError),
+    Retrain(Box<RetrainError>),
     /// Trainings that leave no images to compare architectures on.
     #[error("data.train = all: every image trains, and the test images choose no architecture")]
     NoValidation,
@@ -106,16 +106,12 @@ pub enum BlackboxError {
     #[error("output folder {} exists and is not the folder of a black-box search", shown(.0))]
     Foreign(PathBuf),
     /// The folder of a search with other settings.
-    #[error("{} holds a search with other settings: {key} is {there}, now {now}", shown(.folder))]
+    #[error("{} holds a search with other settings: {difference}", shown(.folder))]
     OtherSettings {
         /// The folder.
         folder: PathBuf,
-        /// Dotted key of the first setting that differs.
-        key: String,
-        /// Its value there.
-        there: String,
-        /// The value that is asked for.
-        now: String,
+        /// The first one that differs by its dotted key, its value there and the one that is asked for.
+        difference: String,
     },
     /// A file of a search's folder that does not read as it was written.
     #[error("{}, line {line}: {why}", shown(.path))]
@@ -133,6 +129,12 @@ pub enum BlackboxError {
     /// The user has stopped it. What is recorded is saved.
     #[error("interrupted")]
     Interrupted,
+}
+
+impl From<RetrainError> for BlackboxError {
+    fn from(error: RetrainError) -> Self {
+        Self::Retrain(Box::new(error))
+    }
 }
 
 impl BlackboxError {

@@ -98,7 +98,8 @@ impl Record {
                 let there = there.parse().map_err(|e: toml::de::Error| broken(&path, 1, e.message()))?;
                 if let Some(difference) = tables::differences(&settings, &there).into_iter().next() {
                     let tables::Difference { key, one: now, other: there } = difference;
-                    return Err(BlackboxError::OtherSettings { folder: folder.to_owned(), key, there, now });
+                    let difference = format!("{key} is {there}, now {now}");
+                    return Err(BlackboxError::OtherSettings { folder: folder.to_owned(), difference });
                 }
             }
             Err(e) if e.kind() == ErrorKind::NotFound => {
