@@ -7,7 +7,8 @@
     python results/pack.py STUDY --check          whether the record reads back and its runs have ended
 
 STUDY is what `hpe-darts compare --out STUDY` writes, or any folder of run folders. A record holds of each run config.toml,
-env.json, events.jsonl, timing.jsonl and genotype.json or result.json, and the JSON reports that lie in STUDY itself; checkpoints and kept
+env.json, events.jsonl, timing.jsonl and genotype.json or result.json, of each black-box search blackbox.toml, evaluations.jsonl and
+result.json, and the JSON reports that lie in STUDY itself; checkpoints and kept
 epochs are not part of it. Nothing is removed before the record has been read back and compared. With --out, paths of
 data are shortened to their last component. `records.py` describes the format.
 """
@@ -21,12 +22,6 @@ import records
 from records import RecordError
 
 
-def unfinished(files):
-    """Runs whose record does not finish with the event `end`."""
-    last = {run: text.splitlines()[-1:] for (run, name), text in files.items() if name == "events.jsonl"}
-    return [run or "the run" for run, line in last.items() if not line or '"event":"end"' not in line[0]]
-
-
 def shortened(text):
     """Paths of data without the folders of the machine they lay on."""
     return re.sub(r'^((?:data\.)?dir = ").*/([^/"]+"\s*)$', r"\1\2", text, flags=re.M)
@@ -38,11 +33,11 @@ def pack(study, out):
     originals = records.read_folders(study)
     if not originals:
         raise RecordError(f"{study} has no run folders and no reports")
-    if late := unfinished(originals):
+    if late := records.unfinished(originals):
         raise RecordError(f"{', '.join(late)} did not end; `hpe-darts compare` finishes a study")
     files = originals
     if out is not None:
-        files = {at: shortened(text) if at[1] == "config.toml" else text for at, text in originals.items()}
+        files = {at: shortened(text) if at[1] in ["config.toml", records.BLACKBOX] else text for at, text in originals.items()}
         if (out / records.NAME).exists():
             raise RecordError(f"{out / records.NAME} exists")
         out.mkdir(parents=True, exist_ok=True)
@@ -89,7 +84,7 @@ def check(study):
     files = records.read_record(study / records.NAME)
     if records.to_files(records.to_lines(files)) != files:
         raise RecordError(f"{study / records.NAME} does not read back as it was")
-    if late := unfinished(files):
+    if late := records.unfinished(files):
         raise RecordError(f"{study / records.NAME}: {', '.join(late)} did not end")
     print(f"{study}: {len({run for run, _ in files if run})} runs, {len(files)} files")
 

@@ -25,6 +25,9 @@ from pathlib import Path
 FORMAT = 1
 NAME = "record.jsonl.gz"
 RUN_FILES = ["config.toml", "env.json", "events.jsonl", "timing.jsonl", "genotype.json", "result.json"]
+# A black-box search: one of a comparison, or what `hpe-darts blackbox --out` writes; the result says that it has ended.
+BLACKBOX = "blackbox.toml"
+BLACKBOX_FILES = [BLACKBOX, "evaluations.jsonl", "result.json"]
 # Marks the end of a file that does not end in a newline.
 CUT = ',"newline":false'
 STRING = r'"(?:[^"\\]|\\.)*"'
@@ -181,15 +184,15 @@ def write_record(path, files):
 
 
 def read_folders(study):
-    """The files of the run folders below `study`, and its reports: JSON files that are neither a summary nor a result."""
+    """The files of the run folders and black-box searches below `study`, and its reports: JSON files that are neither a summary nor a result."""
     files = {}
-    for config in sorted(study.rglob("config.toml")):
-        if not (config.parent / "events.jsonl").exists():
-            continue
-        run = config.parent.relative_to(study).as_posix()
-        for name in RUN_FILES:
-            if (config.parent / name).exists():
-                files["" if run == "." else run, name] = read_text(config.parent / name)
+    runs = [(config.parent, RUN_FILES) for config in study.rglob("config.toml") if (config.parent / "events.jsonl").exists()]
+    runs += [(settings.parent, BLACKBOX_FILES) for settings in study.rglob(BLACKBOX)]
+    for folder, names in sorted(runs):
+        run = folder.relative_to(study).as_posix()
+        for name in names:
+            if (folder / name).exists():
+                files["" if run == "." else run, name] = read_text(folder / name)
     for report in sorted(study.glob("*.json")):
         if report.name not in RUN_FILES and not report.name.startswith(("result", "summary")):
             files["", report.name] = read_text(report)
@@ -218,6 +221,14 @@ def read_run(path):
                 return files
             raise RecordError(f"{study / NAME} has no run {run}")
     raise RecordError(f"{path} is neither a run folder nor part of a packed study")
+
+
+def unfinished(files):
+    """Runs whose record does not finish with the event `end`, and black-box searches without a result."""
+    last = {run: text.splitlines()[-1:] for (run, name), text in files.items() if name == "events.jsonl"}
+    late = [run for run, line in last.items() if not line or '"event":"end"' not in line[0]]
+    late += [run for run, name in files if name == BLACKBOX and (run, "result.json") not in files]
+    return [run or "the run" for run in late]
 
 
 def events(files):

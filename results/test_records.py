@@ -1,9 +1,12 @@
 """Records come back byte for byte: `python -m unittest discover results`."""
 
+import contextlib
+import io
 import tempfile
 import unittest
 from pathlib import Path
 
+import pack
 import records
 
 CONFIG = 'space = "x"\nseed = 0\n\n[data]\ndir = "d"\n\n[strategy.a-b.optimiser]\nepsilon = 0.00000001\nbetas = [0.5, 0.999]\n'
@@ -52,6 +55,38 @@ class Records(unittest.TestCase):
             self.assertEqual(records.read_run(run), files)
             with self.assertRaises(records.RecordError):
                 records.read_run(Path(folder) / "base/seed9")
+
+    def test_a_black_box_cell_of_a_comparison_is_packed_with_its_training_and_checked(self):
+        settings = 'space = "x"\nseed = 0\n\n[method.bohb]\nrungs = 3\n\n[evaluator.proxy]\ndir = "/data/of/mine"\n'
+        cell, training = "blackbox.bohb/seed0", "blackbox.bohb/seed0/retrain"
+        study = {
+            (cell, "blackbox.toml"): settings,
+            (cell, "result.json"): '{\n  "arch": "a|b",\n  "value": 91.0\n}',
+            (training, "config.toml"): CONFIG,
+            (training, "events.jsonl"): '{"event":"retrain_start"}\n{"event":"end","epochs":1}\n',
+            (training, "result.json"): '{\n  "epochs": 1\n}',
+        }
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+            loose, packed, back = (Path(folder) / name for name in ["loose", "packed", "back"])
+            for (run, name), text in study.items():
+                (loose / run).mkdir(parents=True, exist_ok=True)
+                (loose / run / name).write_text(text)
+            self.assertEqual(records.read_folders(loose), study)
+            (loose / cell / "result.json").rename(loose / "away")
+            with self.assertRaisesRegex(records.RecordError, "^blackbox.bohb/seed0 did not end"):
+                pack.pack(loose, packed)
+            (loose / "away").rename(loose / cell / "result.json")
+            pack.pack(loose, packed)
+            pack.check(packed)
+            pack.unpack(packed, back)
+            expected = {**study, (cell, "blackbox.toml"): settings.replace("/data/of/mine", "mine")}
+            self.assertEqual(records.read_folders(back), expected)
+            without = {at: text for at, text in study.items() if at != (cell, "result.json")}
+            records.write_record(packed / records.NAME, without)
+            with self.assertRaisesRegex(records.RecordError, "did not end"):
+                pack.check(packed)
+            pack.pack(loose, None)
+            self.assertEqual([path.name for path in loose.iterdir()], [records.NAME])
 
 
 if __name__ == "__main__":

@@ -1,29 +1,36 @@
-//! `blackbox`: many runs of a black-box search method, on the table or by a training-free score.
+//! `blackbox`: many runs of a black-box search method, on the table, by a training-free score or by training from scratch.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, Result, anyhow};
 use nas::{
     benchmark::{self, BenchmarkDataset, Column, Epochs},
     blackbox::{
-        BlackboxError, Domain, Evaluator, Outcome, Problem, ProxyEvaluator, Summary, TableEvaluator, Trial, methods,
-        run_all,
+        BlackboxError, Domain, Evaluator, Follow, Interruptible, MethodConfig, Outcome, Problem, ProxyEvaluator,
+        Record, Recorded, RetrainEvaluator, Settings, Summary, TableEvaluator, Trial, check, methods, run_all,
     },
     compare::COLUMNS,
     engines,
+    files::{as_text as path_text, shown},
     paper::{self, PAPER_BUDGET},
     proxy::{self, Proxy},
+    retrain::Request,
+    run::Observer,
     space::{self, Arch, SearchSpace},
 };
 use serde_json::{Map, Value, json};
 
 use super::{
-    files, outcome, query,
+    data, files, outcome, query,
     scoring::{Inputs, Loaded, blame},
 };
 use crate::{
     args,
     context::Context,
+    error::{HintExt, Interrupted},
     render::{Align, Table},
 };
 
@@ -31,14 +38,21 @@ use crate::{
 ///
 /// By default an evaluation is a simulated training: its value is the validation accuracy in the NAS-Bench-201 table after 12 epochs, its
 /// cost the seconds of that training and of one validation, and a run ends before the evaluation that would exceed the budget.
-/// With --proxy it is a training-free score, and the budget counts evaluations. `hpe-darts list methods` has the methods.
+/// With --proxy it is a training-free score, and the budget counts evaluations. With --retrain it is a training from scratch as by
+/// `hpe-darts retrain`: its value is the accuracy on the images that validate, after the last epoch, and the budget counts epochs, so
+/// that a run repeats on any machine. Methods with several fidelities (bohb with `training=rungs`) also train for a third and a ninth of the epochs.
+/// `hpe-darts list methods` has the methods.
+///
+/// With --out every evaluation is kept in a folder, with --retrain each training in a run folder of its own below. Ctrl-C saves; the same
+/// command goes on there, also after a kill, and ends as if it had never been stopped.
 ///
 /// Printed are mean and standard deviation over the runs of the accuracies of what they found, after 200 epochs; beside them, where the
 /// search is that of Table 1 of the HPE-DARTS paper (CIFAR-10, 12,000 s), what the paper reports.
 ///
 /// With --json, standard output is one object {"method", "config", "space", "dataset", "evaluator", "budget", "unit", "seed", "runs",
-/// "accuracies", "evaluations", "spent", "best", "median", "paper"}; statistics are {"mean", "std", "min", "max"}.
+/// "accuracies", "evaluations", "spent", "best", "median", "paper", "run_dir"}; statistics are {"mean", "std", "min", "max"}.
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("networks").args(["proxy", "retrain"])))]
 pub struct Args {
     /// Which method: see `hpe-darts list methods`.
     #[arg(value_name = "METHOD")]
@@ -46,32 +60,45 @@ pub struct Args {
     /// Search space: see `hpe-darts list spaces`. Only nas-bench-201 has a table.
     #[arg(long, value_name = "S", default_value = "nas-bench-201", value_parser = space::find)]
     space: &'static dyn SearchSpace,
-    /// What a run may spend: simulated seconds, or evaluations with --proxy [default: 12000, or 100 with --proxy].
+    /// What a run may spend: simulated seconds, evaluations with --proxy, epochs with --retrain [default: 12000; 100 with --proxy; with
+    /// --retrain those of 10 whole trainings].
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     budget: Option<f64>,
     /// Runs, 1 to 10000, each with a seed of its own: the first one's, the next number, and so on.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = args::count(1, 10_000))]
     runs: usize,
-    /// Seed of the first run; with --proxy also of the weights and the images.
+    /// Seed of the first run; with --proxy also of the weights and the images, with --retrain of all trainings.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// One setting of the method by its key, repeatable; the value is TOML, and a bare word is a string [default: none]:
-    /// --set population=20 --set mutation=edge
+    /// --set population=20 --set mutation=edge; with --retrain also one of the trainings: --set retrain.network.channels=8
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Data set whose trainings are simulated: cifar10, cifar100 or imagenet16-120 [default: cifar10]; with --proxy the one that
-    /// networks are scored on, see `hpe-darts list datasets` [default: as for `score`].
+    /// networks are scored on, with --retrain trained on, see `hpe-darts list datasets` [default: as for `score` and `retrain`].
     #[arg(long, value_name = "D")]
     dataset: Option<String>,
-    /// Length of a simulated training: 12 or 200 epochs.
-    #[arg(long, value_name = "N", default_value = "12", value_parser = epochs, conflicts_with = "proxy")]
-    epochs: Epochs,
+    /// Epochs of a training: 12 or 200 of a simulated one [default: 12], with --retrain any number [default: those of the recipe].
+    #[arg(long, value_name = "N", value_parser = args::count(1, 100_000), conflicts_with = "proxy")]
+    epochs: Option<usize>,
     /// Evaluate by a training-free score, see `hpe-darts list proxies` [default: by the table].
     #[arg(long, value_name = "NAME", value_parser = proxy::find)]
     proxy: Option<&'static dyn Proxy>,
-    /// With --proxy: folder or archive of the data set [default: what `data fetch` has downloaded].
-    #[arg(long, value_name = "DIR", requires = "proxy")]
+    /// Evaluate by training from scratch (default: by the table).
+    #[arg(long, requires = "out")]
+    retrain: bool,
+    /// With --retrain: recipe, see `hpe-darts list recipes` [default: quick].
+    #[arg(long, value_name = "NAME", requires = "retrain")]
+    recipe: Option<String>,
+    /// With --proxy or --retrain: folder or archive of the data set [default: what `data fetch` has downloaded].
+    #[arg(long, value_name = "DIR", requires = "networks")]
     data: Option<PathBuf>,
+    /// With --retrain: height and width of own pictures, for --dataset folder [default: what fits them, at most 64].
+    #[arg(long, value_name = "PIXELS", requires = "retrain")]
+    size: Option<usize>,
+    /// With --proxy or --retrain: folder that evaluations are kept in, new, empty or of the same search [default: none].
+    #[arg(long, value_name = "DIR", requires = "networks")]
+    out: Option<PathBuf>,
     /// With --proxy: training images that networks are scored on, 2 to 4096 [default: 64].
     #[arg(long, value_name = "N", value_parser = args::count(2, 4096), requires = "proxy")]
     batch: Option<usize>,
@@ -98,14 +125,6 @@ pub struct Args {
     json: bool,
 }
 
-fn epochs(text: &str) -> Result<Epochs, String> {
-    match text {
-        "12" => Ok(Epochs::Twelve),
-        "200" => Ok(Epochs::TwoHundred),
-        _ => Err("expected 12 or 200".to_owned()),
-    }
-}
-
 /// What the runs had in common, for the output.
 struct Setting {
     method: &'static str,
@@ -116,92 +135,71 @@ struct Setting {
     budget: f64,
     unit: &'static str,
     seed: u64,
+    out: Option<PathBuf>,
     paper: Option<[(f64, f64); 6]>,
+}
+
+/// What came of an evaluator: the runs, and what they are looked at with.
+struct Found {
+    outcomes: Vec<Outcome>,
+    dataset: String,
+    evaluator: String,
+    budget: f64,
+    unit: &'static str,
+    table: Option<benchmark::Table>,
+    /// Whose test accuracy ranks the runs, with the table.
+    ranked_by: BenchmarkDataset,
+}
+
+/// A search that waits for its evaluator.
+struct Search<'a> {
+    args: &'a Args,
+    config: MethodConfig,
+    domain: Arc<Domain>,
+    cx: &'a Context,
 }
 
 /// Runs a method as often as asked.
 ///
 /// # Errors
 /// An unknown method or setting, a space without a table, a missing table, a budget that does not pay for an evaluation, files that cannot
-/// be written.
+/// be written, the folder of another search, an interruption.
 pub fn run(args: Args, cx: &Context) -> Result<()> {
     let method = methods::find(&args.method).map_err(BlackboxError::from)?;
-    let config = method.configure(&args.set).map_err(BlackboxError::from)?;
+    let (training, own): (Vec<String>, Vec<String>) =
+        args.set.iter().cloned().partition(|set| args.retrain && set.starts_with(TRAINING));
+    let config = method.configure(&own).map_err(BlackboxError::from)?;
     files::check([&args.csv, &args.record].into_iter().flatten().map(PathBuf::as_path), args.force)?;
-    let domain = Arc::new(Domain::new(args.space));
-    let threads = args.threads.get();
-    let named = |error: String| anyhow!("--dataset: {error}");
-    let mut setting = Setting {
+    let json = serde_json::to_value(&config)?[method.name].clone();
+    let search = Search { args: &args, config, domain: Arc::new(Domain::new(args.space)), cx };
+    let found = match args.proxy {
+        Some(proxy) => search.by_score(proxy)?,
+        None if args.retrain => search.by_training(&training)?,
+        None => search.by_table()?,
+    };
+    let Found { outcomes, dataset, evaluator, budget, unit, table, ranked_by } = found;
+    let as_in_paper = !args.retrain
+        && args.proxy.is_none()
+        && (ranked_by, args.epochs.unwrap_or(12), budget) == (BenchmarkDataset::Cifar10, 12, PAPER_BUDGET);
+    let reported = paper::table_1(&format!("blackbox.{}", method.name)).filter(|_| as_in_paper);
+    let setting = Setting {
         method: method.name,
-        config: serde_json::to_value(&config)?[method.name].clone(),
+        config: json,
         space: args.space.name(),
-        dataset: BenchmarkDataset::Cifar10.name().to_owned(),
-        evaluator: String::new(),
-        budget: args.budget.unwrap_or(if args.proxy.is_some() { 100.0 } else { PAPER_BUDGET }),
-        unit: "",
+        dataset,
+        evaluator,
+        budget,
+        unit,
         seed: args.seed,
-        paper: None,
+        out: args.out.clone(),
+        paper: reported.map(|row| row.accuracies),
     };
-    let bar = cx.out.bar("runs", args.runs as u64);
-    let mut search = |evaluator: &dyn Evaluator, threads: usize| {
-        let problem = Problem { domain: Arc::clone(&domain), levels: evaluator.levels() };
-        setting.unit = evaluator.unit();
-        let seeds = (args.seed, args.runs);
-        let outcomes = run_all(&config, &problem, evaluator, setting.budget, seeds, threads, &|| bar.inc(1));
-        bar.finish_and_clear();
-        outcomes.map_err(|error| match error {
-            BlackboxError::Engine(error) => blame(error),
-            other => other.into(),
-        })
-    };
-    let (outcomes, table, ranked_by);
-    match args.proxy {
-        None => {
-            TableEvaluator::check(&domain)?;
-            let dataset = args.dataset.as_deref().map_or(Ok(BenchmarkDataset::Cifar10), args::benchmark_dataset);
-            ranked_by = dataset.map_err(named)?;
-            let known = query::open_table(cx)?;
-            outcomes = search(&TableEvaluator::new(&domain, &known, ranked_by, args.epochs)?, threads)?;
-            table = Some(known);
-            let n = if args.epochs == Epochs::Twelve { 12 } else { 200 };
-            (setting.dataset, setting.evaluator) = (ranked_by.name().to_owned(), format!("table, {n} epochs"));
-            let as_in_paper =
-                (ranked_by, args.epochs, setting.budget) == (BenchmarkDataset::Cifar10, Epochs::Twelve, PAPER_BUDGET);
-            let reported = paper::table_1(&format!("blackbox.{}", method.name)).filter(|_| as_in_paper);
-            setting.paper = reported.map(|row| row.accuracies);
-        }
-        Some(proxy) => {
-            ProxyEvaluator::check(proxy)?;
-            let dataset = args.dataset.as_deref().map(args::dataset).transpose().map_err(named)?;
-            let size = args.space.supernet_size();
-            let inputs = Inputs {
-                images: proxy.needs_images(),
-                dataset,
-                data: args.data.clone(),
-                no_verify: false,
-                batch: args.batch,
-                seed: args.seed,
-                channels: args.channels.unwrap_or(size.channels),
-                cells: args.cells.unwrap_or(size.cells),
-            };
-            setting.dataset = inputs.name().as_str().to_owned();
-            let Loaded { shape, images, labels } = inputs.load(cx)?;
-            let engines = engines::cpu(threads)?;
-            let evaluator = ProxyEvaluator::new(&domain, proxy, shape, (images, labels), args.seed, &*engines)?;
-            // The engine has the threads.
-            outcomes = search(&evaluator, 1)?;
-            let has_table = TableEvaluator::check(&domain).is_ok();
-            table = if has_table { outcome::open_table(cx, "accuracies") } else { None };
-            ranked_by = BenchmarkDataset::Cifar10;
-            setting.evaluator = format!("proxy, {}", proxy.name());
-        }
-    }
     let mut written = vec![];
     if let Some(path) = &args.csv {
         written.push((path, csv(&outcomes, table.as_ref())));
     }
     if let Some(path) = &args.record {
-        written.push((path, record(&outcomes, &domain)?));
+        written.push((path, record(&outcomes, &search.domain)?));
     }
     files::write(&written)?;
     let summary = Summary::new(&outcomes, table.as_ref(), ranked_by).context("no runs")?;
@@ -209,6 +207,172 @@ pub fn run(args: Args, cx: &Context) -> Result<()> {
         true => cx.out.json(&as_json(&setting, &summary)),
         false => cx.out.data(as_text(&setting, &summary)),
     }
+}
+
+/// How settings of a training begin that are given beside those of the method.
+const TRAINING: &str = "retrain.";
+
+/// Trainings of the whole length that a run with --retrain may spend where nothing else is asked for.
+const TRAININGS: usize = 10;
+
+fn named(error: String) -> anyhow::Error {
+    anyhow!("--dataset: {error}")
+}
+
+impl Search<'_> {
+    fn by_table(&self) -> Result<Found> {
+        let Self { args, domain, cx, .. } = self;
+        TableEvaluator::check(domain)?;
+        let (epochs, n) = match args.epochs.unwrap_or(12) {
+            12 => (Epochs::Twelve, 12),
+            200 => (Epochs::TwoHundred, 200),
+            other => {
+                return Err(anyhow!("--epochs {other}: expected 12 or 200, the trainings that the table has"))
+                    .hint("--retrain trains for as many as you like");
+            }
+        };
+        let dataset = args.dataset.as_deref().map_or(Ok(BenchmarkDataset::Cifar10), args::benchmark_dataset);
+        let ranked_by = dataset.map_err(named)?;
+        let budget = args.budget.unwrap_or(PAPER_BUDGET);
+        let table = query::open_table(cx)?;
+        let evaluator = TableEvaluator::new(domain, &table, ranked_by, epochs)?;
+        let bar = cx.out.bar("runs", args.runs as u64);
+        let outcomes = self.runs(&evaluator, budget, args.threads.get(), &|| bar.inc(1));
+        bar.finish_and_clear();
+        let (outcomes, unit) = (outcomes?, evaluator.unit());
+        let (dataset, evaluator) = (ranked_by.name().to_owned(), format!("table, {n} epochs"));
+        Ok(Found { outcomes, dataset, evaluator, budget, unit, table: Some(table), ranked_by })
+    }
+
+    fn by_score(&self, proxy: &'static dyn Proxy) -> Result<Found> {
+        let Self { args, domain, cx, .. } = self;
+        ProxyEvaluator::check(proxy)?;
+        let dataset = args.dataset.as_deref().map(args::dataset).transpose().map_err(named)?;
+        let size = args.space.supernet_size();
+        let inputs = Inputs {
+            images: proxy.needs_images(),
+            dataset,
+            data: args.data.clone(),
+            no_verify: false,
+            batch: args.batch,
+            seed: args.seed,
+            channels: args.channels.unwrap_or(size.channels),
+            cells: args.cells.unwrap_or(size.cells),
+        };
+        let (dataset, budget) = (inputs.name().as_str().to_owned(), args.budget.unwrap_or(100.0));
+        let Loaded { shape, images, labels } = inputs.load(cx)?;
+        let engines = engines::cpu(args.threads.get())?;
+        let evaluator = ProxyEvaluator::new(domain, proxy, shape, (images, labels), args.seed, &*engines)?;
+        let bar = cx.out.bar("runs", args.runs as u64);
+        let outcomes =
+            self.long_runs(&evaluator, &Settings { evaluator: evaluator.settings(), ..self.settings(budget) }, &|| {
+                bar.inc(1)
+            });
+        bar.finish_and_clear();
+        let (outcomes, unit) = (outcomes?, evaluator.unit());
+        let has_table = TableEvaluator::check(domain).is_ok();
+        let table = if has_table { outcome::open_table(cx, "accuracies") } else { None };
+        let (evaluator, ranked_by) = (format!("proxy, {}", proxy.name()), BenchmarkDataset::Cifar10);
+        Ok(Found { outcomes, dataset, evaluator, budget, unit, table, ranked_by })
+    }
+
+    /// `set`: settings of the trainings.
+    fn by_training(&self, set: &[String]) -> Result<Found> {
+        let Self { args, domain, cx, .. } = self;
+        let request = Request {
+            recipe: args.recipe.clone(),
+            dataset: args.dataset.clone(),
+            data: args.data.clone(),
+            size: args.size,
+            epochs: args.epochs,
+            seed: Some(args.seed),
+            threads: args.threads.given(),
+            set: set.iter().map(|set| set[TRAINING.len()..].to_owned()).collect(),
+            ..RetrainEvaluator::request(domain)?
+        };
+        let config = RetrainEvaluator::configure(&request)?;
+        let (dataset, recipe) = (config.dataset.as_str().to_owned(), config.recipe.clone());
+        let (home, out) = (cx.home().ok(), args.out.clone().unwrap_or_default());
+        let observer = || -> Box<dyn Observer> { Box::new(outcome::Progress::new(cx, "training")) };
+        let follow = Follow { observer: &observer, stop: cx.interrupt()? };
+        let evaluator =
+            data::interruptible(cx, |notify| RetrainEvaluator::new(config, home.as_deref(), notify, &out, follow))?;
+        let epochs = evaluator.epochs().last().copied().unwrap_or_default();
+        let budget = args.budget.unwrap_or((TRAININGS * epochs) as f64);
+        let outcomes =
+            self.long_runs(&evaluator, &Settings { evaluator: evaluator.settings(), ..self.settings(budget) }, &|| {})?;
+        let (unit, evaluator) = (evaluator.unit(), format!("training from scratch, {recipe}, {epochs} epochs"));
+        Ok(Found { outcomes, dataset, evaluator, budget, unit, table: None, ranked_by: BenchmarkDataset::Cifar10 })
+    }
+
+    /// Runs whose evaluations take long: they may be interrupted, and are kept with --out. The engine has the threads.
+    fn long_runs(
+        &self,
+        evaluator: &dyn Evaluator,
+        settings: &Settings<'_>,
+        ended: &(dyn Fn() + Sync),
+    ) -> Result<Vec<Outcome>> {
+        let Self { args, config, domain, cx } = self;
+        let stop = cx.interrupt()?;
+        let evaluator = Interruptible { evaluator, stop: &stop };
+        let budget = settings.budget;
+        let Some(out) = &args.out else { return self.runs(&evaluator, budget, 1, ended) };
+        let problem = self.problem(&evaluator);
+        check(config, &problem, &evaluator, budget, (args.seed, args.runs))?;
+        let record = Record::open(out, settings)?;
+        if !record.is_empty() {
+            cx.out.note(format_args!("{}: {} evaluations are known", shown(out), record.len()));
+        }
+        let outcomes = self.runs(&Recorded { domain, evaluator: &evaluator, record: &record }, budget, 1, ended)?;
+        record.finish(&outcomes)?;
+        Ok(outcomes)
+    }
+
+    /// Of any evaluator.
+    fn settings(&self, budget: f64) -> Settings<'_> {
+        let Args { space, seed, runs, .. } = self.args;
+        Settings {
+            space: space.name(),
+            seed: *seed,
+            runs: *runs,
+            budget,
+            method: &self.config,
+            evaluator: Default::default(),
+        }
+    }
+
+    fn problem(&self, evaluator: &dyn Evaluator) -> Problem {
+        Problem { domain: Arc::clone(&self.domain), levels: evaluator.levels() }
+    }
+
+    fn runs(
+        &self,
+        evaluator: &dyn Evaluator,
+        budget: f64,
+        threads: usize,
+        ended: &(dyn Fn() + Sync),
+    ) -> Result<Vec<Outcome>> {
+        let Self { args, config, cx, .. } = self;
+        let problem = self.problem(evaluator);
+        let outcomes = run_all(config, &problem, evaluator, budget, (args.seed, args.runs), threads, ended);
+        outcomes.map_err(|error| match error {
+            BlackboxError::Engine(error) => blame(error),
+            BlackboxError::Interrupted => {
+                cx.out.note(match args.out {
+                    Some(_) => format!("interrupted; everything is saved. To continue:\n  {}", this_command()),
+                    None => "interrupted; without --out nothing is saved".to_owned(),
+                });
+                Interrupted.into()
+            }
+            other => other.into(),
+        })
+    }
+}
+
+/// The command that this process was started with, as a shell takes it.
+fn this_command() -> String {
+    let words = std::env::args_os().skip(1).map(|word| outcome::shell(Path::new(&word)));
+    std::iter::once("hpe-darts".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// Refuses a file that cannot be one before the runs begin.
@@ -262,6 +426,7 @@ fn as_json(setting: &Setting, summary: &Summary) -> Value {
         "best": summary.best,
         "median": summary.median,
         "paper": paper,
+        "run_dir": setting.out.as_deref().map(path_text),
     })
 }
 
@@ -296,6 +461,10 @@ fn as_text(setting: &Setting, summary: &Summary) -> String {
     text += &format!(" a run\n\n{rows}");
     if summary.runs > 1 {
         text += &format!("\n± is the standard deviation over {} runs\n", summary.runs);
+    }
+    if let Some(out) = &setting.out {
+        text +=
+            &format!("\nthe search is in {} (blackbox.toml, evaluations.jsonl, result.json)\n", outcome::shell(out));
     }
     text
 }

@@ -1,11 +1,12 @@
 //! `blackbox`: output, files, bad input, and Table 1 of the paper.
 
-use std::fs;
+use std::{fs, io::Read, path::Path, process::Stdio, time::Duration};
 
 use serde_json::Value;
 
 use crate::{
     common::{data_file, output, program, run},
+    kills::disturb,
     query::Home,
 };
 
@@ -28,7 +29,7 @@ fn json_is_one_object_and_does_not_depend_on_the_threads() {
         let keys: Vec<&str> = one.as_object().unwrap().keys().map(String::as_str).collect();
         let expected =
             ["method", "config", "space", "dataset", "evaluator", "budget", "unit", "seed", "runs", "accuracies"];
-        assert_eq!(keys, [&expected[..], &["evaluations", "spent", "best", "median", "paper"]].concat());
+        assert_eq!(keys, [&expected[..], &["evaluations", "spent", "best", "median", "paper", "run_dir"]].concat());
         assert_eq!(
             (one["method"].as_str(), one["runs"].as_u64(), &one["paper"]),
             (Some(method), Some(7), &Value::Null)
@@ -131,6 +132,13 @@ fn bad_input_says_what_would_be_right() {
         (&["bohb", "--set", "eta=1"], "eta = 1, expected 2 to 10"),
         (&["bohb", "--set", "sample=3"], "did you mean `samples`?"),
         (&["bohb", "--set", "eta"], "`=` is missing"),
+        (&["bohb", "--retrain"], "--out <DIR>"),
+        (&["bohb", "--retrain", "--out", "x", "--proxy", "params"], "cannot be used with"),
+        (&["bohb", "--recipe", "quick"], "--retrain"),
+        (&["bohb", "--size", "8"], "--retrain"),
+        (&["bohb", "--out", "x"], "<--proxy <NAME>|--retrain>"),
+        (&["bohb", "--data", "x"], "<--proxy <NAME>|--retrain>"),
+        (&["bohb", "--set", "retrain.training.batch_size=9"], "unknown key `retrain.training.batch_size`"),
         (&["bohb", "--csv", folder.path().to_str().unwrap()], "is a folder, expected the name of a file"),
     ] {
         let message = home.refused(&[&["blackbox"], args].concat());
@@ -138,6 +146,110 @@ fn bad_input_says_what_would_be_right() {
     }
     let (code, _, err) = run(&["blackbox", "bohb"]);
     assert!(code == 1 && err.contains("hpe-darts table import"), "{err}");
+}
+
+/// Two epochs of a few steps for every architecture.
+const SMALL: [&str; 13] = [
+    "random-search",
+    "--retrain",
+    "--epochs",
+    "2",
+    "--budget",
+    "6",
+    "--set",
+    "retrain.network.channels=4",
+    "--set",
+    "retrain.network.cells=1",
+    "--set",
+    "retrain.training.max_steps_per_epoch=4",
+    "--json",
+];
+
+fn in_folder(home: &Path, out: &Path, args: &[&str]) -> std::process::Command {
+    let mut command = program(home);
+    command.arg("blackbox").args(args).args(["--threads", "1", "--out"]).arg(out);
+    command
+}
+
+/// Settings, evaluations and result.
+fn files(out: &Path) -> [String; 3] {
+    ["blackbox.toml", "evaluations.jsonl", "result.json"].map(|file| fs::read_to_string(out.join(file)).unwrap())
+}
+
+#[cfg(unix)]
+#[test]
+fn a_search_that_is_stopped_or_killed_goes_on_by_the_same_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path();
+    let [whole, out] = ["whole", "out"].map(|name| home.join(name));
+    let (code, text, err) = output(&mut in_folder(home, &whole, &SMALL));
+    assert_eq!(code, 0, "{err}");
+    let found: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (&found["unit"], &found["spent"]["mean"], &found["accuracies"]),
+        (&"epochs".into(), &6.0.into(), &Value::Null)
+    );
+    assert_eq!(found["run_dir"].as_str(), whole.to_str());
+    assert_eq!(fs::read_dir(whole.join("trainings")).unwrap().count(), 3);
+    let mut disturbed = [0, 0];
+    for attempt in 0.. {
+        let mut command = in_folder(home, &out, &SMALL);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let (signal, delay) = (["INT", "KILL"][attempt % 2], Duration::from_millis(40 * attempt as u64));
+        let (status, sent) = disturb(&mut child, signal, delay);
+        let mut err = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        match status.code() {
+            Some(0) => break,
+            Some(code) => {
+                assert!(code == 130 && signal == "INT", "{code}: {err}");
+                let how = format!("To continue:\n  hpe-darts blackbox {}", SMALL[0]);
+                disturbed[0] += usize::from(err.contains(&how));
+            }
+            None => disturbed[1] += usize::from(sent),
+        }
+    }
+    assert!(disturbed.iter().all(|&n| n > 0), "{disturbed:?}");
+    assert_eq!(files(&out), files(&whole));
+}
+
+#[test]
+fn the_folder_of_a_search_takes_no_other_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path();
+    let out = home.join("out");
+    let search = |args: &[&str]| output(&mut in_folder(home, &out, args));
+    let scored = ["random-search", "--proxy", "params", "--budget", "3"];
+    let (code, first, err) = search(&scored);
+    assert!(code == 0 && first.contains("evaluations.jsonl"), "{err}");
+    let there = files(&out);
+    let (_, again, err) = search(&scored);
+    assert!(again == first && err.contains("3 evaluations are known"), "{err}");
+    for (args, expected) in [
+        (&["random-search", "--proxy", "params", "--budget", "4"][..], "budget is 3.0, now 4.0"),
+        (&["random-search", "--proxy", "flops", "--budget", "3"], "evaluator.proxy.name is \"params\", now \"flops\""),
+        (&["bohb", "--proxy", "params", "--budget", "3"], "method.bohb."),
+        (&SMALL, "holds a search with other settings"),
+    ] {
+        let (code, _, err) = search(args);
+        assert!(code == 1 && err.contains(expected), "{args:?}: {err}");
+    }
+    let mut small = SMALL;
+    small[5] = "1";
+    let new = home.join("new");
+    for (args, more, expected) in [
+        (&small, &[][..], "a budget of 1 epochs, expected at least 2.0"),
+        (&SMALL, &["--recipe", "slow"], "unknown recipe `slow`, expected quick"),
+        (&SMALL, &["--set", "retrain.data.train=all"], "data.train = all: every image trains"),
+        (&SMALL, &["--set", "retrain.training.epoch=1"], "did you mean `training.epochs`?"),
+        (&SMALL, &["--dataset", "digit"], "did you mean `digits`?"),
+        (&SMALL, &["--size", "8"], "--dataset folder"),
+    ] {
+        let (code, _, err) = output(&mut in_folder(home, &new, &[&args[..], more].concat()));
+        assert!(code == 1 && err.contains(expected), "{more:?}: {err}");
+    }
+    assert_eq!(files(&out), there);
+    assert!(!new.exists());
 }
 
 /// 100 runs of 12,000 s each: every mean lies within the standard deviation that the paper reports.

@@ -106,7 +106,7 @@ struct Deeds {
 }
 
 /// A process that is killed after `delay` unless it ends before.
-fn disturb(child: &mut Child, signal: &str, delay: Duration) -> (ExitStatus, bool) {
+pub(crate) fn disturb(child: &mut Child, signal: &str, delay: Duration) -> (ExitStatus, bool) {
     let began = Instant::now();
     while began.elapsed() < delay {
         if let Some(status) = child.try_wait().unwrap() {

@@ -1,6 +1,11 @@
+use std::path::PathBuf;
+
 use engine::EngineError;
 
-use crate::{benchmark::Column, data::DataError, search::ConfigError, space::SpaceError};
+use crate::{
+    benchmark::Column, data::DataError, files::shown, retrain::RetrainError, run::RunError, search::ConfigError,
+    space::SpaceError,
+};
 
 /// A budget that pays for more is a mistake: no table has as many architectures.
 pub const MAX_EVALUATIONS: usize = 1_000_000;
@@ -91,12 +96,45 @@ pub enum BlackboxError {
     /// The images that networks are scored on.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The user has stopped it; a run is so short that it begins anew.
+    /// A training from scratch.
+    #[error(transparent)]
+    Retrain(Box<RetrainError>),
+    /// Trainings that leave no images to compare architectures on.
+    #[error("data.train = all: every image trains, and the test images choose no architecture")]
+    NoValidation,
+    /// A folder that the search cannot begin in.
+    #[error("output folder {} exists and is not the folder of a black-box search", shown(.0))]
+    Foreign(PathBuf),
+    /// The folder of a search with other settings.
+    #[error("{} holds a search with other settings: {difference}", shown(.folder))]
+    OtherSettings {
+        /// The folder.
+        folder: PathBuf,
+        /// The first one that differs by its dotted key, its value there and the one that is asked for.
+        difference: String,
+    },
+    /// A file of a search's folder that does not read as it was written.
+    #[error("{}, line {line}: {why}", shown(.path))]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The folder of a search cannot be read or written to.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The user has stopped it. What is recorded is saved.
     #[error("interrupted")]
     Interrupted,
-    /// A saved run that does not fit.
-    #[error("the saved state does not fit: {0}")]
-    State(String),
+}
+
+impl From<RetrainError> for BlackboxError {
+    fn from(error: RetrainError) -> Self {
+        Self::Retrain(Box::new(error))
+    }
 }
 
 impl BlackboxError {
@@ -109,7 +147,14 @@ impl BlackboxError {
                 "import it once: hpe-darts table import FILE.csv; a training-free score as evaluator does without"
                     .to_owned(),
             ),
-            Self::NoTable { .. } => Some("--proxy NAME evaluates without a table".to_owned()),
+            Self::Retrain(error) => error.hint(),
+            Self::Run(error) => error.hint(),
+            Self::NoTable { .. } => Some("--proxy NAME and --retrain evaluate without a table".to_owned()),
+            Self::NoValidation => Some("data.train=half keeps a half of the training images for validation".to_owned()),
+            Self::Foreign(_) | Self::OtherSettings { .. } => {
+                Some("give the settings that it was begun with, or another folder with --out".to_owned())
+            }
+            Self::Record { .. } => Some("restore the file, or begin anew in another folder with --out".to_owned()),
             Self::Composite { proxy } => {
                 Some(format!("`hpe-darts score --proxy {proxy} --sample N` ranks N architectures"))
             }

@@ -2,7 +2,6 @@ use std::{fmt, sync::Arc};
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
 
 use super::{
     domain::{Choice, Domain},
@@ -29,7 +28,7 @@ pub struct Proposal {
 }
 
 /// A choice whose value is known.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Judged {
     /// The architecture.
     pub choice: Choice,
@@ -55,9 +54,9 @@ pub(super) fn best<'a>(judged: impl IntoIterator<Item = &'a Judged>) -> Option<&
 
 /// A black-box search method.
 ///
-/// Calls alternate: `ask`, then `tell` of what was asked. A method may be saved after either and goes on identically after
-/// `restore` into a new one of the same configuration. It has no randomness of its own: whatever it draws comes from the generator that
-/// `ask` is given, one for each trial.
+/// Calls alternate: `ask`, then `tell` of what was asked. It has no randomness of its own: whatever it draws comes from the generator
+/// that `ask` is given, one for each trial. So one that is told the same asks the same, and a search that was stopped goes on by asking
+/// again.
 pub trait Method: fmt::Debug + Send {
     /// What to evaluate next; `None`: there is nothing left to ask.
     fn ask(&mut self, rng: &mut ChaCha8Rng) -> Option<Proposal>;
@@ -69,15 +68,6 @@ pub trait Method: fmt::Debug + Send {
     fn answer(&self) -> Option<Choice> {
         None
     }
-
-    /// All that changes in a run.
-    fn state(&self) -> Value;
-
-    /// Takes over a saved state.
-    ///
-    /// # Errors
-    /// What in the state does not fit.
-    fn restore(&mut self, state: &Value) -> Result<(), String>;
 }
 
 /// A method together with its name and its configuration.
@@ -99,23 +89,6 @@ pub trait Configured: Method + Sized + 'static {
 
     /// From a checked configuration. `rng` is for initial values.
     fn new(config: &Self::Config, problem: &Problem, rng: &mut ChaCha8Rng) -> Self;
-}
-
-/// A state as JSON.
-pub(super) fn saved(state: &impl Serialize) -> Value {
-    // The states are structs of numbers and lists, which JSON always has a form for.
-    serde_json::to_value(state).unwrap_or(Value::Null)
-}
-
-/// A state from JSON, whose choices must be of the domain.
-pub(super) fn restored<S: DeserializeOwned>(
-    state: &Value,
-    domain: &Domain,
-    choices: fn(&S) -> Vec<&Choice>,
-) -> Result<S, String> {
-    let state = S::deserialize(state).map_err(|e| e.to_string())?;
-    choices(&state).into_iter().try_for_each(|choice| domain.check(choice))?;
-    Ok(state)
 }
 
 /// A whole number of a setting.

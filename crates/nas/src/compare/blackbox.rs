@@ -2,10 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +11,7 @@ use toml::{Table, Value};
 use crate::{
     benchmark::{self, BenchmarkDataset, Epochs},
     blackbox::{
-        BlackboxError, Domain, Evaluation, Evaluator, Levels, MethodConfig, Outcome, Problem, ProxyEvaluator,
+        BlackboxError, Domain, Evaluator, Interruptible, MethodConfig, Outcome, Problem, ProxyEvaluator,
         TableEvaluator, check, methods, run_all,
     },
     data::{self, DataError, DatasetName, LoadEvent, LoadOptions, LoaderOptions, PartName, Source},
@@ -371,32 +368,4 @@ impl BlackboxConfig {
 fn named_dataset(given: &str) -> Result<DatasetName, ConfigError> {
     let names = DatasetName::ALL.map(DatasetName::as_str);
     given.parse().map_err(|_| ConfigError::unknown("data set", given, names))
-}
-
-/// An evaluator that the user can stop between two evaluations.
-#[derive(Debug)]
-struct Interruptible<'a> {
-    evaluator: &'a dyn Evaluator,
-    stop: &'a AtomicBool,
-}
-
-impl Evaluator for Interruptible<'_> {
-    fn levels(&self) -> Levels {
-        self.evaluator.levels()
-    }
-
-    fn unit(&self) -> &'static str {
-        self.evaluator.unit()
-    }
-
-    fn costs(&self, level: usize) -> (f64, f64) {
-        self.evaluator.costs(level)
-    }
-
-    fn evaluate(&self, genotype: &Genotype, level: usize) -> Result<Evaluation, BlackboxError> {
-        if self.stop.load(Ordering::Relaxed) {
-            return Err(BlackboxError::Interrupted);
-        }
-        self.evaluator.evaluate(genotype, level)
-    }
 }

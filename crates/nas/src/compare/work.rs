@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     Here,
+    data::LoadEvent,
     files::write_atomic,
     retrain::{self, RESULT, Retrain, RetrainError, Retrained},
     run::{self, CONFIG, Notice, RunError},
@@ -150,21 +151,13 @@ fn retrained(
 ) -> Result<retrain::Outcome, CompareError> {
     let failed = |source: RetrainError| CompareError::Retrain { name: cell.label(), source };
     let folder = cell.retraining_folder();
+    retraining_begun(cell, retraining, genotype)?;
     let config = retraining.config(genotype).map_err(|e| failed(e.into()))?;
     let mut loading = |event| progress.loading(cell, &event);
-    let (observer, stop) = (progress.observer(cell), Arc::clone(stop));
-    let training = if retraining_begun(cell, retraining, genotype)? {
-        let here = Here { home: resources.home.map(Path::to_owned), ..Here::default() };
-        match Retrain::resume(&folder, &here, &mut loading, retrain::Plan::engines, observer, stop).map_err(failed)? {
-            retrain::Resumed::Finished(outcome) => return Ok(*outcome),
-            retrain::Resumed::Ready(training) => Ok(*training),
-        }
-    } else {
-        let plan = retrain::Plan::new(config, resources.home, &mut loading).map_err(failed)?;
-        let engines = plan.engines();
-        Retrain::start(plan, &engines, &folder, observer, stop)
-    };
-    training.and_then(Retrain::run).map_err(failed)
+    let here = Here { home: resources.home.map(Path::to_owned), ..Here::default() };
+    let plan = |notify: &mut dyn FnMut(LoadEvent)| retrain::Plan::new(config, resources.home, notify);
+    let observer = progress.observer(cell);
+    Retrain::complete(&folder, &here, &mut loading, plan, observer, Arc::clone(stop)).map_err(failed)
 }
 
 impl Cell {

@@ -86,6 +86,30 @@ impl Retrain {
         Ok(resumed.map(Self))
     }
 
+    /// Goes on with the training in `folder` to its end, or, where none stands there, with the one that `plan` plans. `notify` is told
+    /// how the data is being read.
+    ///
+    /// # Errors
+    /// As [`Retrain::resume`], [`Retrain::start`] and [`Retrain::run`]; those of `plan`.
+    pub fn complete(
+        folder: &Path,
+        here: &Here,
+        notify: &mut dyn FnMut(LoadEvent),
+        plan: impl FnOnce(&mut dyn FnMut(LoadEvent)) -> Result<Plan, RetrainError>,
+        observers: impl Into<Observers>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Outcome, RetrainError> {
+        if run::is_run(folder) {
+            return match Self::resume(folder, here, notify, Plan::engines, observers, stop)? {
+                Resumed::Finished(outcome) => Ok(*outcome),
+                Resumed::Ready(training) => training.run(),
+            };
+        }
+        let plan = plan(notify)?;
+        let engines = plan.engines();
+        Self::start(plan, &engines, folder, observers, stop)?.run()
+    }
+
     /// Runs the training to its end.
     ///
     /// # Errors

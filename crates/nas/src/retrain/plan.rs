@@ -157,7 +157,7 @@ impl Plan {
     }
 
     /// The settings that decide what comes out, with what the split file and a folder of pictures held.
-    pub(super) fn decisive(&self) -> Table {
+    pub(crate) fn decisive(&self) -> Table {
         let mut table = self.config.decisive();
         if let Some(fingerprint) = &self.fingerprint {
             table.insert("split".to_owned(), fingerprint.clone().into());

@@ -9,7 +9,7 @@ use serde::Serialize;
 /// A file of JSON lines that is only ever added to, except that a resumed run cuts it back to its checkpoint.
 /// The file is locked while it is open: two processes cannot work on one run.
 #[derive(Debug)]
-pub(super) struct Journal {
+pub(crate) struct Journal {
     path: PathBuf,
     file: File,
     bytes: u64,
@@ -18,7 +18,7 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Opens or creates the file.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let locked = lock(&file)?;
         let bytes = file.seek(SeekFrom::End(0))?;
@@ -30,7 +30,7 @@ impl Journal {
         self.locked
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -48,7 +48,7 @@ impl Journal {
     }
 
     /// Adds a line. A line that cannot be written whole is taken away again.
-    pub(super) fn append(&mut self, line: &impl Serialize) -> io::Result<()> {
+    pub(crate) fn append(&mut self, line: &impl Serialize) -> io::Result<()> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
         self.append_lines(&text)
@@ -71,7 +71,7 @@ impl Journal {
     }
 
     /// Ends a line that a killed process has left open, so that the next one starts on its own.
-    pub(super) fn close_line(&mut self) -> io::Result<()> {
+    pub(crate) fn close_line(&mut self) -> io::Result<()> {
         let mut text = Vec::new();
         self.file.seek(SeekFrom::Start(0))?;
         self.file.read_to_end(&mut text)?;
@@ -80,7 +80,7 @@ impl Journal {
     }
 
     /// Makes what was written survive a power cut.
-    pub(super) fn sync(&self) -> io::Result<()> {
+    pub(crate) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 }

@@ -27,6 +27,7 @@ pub use error::RunError;
 pub use events::{EVENTS_VERSION, EarlyEnd, End, Event, Failed, Fields};
 pub use executor::{Executor, Kept, Outcome, Reopened, Resumed, finished};
 pub use folder::{Place, is_past, is_run, is_starting, keeps};
+pub(crate) use journal::Journal;
 pub use keep::Keep;
 pub use learning::Learning;
 pub use names::{CONFIG, ENVIRONMENT, EVENTS, TIMING};

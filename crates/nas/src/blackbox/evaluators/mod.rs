@@ -1,8 +1,11 @@
-//! What gives values: one file each. An evaluator that trains networks from scratch would be another, made of [`crate::retrain`]:
-//! its fidelities are numbers of epochs, its costs seconds.
+//! What gives values: one file each.
 
+mod interruptible;
 mod proxy;
+mod retrain;
 mod table;
 
+pub use interruptible::Interruptible;
 pub use proxy::ProxyEvaluator;
+pub use retrain::{Follow, RetrainEvaluator};
 pub use table::TableEvaluator;

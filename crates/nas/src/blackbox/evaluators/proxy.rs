@@ -1,4 +1,5 @@
 use engine::Engines;
+use toml::Table;
 
 use crate::{
     blackbox::{
@@ -6,6 +7,7 @@ use crate::{
         error::BlackboxError,
         evaluator::{Evaluation, Evaluator, Levels},
     },
+    checksum,
     proxy::{Candidate, Proxy},
     space::{Genotype, NetworkShape},
 };
@@ -55,6 +57,22 @@ impl<'a> ProxyEvaluator<'a> {
         Self::check(proxy)?;
         domain.space().supernet(&shape)?;
         Ok(Self { domain: domain.clone(), proxy, shape, images, labels, seed, engines })
+    }
+
+    /// What its values depend on beside space and seed, as TOML: the proxy, the networks' sizes and, where they are read, the images.
+    pub fn settings(&self) -> Table {
+        let NetworkShape { image, classes, channels, cells, .. } = self.shape;
+        let sizes = [("height", image.height), ("width", image.width), ("classes", classes)];
+        let sizes = sizes.into_iter().chain([("channels", channels), ("cells", cells), ("images", self.labels.len())]);
+        let mut settings: Table = sizes.map(|(key, size)| (key.to_owned(), (size as i64).into())).collect();
+        settings.insert("name".to_owned(), self.proxy.name().into());
+        if !self.images.is_empty() {
+            let mut sum = checksum::Sum::default();
+            self.images.iter().for_each(|pixel| sum.add(&pixel.to_le_bytes()));
+            self.labels.iter().for_each(|label| sum.add(&label.to_le_bytes()));
+            settings.insert("images_md5".to_owned(), sum.finish().into());
+        }
+        Table::from_iter([("proxy".to_owned(), settings.into())])
     }
 }
 

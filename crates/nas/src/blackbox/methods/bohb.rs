@@ -3,14 +3,13 @@
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::{
     blackbox::{
         domain::Choice,
         evaluator::Evaluation,
         kde::Kde,
-        method::{Configured, Judged, Method, Problem, Proposal, check_count, check_number, restored, saved},
+        method::{Configured, Judged, Method, Problem, Proposal, check_count, check_number},
     },
     random::unit,
     search::ConfigError,
@@ -77,11 +76,11 @@ pub struct Bohb {
     problem: Problem,
     categories: Vec<usize>,
     state: State,
-    /// The densities of good and bad ones on the highest rung that has enough of both; made of the state.
+    /// The densities of good and bad ones on the highest rung that has enough of both.
     model: Option<[Kde; 2]>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 struct State {
     /// Number of the bracket.
     bracket: usize,
@@ -182,28 +181,6 @@ impl Method for Bohb {
             (self.state.bracket, self.state.stage) = (self.state.bracket + 1, 0);
         }
         self.state.judged.clear();
-    }
-
-    fn state(&self) -> Value {
-        saved(&self.state)
-    }
-
-    fn restore(&mut self, state: &Value) -> Result<(), String> {
-        let choices: fn(&State) -> Vec<&Choice> = |s| {
-            let judged = s.judged.iter().chain(s.rungs.iter().flatten()).map(|j| &j.choice);
-            s.waiting.iter().chain(judged).collect()
-        };
-        let state: State = restored(state, &self.problem.domain, choices)?;
-        if state.rungs.len() != self.config.rungs {
-            return Err(format!("{} rungs, expected {}", state.rungs.len(), self.config.rungs));
-        }
-        let stages = self.config.rungs - state.bracket % self.config.rungs;
-        if state.stage >= stages {
-            return Err(format!("stage {} of a bracket of {stages}", state.stage));
-        }
-        self.state = state;
-        self.fit();
-        Ok(())
     }
 }
 

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::{
     blackbox::{
         domain::Choice,
         evaluator::Evaluation,
-        method::{Configured, Judged, Method, Problem, Proposal, check_count, restored, saved},
+        method::{Configured, Judged, Method, Problem, Proposal, check_count},
     },
     numbers::Number,
     random::shuffle,
@@ -58,7 +57,7 @@ pub struct LocalSearch {
     place: Place,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default)]
 struct Place {
     /// Where the search stands; `None` while it draws where to start.
     current: Option<Judged>,
@@ -68,12 +67,6 @@ struct Place {
     neighbours: Vec<Choice>,
     /// The best one so far of the random architectures, or of the neighbours.
     best: Option<Judged>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct State {
-    seen: Vec<Judged>,
-    place: Place,
 }
 
 impl LocalSearch {
@@ -149,22 +142,6 @@ impl Method for LocalSearch {
     fn tell(&mut self, proposal: &Proposal, evaluation: &Evaluation) {
         self.seen.insert(proposal.choice.clone(), evaluation.value);
         self.look(Judged::new(proposal, evaluation));
-    }
-
-    fn state(&self) -> Value {
-        let seen = self.seen.iter().map(|(choice, &value)| Judged { choice: choice.clone(), value: Number(value) });
-        saved(&State { seen: seen.collect(), place: self.place.clone() })
-    }
-
-    fn restore(&mut self, state: &Value) -> Result<(), String> {
-        let choices: fn(&State) -> Vec<&Choice> = |s| {
-            let judged = s.seen.iter().chain(&s.place.current).chain(&s.place.best).map(|j| &j.choice);
-            s.place.neighbours.iter().chain(judged).collect()
-        };
-        let State { seen, place } = restored(state, &self.problem.domain, choices)?;
-        self.seen = seen.into_iter().map(|j| (j.choice, j.value.0)).collect();
-        self.place = place;
-        Ok(())
     }
 }
 

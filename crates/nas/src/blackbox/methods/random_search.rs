@@ -2,7 +2,6 @@
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::{
     blackbox::{
@@ -29,14 +28,6 @@ impl Method for RandomSearch {
     }
 
     fn tell(&mut self, _proposal: &Proposal, _evaluation: &Evaluation) {}
-
-    fn state(&self) -> Value {
-        Value::Null
-    }
-
-    fn restore(&mut self, state: &Value) -> Result<(), String> {
-        if state.is_null() { Ok(()) } else { Err("random search has no state".to_owned()) }
-    }
 }
 
 impl Configured for RandomSearch {

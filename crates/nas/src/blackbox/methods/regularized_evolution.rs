@@ -5,13 +5,12 @@ use std::collections::VecDeque;
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::{
     blackbox::{
-        domain::{Choice, Mutation},
+        domain::Mutation,
         evaluator::Evaluation,
-        method::{Configured, Judged, Method, Problem, Proposal, best, check_count, restored, saved},
+        method::{Configured, Judged, Method, Problem, Proposal, best, check_count},
     },
     random::below,
     search::ConfigError,
@@ -70,20 +69,6 @@ impl Method for RegularizedEvolution {
             self.population.pop_front();
         }
         self.population.push_back(Judged::new(proposal, evaluation));
-    }
-
-    fn state(&self) -> Value {
-        saved(&self.population)
-    }
-
-    fn restore(&mut self, state: &Value) -> Result<(), String> {
-        let choices: fn(&VecDeque<Judged>) -> Vec<&Choice> = |p| p.iter().map(|j| &j.choice).collect();
-        let population: VecDeque<Judged> = restored(state, &self.problem.domain, choices)?;
-        if population.len() > self.config.population {
-            return Err(format!("a population of {}, expected at most {}", population.len(), self.config.population));
-        }
-        self.population = population;
-        Ok(())
     }
 }
 

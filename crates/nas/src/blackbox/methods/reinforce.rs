@@ -3,13 +3,12 @@
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::{
     blackbox::{
         domain::Choice,
         evaluator::Evaluation,
-        method::{Configured, Method, Problem, Proposal, check_number, restored, saved},
+        method::{Configured, Method, Problem, Proposal, check_number},
         policy::Policy,
     },
     search::{
@@ -75,19 +74,12 @@ pub struct Reinforce {
 }
 
 /// Running mean of the values.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Baseline {
     numerator: f64,
     denominator: f64,
     /// The worst value that is a number: what minus infinity counts as.
     worst: Option<f64>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct State {
-    logits: Vec<f64>,
-    adam: Adam,
-    baseline: Baseline,
 }
 
 impl Method for Reinforce {
@@ -109,20 +101,6 @@ impl Method for Reinforce {
             Answer::Policy => Some(self.policy.mode()),
             Answer::Best => None,
         }
-    }
-
-    fn state(&self) -> Value {
-        saved(&State { logits: self.policy.logits.clone(), adam: self.adam.clone(), baseline: self.baseline })
-    }
-
-    fn restore(&mut self, state: &Value) -> Result<(), String> {
-        let State { logits, adam, baseline } = restored(state, &self.problem.domain, |_: &State| vec![])?;
-        if logits.len() != self.policy.logits.len() {
-            return Err(format!("{} logits, expected {}", logits.len(), self.policy.logits.len()));
-        }
-        self.adam.restore(adam)?;
-        (self.policy.logits, self.baseline) = (logits, baseline);
-        Ok(())
     }
 }
 

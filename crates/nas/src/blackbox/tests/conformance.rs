@@ -1,5 +1,4 @@
-use super::{super::*, Convolutions, ONE_LEVEL, TWO_LEVELS, defaults, problem, problem_of};
-use crate::space::Darts;
+use super::{super::*, ONE_LEVEL, TWO_LEVELS, defaults, problem, problem_of};
 
 fn run(config: &MethodConfig, evaluator: &dyn Evaluator, budget: f64, seed: u64) -> Run {
     let mut run = Run::new(config, &problem_of(evaluator), seed);
@@ -18,48 +17,6 @@ fn a_seed_decides_everything() {
         assert_eq!(one.trials(), again.trials(), "{}", config.name());
         assert_ne!(one.trials(), other.trials(), "{}", config.name());
         assert!(one.spent() <= 300.0 && one.trials().iter().map(|t| t.cost).sum::<f64>() == one.spent());
-    }
-}
-
-#[test]
-fn a_run_that_is_saved_anywhere_goes_on_identically() {
-    for config in defaults() {
-        let problem = problem_of(&TWO_LEVELS);
-        let whole = run(&config, &TWO_LEVELS, 400.0, 9);
-        let mut run = Run::new(&config, &problem, 9);
-        // After every ask and after every tell the run goes through a file into a new one.
-        let moved = |run: Run| {
-            let text = serde_json::to_string(&run.state()).unwrap();
-            let mut other = Run::new(&config, &problem, 1);
-            other.restore(&serde_json::from_str(&text).unwrap()).unwrap();
-            other
-        };
-        for trial in whole.trials() {
-            assert_eq!(run.ask(), Some(&trial.proposal), "{}", config.name());
-            run = moved(run);
-            assert_eq!(run.ask(), Some(&trial.proposal));
-            run.tell(Evaluation { value: trial.value.0, cost: trial.cost });
-            run = moved(run);
-        }
-        assert_eq!(run.trials(), whole.trials());
-        assert_eq!((run.answer(), run.spent(), run.seed()), (whole.answer(), whole.spent(), 9));
-    }
-}
-
-#[test]
-fn a_state_of_another_method_or_space_is_refused() {
-    for config in defaults() {
-        let state = run(&config, &ONE_LEVEL, 40.0, 0).state();
-        let darts = Problem { domain: std::sync::Arc::new(Domain::new(&Darts)), ..problem() };
-        let error = Run::new(&config, &darts, 0).restore(&state).unwrap_err().to_string();
-        assert!(error.starts_with("the saved state does not fit: "), "{error}");
-        for other in defaults().iter().filter(|o| o.name() != config.name()) {
-            let error = Run::new(other, &problem(), 0).restore(&state).unwrap_err().to_string();
-            assert!(error.starts_with("the saved state does not fit: "), "{error}");
-        }
-        let long = run(&config, &Convolutions { levels: Levels { count: 2, usual: 1 } }, 60.0, 0).state();
-        let error = Run::new(&config, &problem(), 0).restore(&long).unwrap_err().to_string();
-        assert_eq!(error, "the saved state does not fit: fidelity 1, expected 0..=0");
     }
 }
 
@@ -120,9 +77,6 @@ fn every_method_runs_on_every_space_and_bears_minus_infinity() {
             assert_eq!(run.complete(&Singular, 120.0).unwrap(), End::Budget);
             assert_eq!(run.trials().len(), 120);
             problem.domain.genotype(&run.answer().unwrap()).unwrap();
-            let mut copy = Run::new(&config, &problem, 5);
-            copy.restore(&serde_json::from_str(&run.state().to_string()).unwrap()).unwrap();
-            assert_eq!(copy.trials(), run.trials(), "{}", config.name());
         }
     }
 }

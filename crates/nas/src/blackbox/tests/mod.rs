@@ -1,6 +1,8 @@
 //! What every method has to hold to, and the loop with its failures.
 
 mod conformance;
+mod record;
+mod retrain;
 mod runs;
 
 use std::sync::Arc;
