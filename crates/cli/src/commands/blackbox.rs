@@ -19,6 +19,7 @@ use nas::{
     proxy::{self, Proxy},
     retrain::Request,
     run::Observer,
+    search::ConfigError,
     space::{self, Arch, SearchSpace},
 };
 use serde_json::{Map, Value, json};
@@ -290,7 +291,7 @@ impl Search<'_> {
             set: set.iter().map(|set| set[TRAINING.len()..].to_owned()).collect(),
             ..RetrainEvaluator::request(domain)?
         };
-        let config = RetrainEvaluator::configure(&request)?;
+        let config = RetrainEvaluator::configure(&request).map_err(of_training)?;
         let (dataset, recipe) = (config.dataset.as_str().to_owned(), config.recipe.clone());
         let (home, out) = (cx.home().ok(), args.out.clone().unwrap_or_default());
         let observer = || -> Box<dyn Observer> { Box::new(outcome::Progress::new(cx, "training")) };
@@ -369,13 +370,23 @@ impl Search<'_> {
     }
 }
 
+/// A faulty setting of the trainings by the key that was given.
+fn of_training(error: BlackboxError) -> BlackboxError {
+    match error {
+        BlackboxError::Config(ConfigError::Set { given, why, hint }) => {
+            ConfigError::Set { given: format!("{TRAINING}{given}"), why, hint }.into()
+        }
+        other => other,
+    }
+}
+
 /// The command that this process was started with, as a shell takes it.
 fn this_command() -> String {
     let words = std::env::args_os().skip(1).map(|word| outcome::shell(Path::new(&word)));
     std::iter::once("hpe-darts".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
-/// Refuses a file that cannot be one before the runs begin.
+/// A line for each run.
 fn csv(outcomes: &[Outcome], table: Option<&benchmark::Table>) -> String {
     let columns = COLUMNS.map(|(column, _)| column.name()).join(",");
     let mut text = format!("seed,evaluations,spent,value,index,{columns},arch\n");

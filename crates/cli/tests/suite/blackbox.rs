@@ -242,6 +242,7 @@ fn the_folder_of_a_search_takes_no_other_one() {
         (&SMALL, &["--recipe", "slow"], "unknown recipe `slow`, expected quick"),
         (&SMALL, &["--set", "retrain.data.train=all"], "data.train = all: every image trains"),
         (&SMALL, &["--set", "retrain.training.epoch=1"], "did you mean `training.epochs`?"),
+        (&SMALL, &["--set", "retrain.training.epochs=x"], "--set retrain.training.epochs=x: invalid type"),
         (&SMALL, &["--dataset", "digit"], "did you mean `digits`?"),
         (&SMALL, &["--size", "8"], "--dataset folder"),
     ] {
