@@ -1,6 +1,6 @@
 //! `blackbox`: output, files, bad input, and Table 1 of the paper.
 
-use std::{fs, io::Read, path::Path, process::Stdio, time::Duration};
+use std::{fs, io::Read, path::Path, process::Stdio, time::Instant};
 
 use serde_json::Value;
 
@@ -182,7 +182,9 @@ fn a_search_that_is_stopped_or_killed_goes_on_by_the_same_command() {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path();
     let [whole, out] = ["whole", "out"].map(|name| home.join(name));
+    let began = Instant::now();
     let (code, text, err) = output(&mut in_folder(home, &whole, &SMALL));
+    let usual = began.elapsed();
     assert_eq!(code, 0, "{err}");
     let found: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(
@@ -195,12 +197,20 @@ fn a_search_that_is_stopped_or_killed_goes_on_by_the_same_command() {
     for attempt in 0.. {
         let mut command = in_folder(home, &out, &SMALL);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let (signal, delay) = (["INT", "KILL"][attempt % 2], Duration::from_millis(40 * attempt as u64));
+        let (signal, delay) = (["INT", "KILL"][attempt % 2], usual.mul_f64((attempt % 8) as f64 / 8.0));
         let (status, sent) = disturb(&mut child, signal, delay);
         let mut err = String::new();
         child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
         match status.code() {
-            Some(0) => break,
+            Some(0) => {
+                assert_eq!(files(&out), files(&whole));
+                if disturbed.iter().all(|&n| n > 0) {
+                    break;
+                }
+                // On a busy machine a search may end before the signal comes: another one.
+                assert!(attempt < 100, "{disturbed:?}");
+                fs::remove_dir_all(&out).unwrap();
+            }
             Some(code) => {
                 assert!(code == 130 && signal == "INT", "{code}: {err}");
                 let how = format!("To continue:\n  hpe-darts blackbox {}", SMALL[0]);
@@ -209,8 +219,6 @@ fn a_search_that_is_stopped_or_killed_goes_on_by_the_same_command() {
             None => disturbed[1] += usize::from(sent),
         }
     }
-    assert!(disturbed.iter().all(|&n| n > 0), "{disturbed:?}");
-    assert_eq!(files(&out), files(&whole));
 }
 
 #[test]
