@@ -48,3 +48,8 @@ pub struct Published {
     /// `key = value`, dotted keys of a configuration in TOML; what they do not name is left to the defaults of the strategy.
     pub settings: &'static [&'static str],
 }
+
+impl Published {
+    /// The setting of the sources that search the DARTS space without `none`.
+    pub const DARTS_WITHOUT_NONE: &'static str = "space.ops = [\"max_pool_3x3\", \"avg_pool_3x3\", \"skip_connect\", \"sep_conv_3x3\", \"sep_conv_5x5\", \"dil_conv_3x3\", \"dil_conv_5x5\"]";
+}

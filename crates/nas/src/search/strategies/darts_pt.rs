@@ -271,7 +271,7 @@ impl Strategy for DartsPt {
                 "strategy.darts-pt.epochs = 50",
                 "strategy.darts-pt.tune_epochs = 5",
                 "data.split = \"first-half\"",
-                "space.ops = [\"max_pool_3x3\", \"avg_pool_3x3\", \"skip_connect\", \"sep_conv_3x3\", \"sep_conv_5x5\", \"dil_conv_3x3\", \"dil_conv_5x5\"]",
+                Published::DARTS_WITHOUT_NONE,
             ],
         },
     ];

@@ -186,7 +186,7 @@ impl Strategy for DrNas {
                 "strategy.dr-nas.frozen_epochs = 10",
                 "strategy.dr-nas.alpha_optimiser.learning_rate = 6e-4",
                 "data.split = \"first-half\"",
-                "space.ops = [\"max_pool_3x3\", \"avg_pool_3x3\", \"skip_connect\", \"sep_conv_3x3\", \"sep_conv_5x5\", \"dil_conv_3x3\", \"dil_conv_5x5\"]",
+                Published::DARTS_WITHOUT_NONE,
             ],
         },
     ];

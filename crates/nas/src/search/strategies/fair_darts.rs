@@ -130,7 +130,7 @@ impl Strategy for FairDarts {
             "training.learning_rate = 0.005",
             "strategy.fair-darts.epochs = 50",
             "data.split = \"first-half\"",
-            "space.ops = [\"max_pool_3x3\", \"avg_pool_3x3\", \"skip_connect\", \"sep_conv_3x3\", \"sep_conv_5x5\", \"dil_conv_3x3\", \"dil_conv_5x5\"]",
+            Published::DARTS_WITHOUT_NONE,
         ],
     }];
 
