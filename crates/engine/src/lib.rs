@@ -10,7 +10,8 @@
 //! ```
 //! use hpe_darts_engine::*;
 //!
-//! let cell = CellSpec { inputs: 1, nodes: 2, edges: vec![Edge { from: 0, to: 1 }], stride: 1, output: CellOutput::LastNode };
+//! let edges = vec![Edge { from: 0, to: 1 }];
+//! let cell = CellSpec { inputs: 1, nodes: 2, edges, stride: 1, auxiliary_skips: false, output: CellOutput::LastNode };
 //! let place = CellBlock { cell: 0, first_row: 0, channels: 4, preprocess: vec![Preprocess::None] };
 //! let spec = NetworkSpec {
 //!     image: ImageShape { height: 8, width: 8, channels: 3 },

@@ -27,7 +27,7 @@ fn cost(spec: &NetworkSpec) -> Cost {
 }
 
 fn parameters(genotype: &Genotype, shape: &NetworkShape) -> u64 {
-    cost(&Darts.network(genotype, shape).unwrap()).parameters
+    cost(&Darts::Original.network(genotype, shape).unwrap()).parameters
 }
 
 #[test]
@@ -45,16 +45,54 @@ fn published_genotypes_have_their_published_size() {
 /// 1,930,618: the log of the original. Multiply-adds: 199,491,584 pointwise, 99,434,496 depthwise, 1,329,674 of stem and classifier.
 #[test]
 fn the_supernet_has_its_published_size() {
-    let supernet = Darts.supernet(&shape(16, 8, 10)).unwrap();
+    let supernet = Darts::Original.supernet(&shape(16, 8, 10)).unwrap();
     let cost = cost(&supernet);
     assert_eq!(cost.parameters, 1_930_618);
     assert_eq!(cost.multiply_adds, 199_491_584 + 99_434_496 + 1_329_674);
     assert!(!supernet.norm.affine && supernet.norm.pools && supernet.alive.iter().all(|&a| a));
 }
 
+/// Into the nodes of V2's reduction cell come five edges of stride 2.
+#[test]
+fn skips_beside_every_operation_have_weights_where_they_reduce() {
+    let original = space::read(V2, None).unwrap();
+    let genotype = Genotype { space: Darts::AllSkip.name().to_owned(), ..original.clone() };
+    assert_eq!(space::read(V2, Some(&Darts::AllSkip)).unwrap(), genotype);
+    for (channels, cells) in [(36, 20), (18, 4), (7, 18)] {
+        let shape = shape(channels, cells, 10);
+        let c = channels as u64;
+        // Two convolutions of half the channels, scale and shift; at 2 C and 4 C.
+        let skips: u64 = [2 * c, 4 * c].map(|c| 5 * (c / 2 * c + (c - c / 2) * c + 2 * c)).iter().sum();
+        let network = Darts::AllSkip.network(&genotype, &shape).unwrap();
+        assert_eq!(cost(&network).parameters, parameters(&original, &shape) + skips);
+    }
+    let error = Darts::AllSkip.network(&original, &shape(36, 20, 10)).unwrap_err().to_string();
+    assert_eq!(error, "genotype: it belongs to `darts`, expected `darts-all-skip`");
+}
+
+#[test]
+fn a_single_cell_is_a_reduction_cell_of_eight_nodes() {
+    let [single, all_skip] = [Darts::SingleCell, Darts::SingleCellAllSkip].map(|space| {
+        let hpe_darts_nas::space::Size { channels, cells } = space.supernet_size();
+        assert_eq!((channels, cells, space.network_size()), (26, 1, space.supernet_size()));
+        space.supernet(&shape(channels, cells, 10)).unwrap()
+    });
+    // Twice the channels of its place; of 44 edges 16 leave an input.
+    let (stem, c) = (3 * 26, 2 * 26);
+    let separable = |kernel: u64| kernel * kernel * c + c * c;
+    let edge = 3 * separable(3) + 3 * separable(5);
+    let expected = 27 * stem + 2 * stem + 2 * stem * c + 44 * edge + 16 * c * c + (4 * c + 1) * 10;
+    assert_eq!((single.rows, cost(&single).parameters), (44, expected));
+    assert_eq!(cost(&all_skip).parameters, expected + 16 * c * c);
+    let output = single.graph().unwrap().parts()[1].1;
+    assert_eq!((output.height, output.channels), (16, 4 * c as usize));
+    let error = Darts::SingleCell.supernet(&shape(26, 2, 10)).unwrap_err().to_string();
+    assert_eq!(error, "a `darts-single-cell` network of 2 cells, expected 1");
+}
+
 #[test]
 fn the_auxiliary_head_is_described_but_not_counted() {
-    let plain = Darts.network(&space::read(V2, None).unwrap(), &shape(36, 20, 10)).unwrap();
+    let plain = Darts::Original.network(&space::read(V2, None).unwrap(), &shape(36, 20, 10)).unwrap();
     let trained = NetworkSpec { auxiliary: Some(2 * 20 / 3), ..plain.clone() };
     let graph = trained.graph().unwrap();
     assert_eq!(graph.cost(), cost(&plain));
@@ -72,7 +110,7 @@ fn the_auxiliary_head_is_described_but_not_counted() {
 
 #[test]
 fn cells_halve_the_image_at_a_third_and_two_thirds() {
-    let spec = Darts.network(&space::read(V1, None).unwrap(), &shape(8, 3, 10)).unwrap();
+    let spec = Darts::Original.network(&space::read(V1, None).unwrap(), &shape(8, 3, 10)).unwrap();
     let sides = |image| {
         let graph = NetworkSpec { image, ..spec.clone() }.graph().unwrap();
         graph.parts().into_iter().map(|(_, shape, _)| (shape.height, shape.width, shape.channels)).collect::<Vec<_>>()
@@ -87,11 +125,11 @@ fn cells_halve_the_image_at_a_third_and_two_thirds() {
 fn networks_that_cannot_be_are_refused() {
     let genotype = space::read(V2, None).unwrap();
     for cells in [0, 2, 1001, usize::MAX] {
-        let error = Darts.network(&genotype, &shape(36, cells, 10)).unwrap_err().to_string();
+        let error = Darts::Original.network(&genotype, &shape(36, cells, 10)).unwrap_err().to_string();
         assert_eq!(error, format!("a `darts` network of {cells} cells, expected 3 to 1000"));
-        assert!(Darts.supernet(&shape(16, cells, 10)).is_err());
+        assert!(Darts::Original.supernet(&shape(16, cells, 10)).is_err());
     }
-    let spec = |shape| Darts.network(&genotype, &shape).unwrap();
+    let spec = |shape| Darts::Original.network(&genotype, &shape).unwrap();
     let error = |spec: NetworkSpec| spec.graph().unwrap_err().to_string();
     assert!(error(spec(shape(0, 8, 10))).contains("channels is 0, expected 1 to "));
     assert!(error(spec(shape(usize::MAX, 8, 10))).contains("expected 1 to "));
@@ -113,8 +151,10 @@ fn networks_that_cannot_be_are_refused() {
 fn the_engine_computes_supernet_and_derived_network() {
     let engines = engines::cpu(1).unwrap();
     for spec in [
-        Darts.supernet(&shape(4, 3, 10)).unwrap(),
-        Darts.network(&space::read(V2, None).unwrap(), &shape(4, 3, 10)).unwrap(),
+        Darts::Original.supernet(&shape(4, 3, 10)).unwrap(),
+        Darts::Original.network(&space::read(V2, None).unwrap(), &shape(4, 3, 10)).unwrap(),
+        Darts::AllSkip.network(&space::read(V2, Some(&Darts::AllSkip)).unwrap(), &shape(4, 3, 10)).unwrap(),
+        Darts::SingleCellAllSkip.supernet(&shape(4, 1, 10)).unwrap(),
     ] {
         let mut network = engines.build(&spec, 0).unwrap();
         assert_eq!(network.parameters() as u64, cost(&spec).parameters);
@@ -205,7 +245,7 @@ fn every_known_genotype_is_read_and_has_its_size() {
     for genotype in &genotypes {
         let text = python(genotype);
         let read = space::read(&text, None).unwrap();
-        assert_eq!(Darts.text(&read).unwrap(), text.replace("[2,3,4,5]", "range(2, 6)"));
+        assert_eq!(Darts::Original.text(&read).unwrap(), text.replace("[2,3,4,5]", "range(2, 6)"));
         for (channels, cells) in [(36, 20), (16, 8)] {
             let expected = parameters_by_hand(genotype, channels, cells, 10);
             let shape = shape(channels as usize, cells as usize, 10);

@@ -62,7 +62,7 @@ fn a_table_of_operations_gives_the_cost_of_any_network() {
         assert_eq!(costs.of(&spec.alive), cost(&spec), "{arch}");
     }
     // Two kinds of cells, operations of several layers, weights in skips of stride 2; any number of operations on an edge.
-    let mut supernet = Darts.supernet(&NetworkShape { channels: 4, cells: 4, ..CIFAR10 }).unwrap();
+    let mut supernet = Darts::Original.supernet(&NetworkShape { channels: 4, cells: 4, ..CIFAR10 }).unwrap();
     let costs = supernet.graph().unwrap().cost_table();
     for shift in 0..40 {
         supernet.alive = (0..supernet.mixing_len()).map(|i| (i * i + shift) % 7 < 3).collect();

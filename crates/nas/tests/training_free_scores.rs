@@ -39,7 +39,7 @@ fn spec(case: &Case) -> NetworkSpec {
     let darts = case.case == "darts";
     let (channels, cells) = if darts { (4, 3) } else { (8, 1) };
     let shape = NetworkShape { image, classes: CLASSES, channels, cells, stem_stride: 1 };
-    let space: &dyn SearchSpace = if darts { &Darts } else { &NasBench201 };
+    let space: &dyn SearchSpace = if darts { &Darts::Original } else { &NasBench201 };
     space.network(&space.parse(&case.arch).unwrap(), &shape).unwrap()
 }
 

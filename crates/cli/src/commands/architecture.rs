@@ -64,7 +64,9 @@ pub fn trained(folder: &Path) -> Result<Option<Model>> {
 fn of_run(folder: &Path, space: Option<&'static dyn SearchSpace>) -> Result<Genotype> {
     let shown = shown(folder);
     if let Some(model) = trained(folder)? {
-        return space::read(&model.arch, space).with_context(|| shown);
+        let own = space::find(&model.space)?;
+        let genotype = space::read(&model.arch, Some(own)).with_context(|| shown.clone())?;
+        return space.map_or(Ok(()), |space| genotype.check(space)).map(|()| genotype).context(shown);
     }
     let result = [GENOTYPE, retrain::RESULT].map(|name| folder.join(name)).into_iter().find(|path| path.exists());
     let Some(path) = result else {

@@ -2,7 +2,7 @@
 
 use super::graph::{Graph, Layer, LayerKind, Norm, Part, Place, Unit, Value, ValueId, Weight};
 use super::network::{BlockKind, CellBlock, CellOutput, CellSpec, Head, MAX_CHANNELS, NetworkSpec, Preprocess, fail};
-use super::op::{Lowered, StepNorm, lower};
+use super::op::{Lowered, Op, StepNorm, lower};
 use super::shape::ImageShape;
 use super::transform::{Gather, Transform, Window};
 use crate::EngineError;
@@ -74,9 +74,19 @@ impl Names {
     }
 }
 
-/// What the edges that leave a node read: the operations, and what goes by them with partial channels.
+/// What a unit is a part of.
+#[derive(Clone, Copy)]
+enum Of {
+    Network,
+    Operation(Place),
+    /// Of the edge of a row, whatever its operations are.
+    Edge(usize),
+}
+
+/// What the edges that leave a node read: all of it, what the operations see, and what goes by them with partial channels.
 #[derive(Clone, Copy)]
 struct Leaving {
+    node: ValueId,
     operations: ValueId,
     bypass: Option<ValueId>,
 }
@@ -113,11 +123,11 @@ impl Builder<'_> {
         channels: usize,
         input: ValueId,
     ) -> Result<ValueId, EngineError> {
-        self.unit_at(names, relu, transform, channels, input, true, None)
+        self.unit_of(names, relu, transform, channels, input, true, Of::Network)
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn unit_at(
+    fn unit_of(
         &mut self,
         names: Names,
         relu: bool,
@@ -125,7 +135,7 @@ impl Builder<'_> {
         channels: usize,
         input: ValueId,
         affine: bool,
-        place: Option<Place>,
+        of: Of,
     ) -> Result<ValueId, EngineError> {
         let from = self.shape(input);
         let Some(shape) = output_shape(transform, from, channels) else {
@@ -136,7 +146,12 @@ impl Builder<'_> {
         }
         let weights = weights(transform, &names, from, channels);
         let norm = names.norm.map(|name| Norm { name, channels: shape.channels, affine });
-        let unit = Unit { relu, transform, weights, norm, place };
+        let (place, beside) = match of {
+            Of::Network => (None, None),
+            Of::Operation(place) => (Some(place), None),
+            Of::Edge(row) => (None, Some(row)),
+        };
+        let unit = Unit { relu, transform, weights, norm, place, beside };
         Ok(self.layer(names.unit, vec![input], shape, LayerKind::Unit(unit)))
     }
 
@@ -166,7 +181,7 @@ impl Builder<'_> {
                 None => x,
                 Some(transform) => {
                     let names = Names::own(format!("{name}.preprocess.{i}"));
-                    self.unit_at(names, true, transform, block.channels, x, self.spec.norm.affine, None)?
+                    self.unit_of(names, true, transform, block.channels, x, self.spec.norm.affine, Of::Network)?
                 }
             });
         }
@@ -195,8 +210,8 @@ impl Builder<'_> {
         }
         match cell.output {
             CellOutput::LastNode => Ok(nodes[cell.nodes - 1]),
-            CellOutput::Concat => {
-                let parts = nodes.split_off(cell.inputs);
+            CellOutput::Concat(last) => {
+                let parts = nodes.split_off(cell.nodes - last);
                 let channels = block.channels * parts.len();
                 if channels > MAX_CHANNELS {
                     return fail(format!(
@@ -221,7 +236,7 @@ impl Builder<'_> {
     ) -> Result<Leaving, EngineError> {
         let seen = block.channels / self.spec.partial;
         if self.spec.partial == 1 || cell.edges.iter().all(|edge| edge.from != node) {
-            return Ok(Leaving { operations: x, bypass: None });
+            return Ok(Leaving { node: x, operations: x, bypass: None });
         }
         let mut slice = |part: &str, first: usize, channels: usize| {
             let names = Names::without_norm(&format!("{name}.nodes.{node}"), part);
@@ -234,7 +249,7 @@ impl Builder<'_> {
             let names = Names::without_norm(&format!("{name}.nodes.{node}"), "bypass_pool");
             bypass = self.unit(names, false, pool, block.channels - seen, bypass)?;
         }
-        Ok(Leaving { operations, bypass: Some(bypass) })
+        Ok(Leaving { node: x, operations, bypass: Some(bypass) })
     }
 
     /// A node of which the operations make some channels: the sum over the edges is linear, so that what they make and what
@@ -264,9 +279,14 @@ impl Builder<'_> {
         let (mut inputs, mut weights, mut zeros, mut rows) = (vec![], vec![], vec![], vec![]);
         // What goes by an operation has its weight.
         let mut bypass = (vec![], vec![]);
+        let mut auxiliary = vec![];
         for (e, edge) in cell.edges.iter().enumerate().filter(|(_, edge)| edge.to == node) {
             let stride = if edge.from < cell.inputs { cell.stride } else { 1 };
             rows.push(block.first_row + e);
+            if cell.auxiliary_skips {
+                let name = format!("{name}.edges.{e}.auxiliary_skip");
+                auxiliary.push(self.auxiliary_skip(name, stride, block, block.first_row + e, nodes[edge.from].node)?);
+            }
             for (o, &op) in self.spec.ops.iter().enumerate() {
                 let place = Place { row: block.first_row + e, op: o };
                 if !self.spec.alive[place.row * self.spec.ops.len() + o] {
@@ -296,7 +316,15 @@ impl Builder<'_> {
                                 affine = false;
                             }
                             let channels = block.channels / self.spec.partial;
-                            x = self.unit_at(names, step.relu, step.transform, channels, x, affine, Some(place))?;
+                            x = self.unit_of(
+                                names,
+                                step.relu,
+                                step.transform,
+                                channels,
+                                x,
+                                affine,
+                                Of::Operation(place),
+                            )?;
                         }
                     }
                 }
@@ -306,6 +334,8 @@ impl Builder<'_> {
         }
         let name = format!("{name}.nodes.{node}");
         if self.spec.partial == 1 {
+            inputs.extend(&auxiliary);
+            weights.resize(inputs.len(), None);
             return Ok(self.layer(name, inputs, shape, LayerKind::Mix { weights, zeros, rows }));
         }
         let channels = shape.channels / self.spec.partial;
@@ -316,8 +346,28 @@ impl Builder<'_> {
             self.layer(format!("{name}.partial_sum"), inputs, seen, sum(weights, zeros)),
             self.layer(format!("{name}.bypass_sum"), bypass.0, rest, sum(bypass.1, vec![])),
         ];
-        let parts = self.shuffled(&name, parts, shape)?;
-        Ok(self.layer(name, parts, shape, LayerKind::Mix { weights: vec![None; 2], zeros: vec![], rows }))
+        let mut parts = self.shuffled(&name, parts, shape)?;
+        parts.append(&mut auxiliary);
+        let weights = vec![None; parts.len()];
+        Ok(self.layer(name, parts, shape, LayerKind::Mix { weights, zeros: vec![], rows }))
+    }
+
+    /// What an edge passes on beside its operations: all channels, with partial ones as well.
+    fn auxiliary_skip(
+        &mut self,
+        name: String,
+        stride: usize,
+        block: &CellBlock,
+        row: usize,
+        x: ValueId,
+    ) -> Result<ValueId, EngineError> {
+        let (channels, affine) = (block.channels, self.spec.norm.affine);
+        match lower(Op::Skip, stride) {
+            Lowered::Steps(steps) => steps.into_iter().try_fold(x, |x, step| {
+                self.unit_of(Names::own(name.clone()), step.relu, step.transform, channels, x, affine, Of::Edge(row))
+            }),
+            Lowered::Identity | Lowered::Zero => Ok(x),
+        }
     }
 
     fn head(&mut self, mut x: ValueId) -> Result<ValueId, EngineError> {

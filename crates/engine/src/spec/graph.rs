@@ -129,6 +129,9 @@ pub struct Unit {
     pub norm: Option<Norm>,
     /// The operation that it is (a part of), if any.
     pub place: Option<Place>,
+    /// The row of `w` beside whose operations it stands, if it is an auxiliary skip connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beside: Option<usize>,
 }
 
 /// A trainable tensor of a transform.

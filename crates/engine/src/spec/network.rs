@@ -23,6 +23,9 @@ pub struct CellSpec {
     pub edges: Vec<Edge>,
     /// Stride of the edges that leave an input: 1, or 2 in a reduction cell.
     pub stride: usize,
+    /// Whether every edge passes its input on beside its operations, with weight 1: the identity, at stride 2
+    /// [`super::Transform::FactorizedReduce`] with weights of its own. It does so whatever is alive or runs on the edge.
+    pub auxiliary_skips: bool,
     /// What the cell puts out.
     pub output: CellOutput,
 }
@@ -32,8 +35,8 @@ pub struct CellSpec {
 pub enum CellOutput {
     /// The last node: as many channels as a node.
     LastNode,
-    /// All nodes but the inputs, concatenated: `nodes - inputs` times the channels.
-    Concat,
+    /// So many of the last nodes, concatenated: as often the channels of a node.
+    Concat(usize),
 }
 
 /// How an input of a cell comes to the cell's channels and size.
@@ -270,6 +273,12 @@ impl CellSpec {
         }
         if self.nodes <= self.inputs {
             return fail(format!("a cell of {} nodes, expected at least {}", self.nodes, self.inputs + 1));
+        }
+        let made = self.nodes - self.inputs;
+        if let CellOutput::Concat(nodes) = self.output
+            && !(1..=made).contains(&nodes)
+        {
+            return fail(format!("a cell that puts {nodes} nodes out, expected 1 to {made}"));
         }
         for e in &self.edges {
             if e.from >= e.to || e.to < self.inputs || e.to >= self.nodes {

@@ -56,6 +56,7 @@ impl Stages {
             nodes: self.nodes,
             edges: self.edges.clone(),
             stride: 1,
+            auxiliary_skips: false,
             output: CellOutput::LastNode,
         };
         NetworkSpec {

@@ -36,6 +36,7 @@ class Darts:
     pools: bool = True  # BN after pools
     partial: int = 1  # operations see the first of so many parts of the channels
     auxiliary: float = None  # weight of the auxiliary head's loss; None: no such head
+    auxiliary_skips: bool = False  # beside the operations of every edge, as in the all-skip spaces of DARTS-Bench-Suite
 
     @property
     def edges(self):
@@ -133,6 +134,8 @@ class Cell(nn.Module):
             for o, name in enumerate(spec.ops):
                 if name != "none" and spec.is_alive(first_row + e, o):
                     edge[name] = operation(spec, name, c // spec.partial, stride if source < 2 else 1)
+            if spec.auxiliary_skips:
+                edge["auxiliary_skip"] = operation(spec, "skip", c, stride if source < 2 else 1)
             self.edges.append(edge)
 
     def forward(self, inputs, w):
@@ -144,7 +147,9 @@ class Cell(nn.Module):
                     terms.append(self.partial_edge(e, nodes[source], self.stride if source < 2 else 1, w))
                 elif target == node:
                     row = w[self.first_row + e]
-                    terms += [row[self.spec.ops.index(name)] * op(nodes[source]) for name, op in self.edges[e].items()]
+                    # `OperationBlock` of https://github.com/automl/ConfigurableOptimizer adds that skip as it is.
+                    weight = {name: row[o] for o, name in enumerate(self.spec.ops)} | {"auxiliary_skip": 1}
+                    terms += [weight[name] * op(nodes[source]) for name, op in self.edges[e].items()]
             nodes.append(sum(terms))
         return torch.cat(nodes[2:], dim=1)
 

@@ -182,6 +182,7 @@ def main():
     final = Darts(image=(8, 8, 3), alive=alive, affine=True, pools=False, auxiliary=0.375)
     make("darts-auxiliary", DartsNetwork(final), 6, nesterov)
     make("darts-partial", DartsNetwork(Darts(channels=8, partial=4)), 3, plain)
+    make("darts-passing", DartsNetwork(Darts(auxiliary_skips=True, alive=alive, affine=True, pools=False)), 3, plain)
 
 
 if __name__ == "__main__":

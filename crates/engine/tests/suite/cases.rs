@@ -119,7 +119,8 @@ pub(crate) fn two_inputs(image: (usize, usize, usize), channels: usize) -> Netwo
         nodes: 4,
         edges: edges.iter().map(|&(from, to)| Edge { from, to }).collect(),
         stride,
-        output: CellOutput::Concat,
+        auxiliary_skips: false,
+        output: CellOutput::Concat(2),
     };
     let cells = vec![template(&[(0, 2), (1, 3), (2, 3)], 1), template(&[(0, 2), (1, 2), (2, 3)], 2)];
     let block = |(i, (cell, channels, older))| Block {
@@ -157,6 +158,15 @@ pub(crate) fn two_inputs(image: (usize, usize, usize), channels: usize) -> Netwo
 /// Operations see one of `parts` parts of the channels.
 pub(crate) fn partial(parts: usize, spec: NetworkSpec) -> NetworkSpec {
     NetworkSpec { partial: parts, ..spec }
+}
+
+/// Every edge passes its input on beside its operations, and cells put out their last `nodes` nodes.
+pub(crate) fn passing(nodes: usize, mut spec: NetworkSpec) -> NetworkSpec {
+    for cell in &mut spec.cells {
+        cell.auxiliary_skips = true;
+        cell.output = CellOutput::Concat(nodes);
+    }
+    spec
 }
 
 /// With scale and shift in the operations' normalisation.

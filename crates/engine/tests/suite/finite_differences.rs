@@ -174,6 +174,15 @@ fn partial_channels() {
     Point { entries: 2, ..Point::new("fd-partial-darts", darts, 2) }.check();
 }
 
+/// Of edges of stride 1 and 2, beside all channels and beside parts of them; not every node is put out.
+#[test]
+fn auxiliary_skips() {
+    let passing = |nodes| cases::passing(nodes, cases::two_inputs((7, 6, 3), 2));
+    Point { entries: 2, ..Point::new("fd-passing", passing(1), 2) }.check();
+    let partial = cases::partial(2, cases::affine(cases::passing(2, cases::two_inputs((5, 4, 3), 4))));
+    Point { entries: 2, ..Point::new("fd-passing-partial", partial, 2) }.check();
+}
+
 #[test]
 fn an_auxiliary_head() {
     let mut spec = cases::affine(cases::two_inputs((8, 8, 3), 2));

@@ -55,14 +55,22 @@ fn any_stages() -> impl Strategy<Value = NetworkSpec> {
 /// Cells with two inputs, with reductions, preprocess layers and concatenations, any of whose operations are alive.
 fn any_two_inputs() -> impl Strategy<Value = NetworkSpec> {
     let image = (1..=12usize, 1..=12usize, 1..=4usize);
-    (image, 2..=20usize, any::<[bool; 2]>(), any::<u32>()).prop_map(|(image, channels, [affine, pools], mask)| {
-        let mut spec = cases::two_inputs(image, channels);
-        let key = format!("mask {mask}");
-        spec.alive.iter_mut().enumerate().for_each(|(i, alive)| *alive = mask % 3 == 0 || cases::pick(&key, i, 3) > 0);
-        spec.norm = OpNorm { affine, pools };
-        spec.stem_stride = 1 + cases::pick(&format!("stem {mask}"), 0, 2);
-        spec
-    })
+    (image, 2..=20usize, any::<[bool; 3]>(), any::<u32>()).prop_map(
+        |(image, channels, [affine, pools, passing], mask)| {
+            let mut spec = cases::two_inputs(image, channels);
+            if passing {
+                spec = cases::passing(1 + cases::pick(&format!("nodes {mask}"), 0, 2), spec);
+            }
+            let key = format!("mask {mask}");
+            spec.alive
+                .iter_mut()
+                .enumerate()
+                .for_each(|(i, alive)| *alive = mask % 3 == 0 || cases::pick(&key, i, 3) > 0);
+            spec.norm = OpNorm { affine, pools };
+            spec.stem_stride = 1 + cases::pick(&format!("stem {mask}"), 0, 2);
+            spec
+        },
+    )
 }
 
 /// Operations that see a part of the channels.
@@ -87,10 +95,19 @@ fn any_spec() -> impl Strategy<Value = NetworkSpec> {
     prop_oneof![3 => any_stages(), 1 => any_two_inputs(), 2 => any_partial()]
 }
 
+/// Values of a batch that the smallest normalisation sees of each channel.
+fn fewest(spec: &NetworkSpec, samples: usize) -> usize {
+    let graph = spec.graph().unwrap();
+    let normalised = graph.units().filter(|(_, unit)| unit.norm.is_some());
+    normalised.map(|(layer, _)| samples * graph.values[layer.output].shape.pixels()).min().unwrap_or(0)
+}
+
 /// A case with mixing weights of which some are zero.
 fn any_case() -> impl Strategy<Value = Case> {
     (any_spec(), 1..=9usize, any::<u32>())
         .prop_filter("keeps the reference fast", |(spec, samples, _)| work(spec, *samples) < 4_000_000)
+        // Two values become -1 and 1, however near they are: their signs are rounding.
+        .prop_filter("no channel of two values is normalised", |(spec, samples, _)| fewest(spec, *samples) != 2)
         .prop_map(|(spec, samples, seed)| {
             let mut case = Case::new(&format!("any {seed}"), spec, samples);
             let zeros = format!("zeros {seed}");

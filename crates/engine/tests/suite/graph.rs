@@ -19,6 +19,8 @@ fn specs() -> Vec<NetworkSpec> {
         NetworkSpec { auxiliary: Some(0), ..cases::two_inputs((8, 8, 3), 4) },
         cases::partial(2, deep.network()),
         cases::partial(2, cases::two_inputs((8, 8, 3), 4)),
+        cases::passing(1, cases::two_inputs((8, 8, 3), 4)),
+        cases::partial(2, cases::passing(2, cases::two_inputs((8, 8, 3), 4))),
     ]
 }
 
@@ -94,6 +96,22 @@ fn stages_are_recognised_and_nothing_else() {
     assert_eq!(Stages::of(&cases::two_inputs((8, 8, 3), 4)), None);
 }
 
+/// They are there whatever is alive, belong to no operation, and have weights of their own where they reduce.
+#[test]
+fn auxiliary_skips_pass_by_every_edge() {
+    let mut spec = cases::passing(2, cases::two_inputs((8, 8, 3), 4));
+    spec.alive.fill(false);
+    let graph = spec.graph().unwrap();
+    let skips: Vec<_> = graph.units().filter_map(|(layer, unit)| Some((&layer.name[..], unit.beside?))).collect();
+    // Into node 3 of the reduction cell comes an edge of stride 1.
+    assert_eq!(skips, [("cells.1.edges.0.auxiliary_skip", 3), ("cells.1.edges.1.auxiliary_skip", 4)]);
+    assert!(graph.units().all(|(_, unit)| unit.place.is_none()));
+    let node = |name: &str| graph.layers.iter().find(|l| l.name == name).unwrap();
+    let made_by = |name: &str| node(name).inputs.iter().map(|&x| &graph.maker(x).unwrap().name[..]).collect::<Vec<_>>();
+    assert_eq!(made_by("cells.0.nodes.3"), ["cells.0.preprocess.1", "cells.0.nodes.2"]);
+    assert_eq!(made_by("cells.1.nodes.2"), skips.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+}
+
 /// Of 12 channels in 4 groups of 3 the shuffle puts the first of each group first; a part lands where the whole would.
 #[test]
 fn a_shuffle_is_the_transpose_of_its_groups() {
@@ -161,6 +179,10 @@ fn parts_that_do_not_fit_are_refused() {
     refused(&|s| s.cells[1].stride = 3, "a cell of stride 3, expected 1 or 2");
     refused(&|s| s.cells[0].nodes = 2, "a cell of 2 nodes, expected at least 3");
     refused(&|s| s.cells[0].edges[0].to = 1, "edge 0 -> 1 in a cell of 4 nodes");
+    for nodes in [0, 3] {
+        let part = format!("a cell that puts {nodes} nodes out, expected 1 to 2");
+        refused(&|s| s.cells[1].output = CellOutput::Concat(nodes), &part);
+    }
     refused(&|s| s.ops[1] = s.ops[0], "listed twice");
     refused(&|s| s.alive.push(true), "a mask of 49 operations, expected 6 edges x 8 operations");
     refused(&|s| s.blocks[1].name = "cells.0".to_owned(), "two blocks are called `cells.0`");

@@ -100,6 +100,7 @@ fn darts(spec: &Value) -> NetworkSpec {
     made.alive = alive(&spec["alive"]).unwrap_or(made.alive);
     made.norm = OpNorm { affine: spec["affine"].as_bool().unwrap(), pools: spec["pools"].as_bool().unwrap() };
     made.auxiliary = spec["auxiliary"].is_number().then_some(0);
+    made.cells.iter_mut().for_each(|cell| cell.auxiliary_skips = spec["auxiliary_skips"] == true);
     made.partial = spec["partial"].as_u64().map_or(1, |parts| parts as usize);
     made
 }
@@ -276,6 +277,11 @@ fn reference_darts_with_partial_channels() {
     reference_agrees("darts-partial");
 }
 
+#[test]
+fn reference_darts_with_auxiliary_skips() {
+    reference_agrees("darts-passing");
+}
+
 /// The engines that can compute a network: this one with all its kernels, and the reference as an engine.
 fn engines_of(spec: &NetworkSpec) -> Vec<Box<dyn Engines>> {
     let kernels = [Kernels::Auto, Kernels::Direct, Kernels::Winograd, Kernels::Reference];
@@ -349,4 +355,9 @@ fn engine_darts_with_an_auxiliary_head() {
 #[test]
 fn engine_darts_with_partial_channels() {
     engines_agree("darts-partial", 5);
+}
+
+#[test]
+fn engine_darts_with_auxiliary_skips() {
+    engines_agree("darts-passing", 1);
 }

@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn darts_chooses_two_inputs_of_a_node_and_their_operations() {
-        let domain = Domain::new(&Darts);
+        let domain = Domain::new(&Darts::Original);
         let categories: Vec<usize> = domain.variables().iter().map(|v| v.categories).collect();
         // Two nodes keep both of 2, then 2 of 3, 4 and 5 inputs; 7 operations without `none`.
         assert_eq!(categories[..11], [7, 7, 3, 7, 7, 6, 7, 7, 10, 7, 7]);
@@ -215,7 +215,7 @@ mod tests {
         let mut rng = rng();
         for _ in 0..200 {
             let genotype = domain.genotype(&domain.sample(&mut rng)).unwrap();
-            genotype.check(&Darts).unwrap();
+            genotype.check(&Darts::Original).unwrap();
             assert!(genotype.cells.iter().all(|c| c.edges.iter().all(|e| e.op != OpName::NONE)));
         }
     }

@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn the_gradient_agrees_with_finite_differences() {
         let mut rng = generator(5, Purpose::Trial, 0, 0);
-        let policy = Policy::normal(&Domain::new(&Darts), 1.0, &mut rng);
+        let policy = Policy::normal(&Domain::new(&Darts::Original), 1.0, &mut rng);
         let (choice, advantage, step) = (policy.sample(&mut rng), -3.7, 1e-5);
         let gradient = policy.gradient(&choice, advantage);
         assert_eq!(gradient.len(), policy.logits.len());

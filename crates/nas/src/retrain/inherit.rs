@@ -97,7 +97,9 @@ enum Kind {
 enum Key {
     /// Unit number `unit` of an operation on an edge of a block.
     Operation { block: usize, edge: (usize, usize), op: usize, unit: usize, what: Kind },
-    /// Of a layer outside the operations.
+    /// What an edge of a block passes on beside its operations.
+    AuxiliarySkip { block: usize, edge: (usize, usize), what: Kind },
+    /// Of a layer outside the edges.
     Layer(String, Kind),
 }
 
@@ -108,10 +110,10 @@ fn cell_of(block: &engine::Block) -> Option<&CellBlock> {
     }
 }
 
-/// Nodes that the edge of a place joins in a block.
-fn edge(spec: &NetworkSpec, block: usize, place: Place) -> Option<(usize, usize)> {
+/// Nodes that the edge of a row joins in a block.
+fn edge(spec: &NetworkSpec, block: usize, row: usize) -> Option<(usize, usize)> {
     let cell = cell_of(&spec.blocks[block])?;
-    let edge = spec.cells[cell.cell].edges.get(place.row.checked_sub(cell.first_row)?)?;
+    let edge = spec.cells[cell.cell].edges.get(row.checked_sub(cell.first_row)?)?;
     Some((edge.from, edge.to))
 }
 
@@ -124,13 +126,18 @@ fn tensors(spec: &NetworkSpec, graph: &Graph) -> Vec<(String, Key, Vec<usize>)> 
             (Part::Block(block), Some(place)) => {
                 let count = units.entry((block, place)).or_insert(0);
                 *count += 1;
-                edge(spec, block, place).map(|edge| (block, edge, place.op, *count))
+                edge(spec, block, place.row).map(|edge| (block, edge, place.op, *count))
             }
             _ => None,
         };
-        let key = |what: Kind| match operation {
-            Some((block, edge, op, unit)) => Key::Operation { block, edge, op, unit, what },
-            None => Key::Layer(layer.name.clone(), what),
+        let beside = match (layer.part, unit.beside) {
+            (Part::Block(block), Some(row)) => edge(spec, block, row).map(|edge| (block, edge)),
+            _ => None,
+        };
+        let key = |what: Kind| match (operation, beside) {
+            (Some((block, edge, op, unit)), _) => Key::Operation { block, edge, op, unit, what },
+            (None, Some((block, edge))) => Key::AuxiliarySkip { block, edge, what },
+            (None, None) => Key::Layer(layer.name.clone(), what),
         };
         for (number, weight) in unit.weights.iter().enumerate() {
             all.push((weight.name.clone(), key(Kind::Weight(number)), weight.shape.clone()));

@@ -144,7 +144,7 @@ fn a_network_learns_and_the_record_says_what_was_measured() {
 /// CIFAR's size, so that the auxiliary head fits; a step is enough.
 #[test]
 fn the_recipe_of_darts_runs_with_its_auxiliary_head() {
-    let genotype = Darts.parse(DARTS).unwrap();
+    let genotype = Darts::Original.parse(DARTS).unwrap();
     let mut request = request(genotype, &["network.channels=4", "network.cells=3"]);
     request.recipe = Some("darts".to_owned());
     // The digits' 8 x 8 are 4 x 4 where the head would be.

@@ -165,7 +165,7 @@ mod tests {
     }
 
     fn darts(text: &str) -> Result<Candidates, String> {
-        Candidates::new(&Darts, Some(&sets(text)?)).map_err(|e| e.to_string())
+        Candidates::new(&Darts::Original, Some(&sets(text)?)).map_err(|e| e.to_string())
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub enum SpaceError {
         available: usize,
     },
     /// A number of cells that the space's networks cannot have.
-    #[error("a `{space}` network of {cells} cells, expected {min} to {max}")]
+    #[error("a `{space}` network of {cells} cells, expected {}", span(*.min, *.max))]
     Cells {
         /// Name of the space.
         space: &'static str,
@@ -130,6 +130,10 @@ impl fmt::Display for ArchError {
         }
         write!(f, ", expected {}{}", self.expected, did_you_mean(self.nearest))
     }
+}
+
+fn span(min: usize, max: usize) -> String {
+    if min == max { min.to_string() } else { format!("{min} to {max}") }
 }
 
 fn did_you_mean(nearest: Option<&'static str>) -> String {

@@ -164,6 +164,7 @@ mod tests {
             name: "normal",
             inputs: 2,
             nodes: 4,
+            outputs: 2,
             edges: [(0, 2), (1, 2), (0, 3), (1, 3), (2, 3)].map(|(from, to)| Edge { from, to }).to_vec(),
             kept_inputs: Some(2),
         };

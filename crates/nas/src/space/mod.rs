@@ -49,6 +49,8 @@ pub struct CellKind {
     pub inputs: usize,
     /// All nodes, the inputs included.
     pub nodes: usize,
+    /// So many of the last nodes are the output, concatenated where there are several.
+    pub outputs: usize,
     /// Edges in the order of the rows of `alpha: [E, O]`.
     pub edges: Vec<Edge>,
     /// Incoming edges of each node in a derived cell. `None`: every edge stays.
@@ -99,6 +101,11 @@ pub struct Size {
 pub trait SearchSpace: fmt::Debug + Send + Sync {
     /// Name on the command line and in files.
     fn name(&self) -> &'static str;
+
+    /// Name of the space that it is a variety of: presets and published settings of that one are its own as well.
+    fn family(&self) -> &'static str {
+        self.name()
+    }
 
     /// One sentence for lists.
     fn description(&self) -> &'static str;
@@ -161,7 +168,11 @@ pub trait SearchSpace: fmt::Debug + Send + Sync {
 
 /// All search spaces.
 pub fn all() -> &'static [&'static dyn SearchSpace] {
-    &[&NasBench201, &Darts]
+    const ALL: [&dyn SearchSpace; 5] = {
+        let [original, all_skip, single, single_all_skip] = &Darts::ALL;
+        [&NasBench201, original, all_skip, single, single_all_skip]
+    };
+    &ALL
 }
 
 /// The search space called `name`.
@@ -179,12 +190,13 @@ pub fn find(name: &str) -> Result<&'static dyn SearchSpace, SpaceError> {
     })
 }
 
-/// Reads a genotype in the notation of its space or as JSON; `space`: which one it has to be of, if that is known.
+/// Reads a genotype in the notation of its space or as JSON; `space`: which one it has to be of, if that is known. Spaces of a
+/// family share a notation; without `space` it is the first of them.
 ///
 /// # Errors
 /// [`SpaceError`]: no space recognises the text, or it is not a genotype of its space.
 pub fn read(text: &str, space: Option<&'static dyn SearchSpace>) -> Result<Genotype, SpaceError> {
-    let claiming = all().iter().copied().find(|s| s.claims(text));
+    let claiming = space.into_iter().chain(all().iter().copied()).find(|s| s.claims(text));
     match (claiming, space) {
         (Some(claiming), Some(space)) if claiming.name() != space.name() => {
             Err(SpaceError::OtherSpace { given: claiming.name(), expected: space.name() })
@@ -210,14 +222,16 @@ fn json(text: &str, space: Option<&'static dyn SearchSpace>) -> Result<Genotype,
 mod tests {
     use super::*;
 
+    const KNOWN: &str = "nas-bench-201, darts, darts-all-skip, darts-single-cell or darts-single-cell-all-skip";
+
     #[test]
     fn find_knows_the_names_and_suggests_the_nearest() {
         assert_eq!(find("nas-bench-201").unwrap().name(), "nas-bench-201");
         assert_eq!(
             find("nas-bench201").unwrap_err().to_string(),
-            "unknown search space `nas-bench201`, expected nas-bench-201 or darts; did you mean `nas-bench-201`?"
+            format!("unknown search space `nas-bench201`, expected {KNOWN}; did you mean `nas-bench-201`?")
         );
-        assert_eq!(find("zzz").unwrap_err().to_string(), "unknown search space `zzz`, expected nas-bench-201 or darts");
+        assert_eq!(find("zzz").unwrap_err().to_string(), format!("unknown search space `zzz`, expected {KNOWN}"));
     }
 
     #[test]
@@ -228,9 +242,10 @@ mod tests {
                 image: engine::ImageShape { height: 8, width: 8, channels: 1 },
                 classes: 10,
                 channels: 4,
-                cells: 3,
+                cells: space.supernet_size().cells.min(3),
                 stem_stride: 1,
             };
+            assert!(find(space.family()).is_ok_and(|first| first.family() == first.name()));
             let supernet = space.supernet(&shape).unwrap();
             supernet.check().unwrap();
             assert!(!supernet.norm.affine && supernet.alive.iter().all(|&a| a));

@@ -85,8 +85,7 @@ fn drawings(space: &dyn SearchSpace, genotype: &Genotype) -> Vec<Drawing> {
 }
 
 fn drawing(kind: &CellKind, chosen: &CellGenotype, title: Option<&'static str>) -> Drawing {
-    // Where every edge stays the last node is the output; else the output concatenates the nodes.
-    let concatenates = kind.kept_inputs.is_some();
+    let concatenates = kind.outputs > 1;
     let name = |node: usize| match node {
         _ if node < kind.inputs && kind.inputs == 1 => "input".to_owned(),
         // The outputs of the cells before, as the field writes them.
@@ -101,7 +100,7 @@ fn drawing(kind: &CellKind, chosen: &CellGenotype, title: Option<&'static str>) 
     let mut edges: Vec<(usize, Arrival)> = present.iter().map(arrival).collect();
     if concatenates {
         names.push("c_{k}".to_owned());
-        let parts = kind.inputs..kind.nodes;
+        let parts = kind.nodes - kind.outputs..kind.nodes;
         edges.extend(parts.map(|from| (kind.nodes, Arrival { from, label: "concat", op: None })));
     }
     // Stable: of equal sources the first edge stays first.

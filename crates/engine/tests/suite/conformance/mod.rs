@@ -76,8 +76,23 @@ fn darts_partial() -> Case {
     Case::new("conformance-darts-partial", spec, 5)
 }
 
-fn all_cases() -> [Case; 8] {
-    [supernet(), affine(), darts(), darts_affine(), darts_plain(), darts_final(), partial(), darts_partial()]
+/// That of DARTS with auxiliary skip connections, whose cells put out one node.
+fn darts_passing() -> Case {
+    Case::new("conformance-passing", cases::passing(1, cases::two_inputs((7, 6, 3), 2)), 5)
+}
+
+fn all_cases() -> [Case; 9] {
+    [
+        supernet(),
+        affine(),
+        darts(),
+        darts_affine(),
+        darts_plain(),
+        darts_final(),
+        partial(),
+        darts_partial(),
+        darts_passing(),
+    ]
 }
 
 /// Every engine with every case that it has kernels for.
@@ -89,7 +104,7 @@ fn all() -> Vec<(Rc<dyn Engines>, Case)> {
 #[test]
 fn every_engine_computes_every_case() {
     for engines in engines() {
-        assert_eq!(all_cases().map(|case| supports(&*engines, &case.spec)), [true; 8], "{:?}", engines.info());
+        assert_eq!(all_cases().map(|case| supports(&*engines, &case.spec)), [true; 9], "{:?}", engines.info());
     }
 }
 

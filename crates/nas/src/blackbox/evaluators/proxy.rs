@@ -111,11 +111,11 @@ mod tests {
     fn the_value_is_the_proxys_score() {
         let image = engine::ImageShape { height: 8, width: 8, channels: 3 };
         let shape = NetworkShape { image, classes: 10, channels: 4, cells: 3, stem_stride: 1 };
-        let (domain, engines) = (Domain::new(&Darts), engines::cpu(1).unwrap());
+        let (domain, engines) = (Domain::new(&Darts::Original), engines::cpu(1).unwrap());
         let evaluator = ProxyEvaluator::new(&domain, &Params, shape, (vec![], vec![]), 0, &*engines).unwrap();
         let genotype = domain.genotype(&vec![2; domain.variables().len()]).unwrap();
         let Evaluation { value, cost } = evaluator.evaluate(&genotype, 0).unwrap();
-        let expected = Darts.network(&genotype, &shape).unwrap().graph().unwrap().cost().params_m();
+        let expected = Darts::Original.network(&genotype, &shape).unwrap().graph().unwrap().cost().params_m();
         assert_eq!((value, cost), (expected, 1.0));
         let refused = ProxyEvaluator::new(&domain, &AzNas, shape, (vec![], vec![]), 0, &*engines).unwrap_err();
         assert!(refused.to_string().starts_with("the proxy `az-nas` ranks networks among each other"), "{refused}");

@@ -137,7 +137,7 @@ mod tests {
         let new = |domain: Domain, table: &Table| {
             TableEvaluator::new(&domain, table, BenchmarkDataset::Cifar10, Epochs::Twelve).unwrap_err()
         };
-        let error = new(Domain::new(&Darts), &made_up());
+        let error = new(Domain::new(&Darts::Original), &made_up());
         assert_eq!(error.to_string(), "the space `darts` has no table of results, expected `nas-bench-201`");
         assert!(error.hint().unwrap().contains("--proxy"));
         for column in [Column::Cifar10Seconds, Column::Cifar10Valid12, Column::Cifar10Valid] {

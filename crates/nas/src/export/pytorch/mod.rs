@@ -105,15 +105,19 @@ fn cell_class(trained: &Trained, kind: usize, cell: &CellSpec) -> String {
         let stride = if edge.from < cell.inputs { cell.stride } else { 1 };
         let alive = &spec.alive[(first_row + e) * spec.ops.len()..][..spec.ops.len()];
         let mut made = vec![];
-        for &op in spec.ops.iter().zip(alive).filter(|(_, alive)| **alive).map(|(op, _)| op) {
-            match operation(op, stride) {
-                Made::Nothing => {}
-                Made::Same => terms[edge.to].push(node(edge.from)),
-                Made::By(module) => {
-                    made.push(format!("{}={module}", op.name()));
-                    terms[edge.to].push(format!("self.edges[\"{e}\"].{}({})", op.name(), node(edge.from)));
-                }
+        let mut take = |name: &str, module: Made| match module {
+            Made::Nothing => {}
+            Made::Same => terms[edge.to].push(node(edge.from)),
+            Made::By(module) => {
+                made.push(format!("{name}={module}"));
+                terms[edge.to].push(format!("self.edges[\"{e}\"].{name}({})", node(edge.from)));
             }
+        };
+        for &op in spec.ops.iter().zip(alive).filter(|(_, alive)| **alive).map(|(op, _)| op) {
+            take(op.name(), operation(op, stride));
+        }
+        if cell.auxiliary_skips {
+            take("auxiliary_skip", operation(Op::Skip, stride));
         }
         if !made.is_empty() {
             edges += &format!("            \"{e}\": Named({}),\n", made.join(", "));
@@ -144,8 +148,8 @@ fn cell_class(trained: &Trained, kind: usize, cell: &CellSpec) -> String {
     }
     let output = match cell.output {
         CellOutput::LastNode => node(cell.nodes - 1),
-        CellOutput::Concat => {
-            format!("torch.cat([{}], 1)", (cell.inputs..cell.nodes).map(node).collect::<Vec<_>>().join(", "))
+        CellOutput::Concat(last) => {
+            format!("torch.cat([{}], 1)", (cell.nodes - last..cell.nodes).map(node).collect::<Vec<_>>().join(", "))
         }
     };
     text + &format!("        return {output}")

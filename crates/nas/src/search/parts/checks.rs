@@ -65,9 +65,11 @@ mod tests {
 
     #[test]
     fn epochs_are_those_of_the_space_unless_given() {
-        for (space, given, expected) in
-            [(Candidates::all(&NasBench201), 0, 100), (Candidates::all(&Darts), 0, 50), (Candidates::all(&Darts), 7, 7)]
-        {
+        for (space, given, expected) in [
+            (Candidates::all(&NasBench201), 0, 100),
+            (Candidates::all(&Darts::Original), 0, 50),
+            (Candidates::all(&Darts::Original), 7, 7),
+        ] {
             let mut written = given;
             epochs(&mut written, &space, [100, 50]);
             assert_eq!(written, expected);

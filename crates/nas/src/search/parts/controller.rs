@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn gradients_agree_with_finite_differences_where_edges_are_chosen() {
-        let mut controller = small(&Darts);
+        let mut controller = small(&Darts::Original);
         let mut mask = Mask::filled(28, 8, true);
         mask.row_mut(3).copy_from_slice(&[true, false, false, true, true, false, false, false]);
         let choices: Vec<usize> = (0..40).map(|i| 3 * i + i / 4).collect();
@@ -367,7 +367,7 @@ mod tests {
 
     #[test]
     fn cells_are_of_the_space_and_keep_to_what_is_there() {
-        for space in [&NasBench201 as &'static dyn SearchSpace, &Darts] {
+        for space in [&NasBench201 as &'static dyn SearchSpace, &Darts::Original] {
             let mut rng = ChaCha8Rng::seed_from_u64(2);
             let controller = Controller::new(config(), &Candidates::all(space), &mut rng);
             let mut mask = Candidates::all(space).offered().clone();
@@ -416,7 +416,9 @@ mod tests {
         let mut other = Controller::new(config(), &candidates, &mut rng);
         other.restore(&taught.state()).unwrap();
         assert_eq!(other.state(), taught.state());
-        let error = other.restore(&Controller::new(config(), &Candidates::all(&Darts), &mut rng).state()).unwrap_err();
+        let error = other
+            .restore(&Controller::new(config(), &Candidates::all(&Darts::Original), &mut rng).state())
+            .unwrap_err();
         assert!(error.starts_with("the controller has "), "{error}");
     }
 }

@@ -389,7 +389,7 @@ mod tests {
         );
         let early = EarlyStopConfig { first_epoch: 5, ..of(StopRule::Skips) };
         assert_eq!(why(early, &all), "early_stop.first_epoch = 5 is no epoch that trains alpha");
-        let ops = |ops: &[OpName]| Candidates::new(&Darts, Some(&OpSets::All(ops.to_vec()))).unwrap();
+        let ops = |ops: &[OpName]| Candidates::new(&Darts::Original, Some(&OpSets::All(ops.to_vec()))).unwrap();
         let without = ops(&[OpName::NONE, OpName::SEP_CONV_3X3]);
         assert!(why(of(StopRule::Skips), &without).ends_with("no edge has `skip_connect`"));
         assert!(why(of(StopRule::Ranking), &without).ends_with("no edge has two operations with weights to rank"));

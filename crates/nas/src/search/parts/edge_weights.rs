@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn the_shares_of_a_node_sum_to_one() {
-        for (space, nodes) in [(&NasBench201 as &dyn SearchSpace, 3), (&Darts, 8)] {
+        for (space, nodes) in [(&NasBench201 as &dyn SearchSpace, 3), (&Darts::Original, 8)] {
             let edges = edges(space);
             let shares = edges.shares();
             assert_eq!((edges.nodes.len(), shares.len()), (nodes, edges.beta.len()));
@@ -214,7 +214,7 @@ mod tests {
         let mut other = edges(&NasBench201);
         other.restore(&weights.state()).unwrap();
         assert_eq!(other.shares(), after);
-        let error = edges(&Darts).restore(&weights.state()).unwrap_err();
+        let error = edges(&Darts::Original).restore(&weights.state()).unwrap_err();
         assert_eq!(error, "beta is of 6 edges, expected 28");
     }
 }

@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn nodes_with_more_edges_than_stay() {
         assert_eq!(Incoming::of(&NasBench201), []);
-        let nodes = Incoming::of(&Darts);
+        let nodes = Incoming::of(&Darts::Original);
         let rows: Vec<_> = nodes.iter().map(|n| (n.rows[0], n.rows.len(), n.kept)).collect();
         assert_eq!(rows, [(2, 3, 2), (5, 4, 2), (9, 5, 2), (16, 3, 2), (19, 4, 2), (23, 5, 2)]);
     }

@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn cells_are_of_the_space_and_no_node_is_cut_off() {
-        for space in [&NasBench201 as &'static dyn SearchSpace, &Darts] {
+        for space in [&NasBench201 as &'static dyn SearchSpace, &Darts::Original] {
             let mask = Candidates::all(space).offered().clone();
             let mut rng = ChaCha8Rng::seed_from_u64(1);
             let paths = Paths::new(space);
@@ -198,17 +198,17 @@ mod tests {
 
     #[test]
     fn in_the_darts_space_the_best_pair_of_edges_is_part_of_the_best_cell() {
-        let mask = Candidates::all(&Darts).offered().clone();
+        let mask = Candidates::all(&Darts::Original).offered().clone();
         let mut shares = PerOp::filled(28, 8, 0.1);
         // Node 3 has the edges 2 to 4; `none` never counts.
         shares[(2, 5)] = 0.5;
         shares[(4, 7)] = 0.4;
         shares[(3, 0)] = 0.9;
-        let cells = Paths::new(&Darts).most_probable(&mask, &shares, 3);
+        let cells = Paths::new(&Darts::Original).most_probable(&mask, &shares, 3);
         let of_node: Vec<OpAt> = cells[0].iter().copied().filter(|at| (2..5).contains(&at.0)).collect();
         assert_eq!(of_node, [(2, 5), (4, 7)]);
         for cell in cells {
-            genotype(&Darts, &cell).unwrap();
+            genotype(&Darts::Original, &cell).unwrap();
         }
     }
 }

@@ -316,6 +316,6 @@ mod tests {
         };
         let constant = Some(PhaseRate::Own(Cosine { max: 0.0025, min: 0.0025, epochs: 5 }));
         assert_eq!(names(&NasBench201), (100, 7, "operation 6".to_owned(), None, constant));
-        assert_eq!(names(&Darts), (50, 18, "edges 3".to_owned(), None, constant));
+        assert_eq!(names(&Darts::Original), (50, 18, "edges 3".to_owned(), None, constant));
     }
 }

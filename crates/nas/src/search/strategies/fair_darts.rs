@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(cell(0.85), [ops[0], ops[3], ops[1], ops[0], ops[0], ops[0]]);
         assert_eq!(cell(0.0)[1], ops[3]);
         let alpha = PerOp::filled(28, 8, 0.1);
-        assert_eq!(cut(&Darts, &Mask::filled(28, 8, true), &alpha, &alpha, 0.85), alpha);
+        assert_eq!(cut(&Darts::Original, &Mask::filled(28, 8, true), &alpha, &alpha, 0.85), alpha);
     }
 
     #[test]

@@ -474,7 +474,7 @@ mod tests {
 
     #[test]
     fn pop_and_none_must_suit_the_operations_that_there_are() {
-        let sets = |ops: &[OpName]| Candidates::new(&Darts, Some(&OpSets::All(ops.to_vec()))).unwrap();
+        let sets = |ops: &[OpName]| Candidates::new(&Darts::Original, Some(&OpSets::All(ops.to_vec()))).unwrap();
         let with_none = sets(&[OpName::NONE, OpName::SKIP_CONNECT, OpName::SEP_CONV_3X3]);
         let without = sets(&[OpName::SKIP_CONNECT, OpName::SEP_CONV_3X3]);
         let check = |pop: &[usize], none_rule, candidates: &Candidates| {

@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn depths_and_operations_are_those_of_the_source_in_its_space() {
-        let darts = settled(PDartsConfig::default(), &Darts).unwrap();
+        let darts = settled(PDartsConfig::default(), &Darts::Original).unwrap();
         assert_eq!((darts.added_cells, darts.dropped), (vec![0, 6, 12], vec![3, 2]));
         let bench = settled(PDartsConfig::default(), &NasBench201).unwrap();
         assert_eq!((bench.added_cells, bench.dropped), (vec![0, 1, 2], vec![2, 1]));
@@ -351,7 +351,7 @@ mod tests {
 
     #[test]
     fn dropout_falls_linearly_and_then_exponentially() {
-        let method = p_darts(&Darts);
+        let method = p_darts(&Darts::Original);
         let at = |phase, within| At { epoch: 25 * phase + within, phase, name: String::new(), within, length: 25 };
         let p = |phase, within| method.dropout(&at(phase, within));
         assert!((p(0, 0) - 0.1 * 24.0 / 25.0).abs() < 1e-15 && (p(2, 9) - 0.7 * 15.0 / 25.0).abs() < 1e-15);
@@ -375,7 +375,7 @@ mod tests {
 
     #[test]
     fn a_cell_has_at_most_so_many_skip_connections() {
-        for space in [&NasBench201 as &'static dyn SearchSpace, &Darts] {
+        for space in [&NasBench201 as &'static dyn SearchSpace, &Darts::Original] {
             let mask = Candidates::all(space).offered().clone();
             let skip = column(space, OpName::SKIP_CONNECT).unwrap();
             let mut values = PerOp::filled(mask.edges(), mask.ops(), 0.0);

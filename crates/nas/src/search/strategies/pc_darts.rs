@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_weights_of_a_node_sum_to_one() {
-        for (space, edges, nodes) in [(&NasBench201 as &'static dyn SearchSpace, 6, 3.0), (&Darts, 28, 8.0)] {
+        for (space, edges, nodes) in [(&NasBench201 as &'static dyn SearchSpace, 6, 3.0), (&Darts::Original, 28, 8.0)] {
             let w = method(space).weights(&Mask::filled(edges, space.ops().len(), true));
             let sum: f64 = w.values().iter().sum();
             assert!((sum - nodes).abs() < 1e-12, "{}: {sum}", space.name());
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn an_edge_that_helps_gains_what_its_rivals_lose() {
-        let mut method = method(&Darts);
+        let mut method = method(&Darts::Original);
         let mask = Mask::filled(28, 8, true);
         let before = method.weights(&mask);
         // Everything on the third edge into the second node of the normal cell helps.
@@ -233,7 +233,7 @@ mod tests {
         let after = method.weights(&mask);
         assert!((0..8).all(|op| after[(4, op)] > before[(4, op)] && after[(3, op)] < before[(3, op)]));
         assert_eq!(after.row(0), before.row(0));
-        let mut other = self::method(&Darts);
+        let mut other = self::method(&Darts::Original);
         other.restore(&method.state()).unwrap();
         assert_eq!(other.weights(&mask), after);
     }

@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn as_many_decisions_as_edges_stay_leave_a_cell_of_the_space() {
-        for (space, expected) in [(&NasBench201 as &'static dyn SearchSpace, 6), (&Darts, 8)] {
+        for (space, expected) in [(&NasBench201 as &'static dyn SearchSpace, 6), (&Darts::Original, 8)] {
             let mut mask = Candidates::all(space).offered().clone();
             let mut method = sgas(space);
             let mut decisions = 0;
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_decision_ends_a_phase_and_the_batch_grows_with_it() {
-        let method = sgas(&Darts);
+        let method = sgas(&Darts::Original);
         let schedule = method.schedule();
         assert_eq!((schedule.epochs(), schedule.phases.len()), (50, 10));
         // The 10th, 15th, ... 45th epochs end with one.
@@ -350,6 +350,6 @@ mod tests {
         let error = Sgas::check(&mut config, &Candidates::all(&NasBench201)).unwrap_err();
         assert!(error.why.starts_with("epochs = 34 end before the last of 6 decisions"), "{error}");
         assert_eq!(error.hint, "epochs must be at least 35");
-        assert_eq!(Sgas::check(&mut SgasConfig::default(), &Candidates::all(&Darts)), Ok(()));
+        assert_eq!(Sgas::check(&mut SgasConfig::default(), &Candidates::all(&Darts::Original)), Ok(()));
     }
 }

@@ -2,19 +2,16 @@
 //! what Python's `repr` writes and people paste from `genotypes.py`, or the same as a dictionary of Python or JSON. A parser,
 //! never an evaluator.
 
-use super::{Darts, INPUTS, KEPT, KINDS, NODES, OPS};
+use super::{Darts, INPUTS, KEPT, NORMAL, OPS, REDUCE};
 use crate::space::{ArchError, CellGenotype, CellKind, Genotype, GenotypeEdge, SearchSpace, cursor::Cursor};
 use crate::suggest;
 
 const WHAT: &str = "genotype";
 
-/// Pairs of a cell: two for each node.
-const PAIRS: usize = (NODES - INPUTS) * KEPT;
-
 /// Whether a text begins as such a genotype does.
 pub(super) fn claims(text: &str) -> bool {
     let mut at = Cursor::new(WHAT, text);
-    let field = |name: &str| KINDS.iter().any(|kind| name.starts_with(kind.name));
+    let field = |name: &str| [NORMAL, REDUCE].iter().any(|kind| name.starts_with(kind));
     if at.take("{") {
         return (at.take("'") || at.take("\"")) && field(at.word());
     }
@@ -23,10 +20,9 @@ pub(super) fn claims(text: &str) -> bool {
 
 /// Fields in any order, white space and trailing commas anywhere, either quotes, tuples or lists; `Genotype(normal=...)` or a
 /// dictionary, `{"normal": ...}`.
-pub(super) fn genotype(text: &str) -> Result<Genotype, ArchError> {
+pub(super) fn genotype(space: Darts, text: &str) -> Result<Genotype, ArchError> {
     let mut at = Cursor::new(WHAT, text);
-    let mut cells = KINDS.each_ref().map(|_| None);
-    let mut concats = [false; 2];
+    let mut fields: Vec<Field> = space.kinds().iter().map(Field::new).collect();
     let dictionary = at.take("{");
     if !dictionary {
         at.expect("Genotype")?;
@@ -34,7 +30,7 @@ pub(super) fn genotype(text: &str) -> Result<Genotype, ArchError> {
     }
     let close = if dictionary { "}" } else { ")" };
     loop {
-        let missing = missing(&cells, &concats);
+        let missing: Vec<String> = fields.iter().flat_map(Field::missing).collect();
         if missing.is_empty() {
             at.expect(close)?;
             break;
@@ -42,64 +38,70 @@ pub(super) fn genotype(text: &str) -> Result<Genotype, ArchError> {
         let quote = if dictionary { ["'", "\""].into_iter().find(|q| at.take(q)) } else { None };
         let start = at.clone();
         let name = at.word();
-        let field = KINDS.iter().enumerate().find_map(|(i, kind)| match name.strip_prefix(kind.name) {
-            Some("") => Some((i, false)),
-            Some("_concat") => Some((i, true)),
-            _ => None,
-        });
-        let seen = |(i, concat): (usize, bool)| if concat { concats[i] } else { cells[i].is_some() };
-        let Some((i, of_nodes)) = field.filter(|&f| !seen(f)) else {
-            let nearest = suggest::nearest(name, missing.iter().map(|(name, _)| *name));
-            let nearest = missing.iter().map(|(name, _)| *name).find(|n| Some(*n) == nearest);
-            let expected = suggest::one_of(missing.iter().map(|(_, quoted)| *quoted));
+        let field = fields.iter_mut().find(|f| missing.iter().any(|m| m == name) && name.starts_with(f.kind.name));
+        let Some(field) = field else {
+            let nearest = suggest::nearest(name, missing.iter().map(String::as_str));
+            let nearest = NAMES.into_iter().find(|n| Some(*n) == nearest);
+            let quoted: Vec<String> = missing.iter().map(|name| format!("`{name}`")).collect();
+            let expected = suggest::one_of(quoted.iter().map(String::as_str));
             return Err(ArchError { nearest, ..start.error(start.next_token(), &expected) });
         };
         if dictionary {
             at.expect(quote.unwrap_or("\""))?;
         }
         at.expect(if dictionary { ":" } else { "=" })?;
-        if of_nodes {
-            concat(&mut at)?;
-            concats[i] = true;
+        if name == field.kind.name {
+            field.edges = Some(cell(field.kind, &mut at)?);
         } else {
-            cells[i] = Some(cell(&mut at)?);
+            concat(field.kind, &mut at)?;
+            field.concatenated = true;
         }
         at.separator(close)?;
     }
     at.end()?;
-    let cell = |(kind, edges): (&CellKind, Option<_>)| CellGenotype {
-        kind: kind.name.to_owned(),
-        edges: edges.unwrap_or_default(),
-    };
-    Ok(Genotype { space: Darts.name().to_owned(), cells: KINDS.iter().zip(cells).map(cell).collect() })
+    let cell =
+        |field: Field<'_>| CellGenotype { kind: field.kind.name.to_owned(), edges: field.edges.unwrap_or_default() };
+    Ok(Genotype { space: space.name().to_owned(), cells: fields.into_iter().map(cell).collect() })
 }
 
-/// Fields that have not been read, plain and in quotes.
-fn missing(cells: &[Option<Vec<GenotypeEdge>>; 2], concats: &[bool; 2]) -> Vec<(&'static str, &'static str)> {
-    let fields = [
-        (cells[0].is_some(), ("normal", "`normal`")),
-        (concats[0], ("normal_concat", "`normal_concat`")),
-        (cells[1].is_some(), ("reduce", "`reduce`")),
-        (concats[1], ("reduce_concat", "`reduce_concat`")),
-    ];
-    fields.into_iter().filter(|(seen, _)| !seen).map(|(_, names)| names).collect()
+/// Every name of a field.
+const NAMES: [&str; 4] = [NORMAL, "normal_concat", REDUCE, "reduce_concat"];
+
+/// What has been read of a cell.
+struct Field<'a> {
+    kind: &'a CellKind,
+    edges: Option<Vec<GenotypeEdge>>,
+    concatenated: bool,
 }
 
-/// The pairs of a cell.
-fn cell(at: &mut Cursor<'_>) -> Result<Vec<GenotypeEdge>, ArchError> {
+impl<'a> Field<'a> {
+    fn new(kind: &'a CellKind) -> Self {
+        Self { kind, edges: None, concatenated: false }
+    }
+
+    /// Names of what has not been read.
+    fn missing(&self) -> impl Iterator<Item = String> {
+        let edges = self.edges.is_none().then(|| self.kind.name.to_owned());
+        edges.into_iter().chain((!self.concatenated).then(|| format!("{}_concat", self.kind.name)))
+    }
+}
+
+/// The pairs of a cell: two for each node.
+fn cell(kind: &CellKind, at: &mut Cursor<'_>) -> Result<Vec<GenotypeEdge>, ArchError> {
     let close = at.open("a list of pairs (operation, input)")?;
-    let mut edges = Vec::with_capacity(PAIRS);
+    let count = (kind.nodes - INPUTS) * KEPT;
+    let mut edges = Vec::with_capacity(count);
     loop {
         let end = at.clone();
-        let pairs = format!("{PAIRS} pairs, {KEPT} for each of the nodes {INPUTS} to {}", NODES - 1);
+        let pairs = format!("{count} pairs, {KEPT} for each of the nodes {INPUTS} to {}", kind.nodes - 1);
         if at.take(close) {
-            if edges.len() == PAIRS {
+            if edges.len() == count {
                 return Ok(edges);
             }
             let expected = format!("another pair: {pairs}; there are {}", edges.len());
             return Err(end.error(end.next_token(), &expected));
         }
-        if edges.len() == PAIRS {
+        if edges.len() == count {
             return Err(end.error(end.next_token(), &format!("`{close}`: {pairs}")));
         }
         let to = INPUTS + edges.len() / KEPT;
@@ -110,8 +112,9 @@ fn cell(at: &mut Cursor<'_>) -> Result<Vec<GenotypeEdge>, ArchError> {
 }
 
 /// `range(2, 6)` or `[2, 3, 4, 5]`.
-fn concat(at: &mut Cursor<'_>) -> Result<(), ArchError> {
+fn concat(kind: &CellKind, at: &mut Cursor<'_>) -> Result<(), ArchError> {
     let start = at.clone();
+    let supported = kind.nodes - kind.outputs..kind.nodes;
     let nodes: Vec<usize> = if at.take("range") {
         at.expect("(")?;
         let first = at.number("a node")?;
@@ -120,9 +123,9 @@ fn concat(at: &mut Cursor<'_>) -> Result<(), ArchError> {
         at.take(",");
         at.expect(")")?;
         // Longer ones are refused by their length.
-        (first..end).take(NODES + 1).collect()
+        (first..end).take(kind.outputs + 1).collect()
     } else {
-        let close = at.open("the concatenated nodes, range(2, 6)")?;
+        let close = at.open(&format!("the concatenated nodes, range({}, {})", supported.start, supported.end))?;
         let mut nodes = vec![];
         while !at.take(close) {
             nodes.push(at.number("a node")?);
@@ -130,11 +133,15 @@ fn concat(at: &mut Cursor<'_>) -> Result<(), ArchError> {
         }
         nodes
     };
-    if nodes.into_iter().eq(INPUTS..NODES) {
+    if nodes.into_iter().eq(supported.clone()) {
         return Ok(());
     }
     let found = at.since(&start).to_owned();
-    let expected = format!("range({INPUTS}, {NODES}): only the concatenation of all four nodes is supported");
+    let which = if supported.start == INPUTS { "all" } else { "the last" };
+    let expected = format!(
+        "range({}, {}): only the concatenation of {which} four nodes is supported",
+        supported.start, supported.end
+    );
     Err(start.error(Some(found), &expected))
 }
 
@@ -144,6 +151,7 @@ mod tests {
 
     use super::*;
 
+    const ORIGINAL: Darts = Darts::Original;
     const V2: &str = "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), \
         ('sep_conv_3x3', 1), ('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), ('dil_conv_3x3', 2)], \
         normal_concat=range(2, 6), reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), \
@@ -151,23 +159,23 @@ mod tests {
         reduce_concat=range(2, 6))";
 
     fn message(text: &str) -> String {
-        genotype(text).unwrap_err().to_string()
+        genotype(ORIGINAL, text).unwrap_err().to_string()
     }
 
     #[test]
     fn what_python_prints_round_trips() {
-        assert_eq!(Darts.text(&genotype(V2).unwrap()).unwrap(), V2);
+        assert_eq!(ORIGINAL.text(&genotype(ORIGINAL, V2).unwrap()).unwrap(), V2);
     }
 
     #[test]
     fn the_forms_of_the_wild_are_read() {
-        let read = genotype(V2).unwrap();
+        let read = genotype(ORIGINAL, V2).unwrap();
         let json_like = V2.replace('\'', "\"").replace("range(2, 6)", "[2, 3, 4, 5]");
         let spread = V2.replace(", ", " ,\n    ").replace('=', " = ").replace("])", "],\n)") + "\n";
         let lists =
             V2.replace("('", "['").replace("), ", "], ").replace(")]", "]]").replace("range(2, 6]", "range(2, 6)");
         for text in [&json_like, &spread, &lists, &V2.replace("range(2, 6)", "(2, 3, 4, 5,)")] {
-            assert_eq!(genotype(text).as_ref(), Ok(&read), "{text}");
+            assert_eq!(genotype(ORIGINAL, text).as_ref(), Ok(&read), "{text}");
         }
         let assigned = format!("DARTS_V2 = {V2}\n");
         let dictionary = V2.replace("Genotype(", "{'").replace("=", "': ").replace("], n", "], 'n");
@@ -176,12 +184,12 @@ mod tests {
             dictionary.replace('\'', "\"").replace('(', "[").replace(')', "]").replace("range[2, 6]", "[2, 3, 4, 5]");
         for text in [&assigned, &dictionary, &json] {
             assert!(claims(text), "{text}");
-            assert_eq!(genotype(text).as_ref(), Ok(&read), "{text}");
+            assert_eq!(genotype(ORIGINAL, text).as_ref(), Ok(&read), "{text}");
         }
         let (normal, reduce) = V2.split_once(", reduce=").unwrap();
         let normal = normal.strip_prefix("Genotype(").unwrap();
         let turned = format!("Genotype(reduce={}, {normal})", reduce.strip_suffix(')').unwrap());
-        assert_eq!(genotype(&turned), Ok(read));
+        assert_eq!(genotype(ORIGINAL, &turned), Ok(read));
     }
 
     #[test]
@@ -234,20 +242,43 @@ mod tests {
         }
     }
 
+    /// Fields, pairs and nodes are those of the space.
+    #[test]
+    fn a_single_cell_has_sixteen_pairs_and_puts_out_its_last_nodes() {
+        let single = Darts::SingleCell;
+        let pairs: Vec<String> = (0..16).map(|i| format!("('sep_conv_3x3', {})", i % 2)).collect();
+        let text = format!("Genotype(reduce=[{}], reduce_concat=range(6, 10))", pairs.join(", "));
+        let read = genotype(single, &text).unwrap();
+        assert_eq!((&read.space[..], read.cells.len()), ("darts-single-cell", 1));
+        assert_eq!(single.text(&read).unwrap(), text);
+        assert!(genotype(ORIGINAL, &text).is_err() && ORIGINAL.text(&read).is_err());
+        for (changed, expected) in [
+            (
+                text.replace("range(6, 10)", "range(2, 10)"),
+                "only the concatenation of the last four nodes is supported",
+            ),
+            (text.replacen("reduce=[", "reduce=[('skip_connect', 0), ", 1), "16 pairs, 2 for each of the nodes 2 to 9"),
+            (V2.to_owned(), "found `normal`, expected `reduce` or `reduce_concat`"),
+        ] {
+            let error = genotype(single, &changed).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_text_is_read_or_refused_at_a_position_inside_it(text in "\\PC*") {
-            if let Err(error) = genotype(&text) {
+            if let Err(error) = genotype(ORIGINAL, &text) {
                 prop_assert!(error.position <= text.chars().count() + 1);
             }
         }
 
         #[test]
         fn a_cut_or_changed_genotype_never_panics(at in 0..V2.len(), c in proptest::char::any()) {
-            prop_assert!(genotype(&V2[..at]).is_err());
+            prop_assert!(genotype(ORIGINAL, &V2[..at]).is_err());
             let changed: String = V2.chars().enumerate().map(|(i, g)| if i == at { c } else { g }).collect();
-            if let Ok(read) = genotype(&changed) {
-                prop_assert!(genotype(&Darts.text(&read).unwrap()) == Ok(read));
+            if let Ok(read) = genotype(ORIGINAL, &changed) {
+                prop_assert!(genotype(ORIGINAL, &ORIGINAL.text(&read).unwrap()) == Ok(read));
             }
         }
 
@@ -255,15 +286,15 @@ mod tests {
         fn every_genotype_round_trips(choices in prop::collection::vec((0..8_usize, 0..64_usize), 16)) {
             let mut text = V2.to_owned();
             let mut edges = choices.iter().enumerate().map(|(i, &(op, from))| {
-                format!("('{}', {})", OPS[op], from % (INPUTS + i % PAIRS / KEPT))
+                format!("('{}', {})", OPS[op], from % (INPUTS + i % 8 / KEPT))
             });
             for kind in ["normal", "reduce"] {
                 let start = text.find(&format!("{kind}=[")).unwrap() + kind.len() + 2;
                 let end = start + text[start..].find(']').unwrap();
-                text.replace_range(start..end, &edges.by_ref().take(PAIRS).collect::<Vec<_>>().join(", "));
+                text.replace_range(start..end, &edges.by_ref().take(8).collect::<Vec<_>>().join(", "));
             }
-            let read = genotype(&text).unwrap();
-            prop_assert_eq!(Darts.text(&read).unwrap(), text);
+            let read = genotype(ORIGINAL, &text).unwrap();
+            prop_assert_eq!(ORIGINAL.text(&read).unwrap(), text);
             let json = serde_json::to_string(&read).unwrap();
             prop_assert_eq!(serde_json::from_str::<Genotype>(&json).unwrap(), read);
         }

@@ -38,7 +38,7 @@ const EDGE_LIST: [Edge; EDGES] = [
 ];
 
 static KINDS: LazyLock<[CellKind; 1]> = LazyLock::new(|| {
-    [CellKind { name: "cell", inputs: 1, nodes: NODES, edges: EDGE_LIST.to_vec(), kept_inputs: None }]
+    [CellKind { name: "cell", inputs: 1, nodes: NODES, outputs: 1, edges: EDGE_LIST.to_vec(), kept_inputs: None }]
 });
 
 /// The NAS-Bench-201 topology space.
