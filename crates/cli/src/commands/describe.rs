@@ -35,8 +35,8 @@ pub struct Args {
     /// every edge.
     #[arg(value_name = "GENOTYPE|ARCH|INDEX|RUN|@FILE", allow_negative_numbers = true)]
     arch: String,
-    /// Search space [default: the one whose notation the architecture is in; nas-bench-201 for `supernet`].
-    #[arg(long, value_name = "SPACE", value_parser = space_named)]
+    /// Search space [default: the first whose notation the architecture is in; nas-bench-201 for `supernet`].
+    #[arg(long, value_name = "SPACE", value_parser = space::find)]
     space: Option<&'static dyn SearchSpace>,
     /// Channels C of the first cells, 1 to 65536 [default: the paper's: nas-bench-201 16; darts 36, its supernet 16].
     #[arg(long, value_name = "C", value_parser = count(1, 65_536))]
@@ -68,10 +68,6 @@ pub struct Args {
     /// Print the drawing of the cells as an SVG picture instead, for a file: `--svg > cells.svg`.
     #[arg(long, conflicts_with_all = ["layers", "json"])]
     svg: bool,
-}
-
-fn space_named(name: &str) -> Result<&'static dyn SearchSpace, String> {
-    space::find(name).map_err(|e| e.to_string())
 }
 
 /// A row of the description.

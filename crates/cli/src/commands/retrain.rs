@@ -8,6 +8,7 @@ use nas::{
     files::as_text,
     retrain::{Measured, Outcome, Plan, Request, Resumed, Retrain, RetrainError},
     run::RunError,
+    space::{self, SearchSpace},
 };
 use serde_json::json;
 
@@ -37,6 +38,9 @@ pub struct Args {
     /// run, or @FILE with an architecture in it.
     #[arg(value_name = "GENOTYPE|ARCH|INDEX|RUN|@FILE", allow_negative_numbers = true)]
     arch: String,
+    /// Search space of the architecture [default: the first whose notation it is in].
+    #[arg(long, value_name = "SPACE", value_parser = space::find)]
+    space: Option<&'static dyn SearchSpace>,
     /// Recipe: see `hpe-darts list recipes` [default: quick].
     #[arg(long, value_name = "NAME")]
     recipe: Option<String>,
@@ -81,7 +85,7 @@ pub struct Args {
 /// Whatever is wrong with architecture, configuration, data and run folder; a loss that is not a number; an interruption.
 pub fn run(args: Args, cx: &Context) -> Result<()> {
     let request = Request {
-        genotype: architecture::read(&args.arch, None)?,
+        genotype: architecture::read(&args.arch, args.space)?,
         recipe: args.recipe,
         dataset: args.dataset,
         data: args.data,

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 
-use crate::common::{output, program, run};
+use crate::common::{DARTS_V2, output, program, run};
 
 const CELL: &str = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|";
 const SMALL: [&str; 6] = ["--epochs", "2", "--set", "network.channels=4", "--set", "network.cells=1"];
@@ -130,6 +130,35 @@ fn mistakes_are_refused_before_anything_is_written() {
             && text.contains("batch_size = 256"),
         "{text}"
     );
+}
+
+/// Spaces of a family share a notation; what is trained stays of the one that was asked for.
+#[test]
+fn a_space_may_be_named_where_several_share_a_notation() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let size = ["--epochs", "1", "--set", "network.channels=4", "--set", "network.cells=3", "--json"];
+    let [plain, skips] = [&[][..], &["--space", "darts-all-skip"]].map(|space| {
+        let out = path(space.last().unwrap_or(&"darts"));
+        let (code, json, err) = run(&[&["retrain", DARTS_V2, "--out", &out], space, &size[..]].concat());
+        assert_eq!(code, 0, "{err}");
+        (out, serde_json::from_str::<Value>(&json).unwrap())
+    });
+    assert_eq!((&skips.1["arch"], &skips.1["genotype"]["space"]), (&plain.1["arch"], &"darts-all-skip".into()));
+    assert!(skips.1["parameters"].as_u64() > plain.1["parameters"].as_u64());
+    for command in [&["describe", &skips.0, "--json"][..], &["retrain", &skips.0, "--dry-run", "--json"]] {
+        let (code, json, err) = run(command);
+        assert_eq!(code, 0, "{command:?}: {err}");
+        assert!(json.contains("darts-all-skip"), "{command:?}: {json}");
+    }
+    let code = path("net.py");
+    let (code, python) = (run(&["export", &skips.0, "--format", "pytorch", "-o", &code]), fs::read_to_string(&code));
+    assert_eq!(code.0, 0, "{}", code.2);
+    assert_eq!(python.unwrap().matches("auxiliary_skip=FactorizedReduce(c, c)").count(), 5);
+    let (code, _, err) = run(&["retrain", &skips.0, "--space", "darts", "--dry-run"]);
+    assert!(code == 1 && err.contains("it belongs to `darts-all-skip`, expected `darts`"), "{err}");
+    let (code, _, err) = run(&["retrain", DARTS_V2, "--set", "space=darts-all-skip", "--dry-run"]);
+    assert!(code == 1 && err.contains("--space NAME"), "{err}");
 }
 
 /// The weights that the cell had when it was found are better than random ones.

@@ -136,8 +136,11 @@ impl Request {
 }
 
 /// Settings that are chosen by an argument of their own.
-const CHOSEN: [(&str, &str); 3] =
-    [("arch", "the first argument"), ("space", "the architecture's notation"), ("recipe", "--recipe NAME")];
+const CHOSEN: [(&str, &str); 3] = [
+    ("arch", "the first argument"),
+    ("space", "--space NAME or the architecture's notation"),
+    ("recipe", "--recipe NAME"),
+];
 
 /// What a table says of the augmentation, taken out of it.
 fn take_augmentation(table: &mut Table) -> Table {
