@@ -6,6 +6,7 @@
     python results/decisions.py replay  DIR --run NAME --table nas-bench-201.csv.gz
     python results/decisions.py leads   DIR
     python results/decisions.py margins DIR [--table nas-bench-201.csv.gz]
+    python results/decisions.py both    DIR [--table nas-bench-201.csv.gz]
 
 DIR is a study: a folder of this one, whose runs lie in record.jsonl.gz, or what `hpe-darts compare` has written (NAME/seedN).
 
@@ -22,6 +23,9 @@ margins which operations a first stage of soft pruning by accuracy would have le
         trailing, `sweeps` = early), edge by edge, and which cell the means of NetPerfProxy, weighed by the decays, would have chosen
         where its sweeps are recorded. What was measured after a decay is taken as it is, so this is an estimate. S skip, 1, 3
         convolutions, P pool; S13/P: P decayed
+both    which cell accuracy and NetPerfProxy would have chosen together in a first stage that decays the least important operation
+        of each edge beside `none` (`sweeps` = both), with NetPerfProxy counted 0.5 to 2 times. As above an estimate: the
+        sweeps are those of searches that decayed others
 leads   by how much skip_connect leads the better convolution, edge by edge, in every sweep of a search and in the mean over the
         sweeps by the same performance so far, in units of the mean absolute importance over the operations but `none`
 """
@@ -41,6 +45,7 @@ from records import events, read_study
 PARAMS = {"none": 0, "skip_connect": 0, "avg_pool_3x3": 0, "nor_conv_1x1": 1, "nor_conv_3x3": 9}
 MARGINS = [0.4, 0.6, 0.8, 1.0, 1.2, 1.4]
 SHORT = {"skip_connect": "S", "nor_conv_1x1": "1", "nor_conv_3x3": "3", "avg_pool_3x3": "P"}
+SHARES = [0.5, 0.7, 1.0, 1.4, 2.0]
 WEIGHTS = [0.05, 0.08, 0.1, 0.12, 0.15, 0.18, 0.2, 0.22, 0.25, 0.3, 0.4, 0.5]
 
 
@@ -107,6 +112,11 @@ def pruned(named):
 def in_units_of_its_mean(importance):
     mean = statistics.mean(abs(value) for edge in importance for value in edge.values())
     return [{op: value / mean for op, value in edge.items()} for edge in importance]
+
+
+def in_units_of_its_spread(importance):
+    unit = statistics.pstdev([value for edge in importance for value in edge.values()]) or 1.0
+    return [{op: value / unit for op, value in edge.items()} for edge in importance]
 
 
 def added(one, other, weight):
@@ -199,25 +209,52 @@ def first_stage(run):
     return sweeps
 
 
-def margins(named, table):
+def stages(named):
+    """Name, seed, sweeps of the first stage by accuracy at least, factors of the decays, and what each sweep counts."""
     for name, of in named.items():
         for seed, run in of.items():
             sweeps = first_stage(run)
-            if "accuracy" not in sweeps:
-                continue
-            length = len(sweeps["accuracy"])
+            length = len(sweeps.get("accuracy", []))
             factors = [1 - i / length for i in range(length)]
             # What the decays before a sweep have left: what it counts.
             counts = [math.prod(factors[:i]) for i in range(length)]
-            for margin in MARGINS:
-                left = decayed(sweeps["accuracy"], margin, factors, counts)
-                line = f"{name} seed {seed}, margin {margin}: {'  '.join(map(in_short, left)):40}"
-                if len(sweeps.get("net-perf-proxy", [])) == length:
-                    proxy = means(sweeps["net-perf-proxy"], counts)
-                    weighed = [{op: value * own[op] / max(own.values()) for op, value in edge.items()} for edge, own in zip(proxy, left)]
-                    cell = best_cell(weighed)
-                    line += f"  {cell}" + (f" {table[cell][0]:.2f}" if table else "")
-                print(line)
+            if length:
+                yield name, seed, sweeps, factors, counts
+
+
+def weighed(importance, left):
+    return [{op: value * own[op] / max(own.values()) for op, value in edge.items()} for edge, own in zip(importance, left)]
+
+
+def both(named, table):
+    found = {}
+    for name, seed, sweeps, factors, counts in stages(named):
+        if len(sweeps.get("net-perf-proxy", [])) != len(counts):
+            continue
+        accuracy, proxy = ([in_units_of_its_spread(sweep) for sweep in sweeps[by]] for by in ("accuracy", "net-perf-proxy"))
+        for share in SHARES:
+            left = [dict.fromkeys(edge, 1.0) for edge in accuracy[0]]
+            for i, factor in enumerate(factors):
+                pairs = zip(means(accuracy[: i + 1], counts), means(proxy[: i + 1], counts))
+                sums = [{op: edge[op] + share * other[op] for op in edge} for edge, other in pairs]
+                for edge, own in zip(sums, left):
+                    own[min(edge, key=edge.get)] *= factor
+            cell = best_cell(weighed(sums, left))
+            found.setdefault(share, []).append(cell)
+            print(f"{name} seed {seed}, NetPerfProxy {share} times: {cell}" + (f" {table[cell][0]:.2f}" if table else ""))
+    for share, cells in found.items() if table else []:
+        print(f"NetPerfProxy {share} times: {mean_std([table[cell][0] for cell in cells])} on CIFAR-10 validation")
+
+
+def margins(named, table):
+    for name, seed, sweeps, factors, counts in stages(named):
+        for margin in MARGINS:
+            left = decayed(sweeps["accuracy"], margin, factors, counts)
+            line = f"{name} seed {seed}, margin {margin}: {'  '.join(map(in_short, left)):40}"
+            if len(sweeps.get("net-perf-proxy", [])) == len(counts):
+                cell = best_cell(weighed(means(sweeps["net-perf-proxy"], counts), left))
+                line += f"  {cell}" + (f" {table[cell][0]:.2f}" if table else "")
+            print(line)
 
 
 def decayed(sweeps, margin, factors, counts):
@@ -249,13 +286,13 @@ def lead(edge):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["paired", "pruned", "replay", "leads", "margins"])
+    parser.add_argument("what", choices=["paired", "pruned", "replay", "leads", "margins", "both"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--base", help="settings that the others are compared with (paired)")
     parser.add_argument("--run", help="settings whose last sweeps are read (replay)")
-    parser.add_argument("--table", type=Path, help="nas-bench-201.csv.gz (paired, replay, margins)")
+    parser.add_argument("--table", type=Path, help="nas-bench-201.csv.gz (paired, replay, margins, both)")
     args = parser.parse_args()
-    needed = {"paired": ["base", "table"], "pruned": [], "replay": ["run", "table"], "leads": [], "margins": []}[args.what]
+    needed = {"paired": ["base", "table"], "pruned": [], "replay": ["run", "table"], "leads": [], "margins": [], "both": []}[args.what]
     missing = [f"--{name}" for name in needed if getattr(args, name) is None]
     if missing:
         parser.error(f"{args.what} needs {' and '.join(missing)}")
@@ -271,6 +308,8 @@ def main():
         pruned(named)
     elif args.what == "margins":
         margins(named, read_table(args.table) if args.table else None)
+    elif args.what == "both":
+        both(named, read_table(args.table) if args.table else None)
     elif args.what == "leads":
         leads(named)
     else:

@@ -50,19 +50,21 @@ fn words(plane: Plane) -> usize {
 }
 
 impl CodeSink {
-    pub(crate) fn new(kind: Codes, n: usize, ops: usize) -> Self {
-        CodeSink { kind, n, code: vec![], pair: vec![], ops: vec![None; ops], outside: None }
+    /// `room`: that of an earlier one, which [`CodeSink::finish`] returned.
+    pub(crate) fn new(kind: Codes, n: usize, ops: usize, room: Vec<u64>) -> Self {
+        CodeSink { kind, n, code: room, pair: vec![], ops: vec![None; ops], outside: None }
     }
 
     pub(crate) fn kind(&self) -> Codes {
         self.kind
     }
 
-    /// Room for `count` codes of a tensor of this shape, all zeros.
+    /// Room for `count` codes of a tensor of this shape; what is behind a code's bits is zero.
     pub(crate) fn slots(&mut self, count: usize, plane: Plane) -> Slots {
         let words = words(plane);
-        self.code.clear();
-        self.code.resize(count * self.n * words, 0);
+        self.code.resize(self.code.len().max(count * self.n * words), 0);
+        // A pass writes the bits of all pixels; behind them there may be some from another.
+        self.code[..count * self.n * words].chunks_exact_mut(words).for_each(|code| code[words - 1] = 0);
         Slots { start: self.code.as_mut_ptr(), words, n: self.n }
     }
 
@@ -99,8 +101,8 @@ impl CodeSink {
         });
     }
 
-    /// The sums, made symmetric.
-    pub(crate) fn finish(self) -> CodeDistances {
+    /// The sums, made symmetric, and the room of the codes.
+    pub(crate) fn finish(self) -> (CodeDistances, Vec<u64>) {
         let n = self.n;
         let full = |d: Option<Distances>| {
             d.map(|mut d| {
@@ -112,7 +114,8 @@ impl CodeSink {
                 d
             })
         };
-        CodeDistances { samples: n, ops: self.ops.into_iter().map(full).collect(), outside: full(self.outside) }
+        let ops = self.ops.into_iter().map(full).collect();
+        (CodeDistances { samples: n, ops, outside: full(self.outside) }, self.code)
     }
 }
 

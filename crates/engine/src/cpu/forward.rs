@@ -19,6 +19,9 @@ use crate::contract::Codes;
 /// Values of a batch's tensor from which on it is written past the caches: it would not stay there until it is read.
 const STREAM: usize = 1 << 18;
 
+/// Values of mixed outputs that stay in a second-level cache.
+const CODED: usize = 1 << 16;
+
 /// How the pass of a source makes it: the sum of terms, and of the 3x3 average of others (averaging is linear, so one pass
 /// serves all edges and no averaged tensor is kept).
 struct Made<'a> {
@@ -256,6 +259,13 @@ impl Plan {
         let together = if let Origin::Concat(_) = source.origin { len } else { 0 };
         let (ones, zeros) = (vec![1f32; c], vec![0f32; c]);
         let dropping = made.map_or(0, |made| made.dropping(c));
+        // Outputs whose codes are taken; so many rows of the mix at a time that they are still in a cache then.
+        let jobs = codes.iter().flat_map(|(jobs, _)| jobs.iter().enumerate());
+        let coded: Vec<(usize, UnitId)> = jobs
+            .filter_map(|(slot, job)| if let Code::Unit(unit) = job.code { Some((slot, unit)) } else { None })
+            .collect();
+        let whole = coded.is_empty() || made.is_none_or(|made| !made.averaged.terms.is_empty());
+        let rows = if whole { p.height } else { (CODED / (coded.len() * p.width * c)).clamp(1, p.height) };
         let scratch = room(&[z_len, row_len, together, dropping])
             + padded.iter().flatten().map(|r| Arena::room(r.len())).sum::<usize>()
             + source.groups.iter().map(|g| Forward::room(g, per)).sum::<usize>();
@@ -281,26 +291,32 @@ impl Plan {
                             Origin::Concat(parts) => self.put_together(cx, parts, i, together),
                             Origin::Image | Origin::Mix { .. } | Origin::Unit { .. } => cx.x[id].at(o),
                         };
-                        if let Some(made) = made {
-                            let (z, row) = (z.as_mut_ptr(), row.as_mut_ptr());
-                            made.write(exec, p, (i, o), x, &mut here, z, row, dropping);
+                        let (z, row) = (z.as_mut_ptr(), row.as_mut_ptr());
+                        let code = |slot: usize, src: *const f32, through: Affine<'_>, p: Plane, first: usize| {
+                            let (scale, shift) = through.unwrap_or((&ones, &zeros));
+                            let code = codes.expect("there are jobs").1.at(slot, i).add(first / 16);
+                            elem::positive_code(exec.isa, src, scale.as_ptr(), shift.as_ptr(), p.pixels(), c, code);
+                        };
+                        for y in made.iter().flat_map(|_| (0..p.height).step_by(rows)) {
+                            let (band, first) = (Plane { height: rows.min(p.height - y), ..p }, y * p.width * c);
+                            let (o, x) = (o + first, x.add(first));
+                            if let Some(made) = made {
+                                made.write(exec, band, (i, o), x, &mut here, z, row, dropping);
+                            }
+                            for &(slot, unit) in &coded {
+                                let norm = units[unit].norm.as_ref().map(|n| (&n.scale[..], &n.shift[..]));
+                                code(slot, cx.y[unit].at(o), norm, band, first);
+                            }
                         }
                         for (slot, job) in codes.iter().flat_map(|(jobs, _)| jobs.iter().enumerate()) {
-                            let (src, through) = match job.code {
-                                Code::Unit(unit) => {
-                                    let norm = units[unit].norm.as_ref();
-                                    (cx.y[unit].at(o).cast_const(), norm.map(|n| (&n.scale[..], &n.shift[..])))
-                                }
-                                Code::Source => (x.cast_const(), affine),
+                            match job.code {
+                                Code::Unit(_) => {}
+                                Code::Source => code(slot, x, affine, p, 0),
                                 Code::Average => {
-                                    let (z, row) = (z.as_mut_ptr(), row.as_mut_ptr());
                                     elem::box_sum(exec.isa, x, z, p.height, p.width, c, Pool::Average, row);
-                                    (z.cast_const(), None)
+                                    code(slot, z, None, p, 0);
                                 }
-                            };
-                            let (scale, shift) = through.unwrap_or((&ones, &zeros));
-                            let code = codes.expect("there are jobs").1.at(slot, i);
-                            elem::positive_code(exec.isa, src, scale.as_ptr(), shift.as_ptr(), p.pixels(), c, code);
+                            }
                         }
                         for (padded, r) in padded.iter().zip(&mut r) {
                             if let Some(padded) = padded {

@@ -43,6 +43,8 @@ pub(crate) struct Network {
     /// Values and outputs, see [`Buffers`], and gradients.
     buffers: Vec<Buf>,
     grads: Vec<Buf>,
+    /// Room for binary codes.
+    codes: Vec<u64>,
 }
 
 impl fmt::Debug for Network {
@@ -76,6 +78,7 @@ impl Network {
             auxiliary: Head::auxiliary(),
             buffers: vec![],
             grads: vec![],
+            codes: vec![],
         })
     }
 
@@ -326,9 +329,11 @@ impl Engine for Network {
         let n = images.len() / self.spec.image.len();
         self.check_images(images, n)?;
         self.check_pass(pass)?;
-        let mut sink = CodeSink::new(codes, n, pass.w.len());
+        let mut sink = CodeSink::new(codes, n, pass.w.len(), std::mem::take(&mut self.codes));
         self.forward_only(images, n, pass, Mode::Batch, Some(&mut sink), |_, _, _, _, _| ())?;
-        Ok(sink.finish())
+        let (distances, room) = sink.finish();
+        self.codes = room;
+        Ok(distances)
     }
 
     fn state(&self) -> Vec<TensorState> {

@@ -20,11 +20,17 @@ pub enum Sweeps {
     /// The mean over those by the same criterion since the warm-up, in which a sweep counts the less the more the supernet
     /// had been decayed by then, see [`SweepMean`].
     Early,
+    /// That of soft and of hard pruning together: the sum of the means, counted as with `Early`, by every criterion that has
+    /// been measured, each sweep in units of its standard deviation.
+    Both,
 }
 
 /// Mean of importances over several sweeps by the same criterion, each in units of its mean absolute importance over the
-/// operations but `none`. With [`Sweeps::Early`] a sweep counts by the product of the decays (Eq. 7) made before it: what it
-/// measures of a supernet that has been decayed are the consequences of decisions, not their grounds.
+/// operations but `none`. With [`Sweeps::Early`] and [`Sweeps::Both`] a sweep counts by the product of the decays (Eq. 7) made
+/// before it: what it measures of a supernet that has been decayed are the consequences of decisions, not their grounds.
+///
+/// With [`Sweeps::Both`] the unit is the standard deviation over those operations: what is compared are differences, and
+/// criteria that differ in their mean by several of them would else not count alike.
 #[derive(Clone, Debug)]
 pub struct SweepMean {
     rule: Sweeps,
@@ -45,6 +51,12 @@ struct Sum {
     count: f64,
     /// Scaled importances times what their sweep counts, summed, `[E, O]`.
     importance: PerOp<Option<Number>>,
+}
+
+impl Sum {
+    fn mean(&self) -> PerOp<Option<Number>> {
+        self.importance.map(|v| v.map(|v| Number(v.0 / self.count)))
+    }
 }
 
 impl SweepMean {
@@ -76,8 +88,9 @@ impl SweepMean {
         if !self.looks_back() {
             return table.clone();
         }
-        let count = if self.rule == Sweeps::Early { self.seen.left } else { 1.0 };
-        let unit = unit(table.mean_size(none));
+        let both = self.rule == Sweeps::Both;
+        let count = if self.counts_decays() { self.seen.left } else { 1.0 };
+        let unit = unit(if both { table.spread(none) } else { table.mean_size(none) });
         let (importance, places) = (&table.importance, || table.importance.places());
         let before = self.seen.sums.remove(&table.by.to_string());
         let sum = |at| {
@@ -86,13 +99,26 @@ impl SweepMean {
         };
         let sums = PerOp::from_values(importance.ops(), places().map(sum).collect());
         let count = count + before.as_ref().map_or(0.0, |sum| sum.count);
-        let mean = sums.map(|v| v.map(|v| Number(v.0 / count)));
-        self.seen.sums.insert(table.by.to_string(), Sum { count, importance: sums });
+        let own = Sum { count, importance: sums };
+        let mut mean = own.mean();
+        if both {
+            for other in self.seen.sums.values().map(Sum::mean) {
+                let of_both = |at| Some(Number(added(mean[at]?.0, other[at]?.0)));
+                mean = PerOp::from_values(mean.ops(), mean.places().map(of_both).collect());
+            }
+        }
+        self.seen.sums.insert(table.by.to_string(), own);
         ImportanceTable { importance: mean, ..table.clone() }
     }
 
-    /// As [`Self::add`], for a removal: with [`Sweeps::Early`] what to go by is the mean times the weight that an operation has left, `weights: [E, O]`,
-    /// relative to the largest one of its edge. The mean is of sweeps that saw less of the decays than have been made.
+    /// Whether a sweep counts the less the more had been decayed before it.
+    fn counts_decays(&self) -> bool {
+        matches!(self.rule, Sweeps::Early | Sweeps::Both)
+    }
+
+    /// As [`Self::add`], for a removal: where sweeps count by the decays before them, what to go by is the mean times the weight
+    /// that an operation has left, `weights: [E, O]`, relative to the largest one of its edge. The mean is of sweeps that saw
+    /// less of the decays than have been made.
     pub fn add_weighed(
         &mut self,
         table: &ImportanceTable,
@@ -100,7 +126,7 @@ impl SweepMean {
         weights: &PerOp<f64>,
     ) -> ImportanceTable {
         let mut by = self.add(table, none);
-        if self.rule == Sweeps::Early {
+        if self.counts_decays() {
             for (row, weights) in by.importance.rows_mut().zip(weights.rows()) {
                 let largest = weights.iter().copied().fold(0.0, f64::max);
                 for (value, weight) in row.iter_mut().zip(weights) {
@@ -180,6 +206,32 @@ mod tests {
         // Each criterion has a mean of its own, and none of its sweeps came before the decays.
         let by_params = ImportanceTable { by: Performance::Params.into(), ..table([0.0, 0.0, 4.0, 4.0]) };
         assert_eq!(values(&mean.add(&by_params, None)), [0.0, 0.0, 2.0, 2.0]);
+    }
+
+    /// Standard deviations without column 0: 1 by the proxy, 2 by the loss.
+    #[test]
+    fn both_criteria_are_added_in_units_of_their_spread() {
+        let proxy = |values| ImportanceTable { by: Performance::NetPerfProxy.into(), ..table(values) };
+        let spread = 1.5_f64.sqrt();
+        let mut mean = SweepMean::new(Sweeps::Both);
+        let first = proxy([9.0, 4.0, 4.0 + spread, 4.0 - spread]);
+        assert_eq!(values(&mean.add(&first, Some(0)))[1..], [4.0, 4.0 + spread, 4.0 - spread]);
+        let loss = table([9.0, 0.0, -2.0 * spread, 2.0 * spread]);
+        let both = values(&mean.add(&loss, Some(0)));
+        assert!(both[1..].iter().all(|v| (v - 4.0).abs() < 1e-12), "{both:?}");
+        // A sweep after all has been decayed counts nothing; the other criterion is what it was.
+        mean.decayed(0.0);
+        assert_eq!(values(&mean.add(&proxy([9.0, 1.0, 2.0, 0.0]), Some(0)))[1..], both[1..]);
+        // Removals go by what is left; the dead have no value in either.
+        let gone = proxy([9.0, 1.0, 2.0, f64::NAN]);
+        let left = PerOp::from_values(4, vec![0.2, 0.1, 0.2, 0.2]);
+        let by = values(&mean.add_weighed(&gone, Some(0), &left));
+        assert!((by[1] - 2.0).abs() < 1e-12 && (by[2] - 4.0).abs() < 1e-12 && by[3].is_nan(), "{by:?}");
+        let mut other = SweepMean::new(Sweeps::Both);
+        other.restore(&mean.state()).unwrap();
+        assert_eq!(values(&other.add(&loss, Some(0)))[1..3], values(&mean.add(&loss, Some(0)))[1..3]);
+        // All equal: no unit.
+        assert_eq!(values(&SweepMean::new(Sweeps::Both).add(&table([3.0; 4]), None)), [3.0; 4]);
     }
 
     #[test]

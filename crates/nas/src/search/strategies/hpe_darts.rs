@@ -37,7 +37,7 @@ use crate::{
 /// | `removal` | `zero` | `renormalise` (the other weights keep the edge's sum) | VP-DARTS, DARTS-PT |
 /// | `decayed` | `least-important` | `all-but-best`; `trailing`: those that trail the best of their edge by more than `margin` | 3.2.3; VP-DARTS; 3.2.2 gives no count |
 /// | `margin` | 0.6 | >= 0, in units of the sweep's mean absolute importance over the operations but `none` | of `decayed = "trailing"` |
-/// | `sweeps` | `last` | decays and removals go by the mean over the sweeps by the same criterion, each in units of its mean absolute importance over the operations but `none`: `stage`, of the stage; `all`, since the warm-up; `early`, since the warm-up, each counted by the product of the decay factors before it, and removals by that mean times the weight that the operation has left. Every criterion is then measured in every pruning epoch | not stated |
+/// | `sweeps` | `last` | decays and removals go by the mean over the sweeps by the same criterion, each in units of its mean absolute importance over the operations but `none`: `stage`, of the stage; `all`, since the warm-up; `early`, since the warm-up, each counted by the product of the decay factors before it, and removals by that mean times the weight that the operation has left; `both`, as `early`, decays and removals by the sum of these means by every criterion that was measured, each sweep in units of its standard deviation over those operations. Every criterion is then measured in every pruning epoch | not stated |
 /// | `soft_importance` | []: `accuracy` in the first half of the stages, then `net-perf-proxy` | `accuracy`, `loss`, `net-perf-proxy`, `naswot`, `params` (trainable parameters) and the other [proxies](proxies.md) but `az-nas`, or a weighted sum of several, each in units of its mean size, as `loss+0.18*params`: one for all stages or a list of one per stage | 4.1.2; sums are not in the paper |
 /// | `hard_importance` | []: `net-perf-proxy` in all stages | likewise | 4.1.2 |
 /// | `skip_dropout` | 0.0 | [0, 1); VP-DARTS 0.2 | not stated. Drops `skip_connect` of an edge in all cells for a step (VP-DARTS: single activations) |
@@ -247,14 +247,14 @@ impl OneShot for HpeDarts {
         if at.within == 0 {
             self.sweeps.begin_stage();
         }
-        let by = self.sweeps.add(&table, self.pruner.none());
-        let decayed = self.pruner.decayed(*decayed, &by, self.config.pop[stage], *margin);
-        let factor = 1.0 - at.within as f64 / self.config.prune_epochs[stage] as f64;
-        self.alpha.scale(&decayed, factor);
         if let Some(hard) = hard {
             self.sweeps.add(&hard, self.pruner.none());
             cx.record(&Swept::new(at, Sweep::Mean, hard))?;
         }
+        let by = self.sweeps.add(&table, self.pruner.none());
+        let decayed = self.pruner.decayed(*decayed, &by, self.config.pop[stage], *margin);
+        let factor = 1.0 - at.within as f64 / self.config.prune_epochs[stage] as f64;
+        self.alpha.scale(&decayed, factor);
         self.sweeps.decayed(factor);
         cx.record(&Swept::new(at, Sweep::Soft, table))?;
         cx.record(&SoftPrune::new(at, factor, cx.op_names(&decayed)))

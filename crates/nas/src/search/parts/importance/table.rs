@@ -149,8 +149,21 @@ impl ImportanceTable {
 
     /// Mean absolute value of the importances that are finite; 0 where none is. `without`: a column that is left out.
     pub fn mean_size(&self, without: Option<usize>) -> f64 {
+        mean_size(self.finite(without))
+    }
+
+    /// Standard deviation of the importances that are finite; 0 where none is. `without`: a column that is left out.
+    pub fn spread(&self, without: Option<usize>) -> f64 {
+        let values: Vec<f64> = self.finite(without).collect();
+        let count = values.len().max(1) as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / count).sqrt()
+    }
+
+    fn finite(&self, without: Option<usize>) -> impl Iterator<Item = f64> {
         let rows = self.importance.rows().flat_map(|row| row.iter().enumerate());
-        mean_size(rows.filter(|(op, _)| Some(*op) != without).filter_map(|(_, v)| v.as_ref()).map(|v| v.0))
+        let there = rows.filter(move |(op, _)| Some(*op) != without).filter_map(|(_, v)| v.as_ref());
+        there.map(|v| v.0).filter(|v| v.is_finite())
     }
 }
 
