@@ -68,6 +68,11 @@ impl Buf {
         self.len = len;
     }
 
+    /// Whether there is room for `len` values already.
+    pub(crate) fn holds(&self, len: usize) -> bool {
+        self.capacity >= len
+    }
+
     /// A pointer for kernels that write disjoint parts from several threads.
     pub(crate) fn ptr(&mut self) -> Ptr {
         Ptr(self.start.as_ptr())

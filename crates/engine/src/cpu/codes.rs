@@ -20,6 +20,16 @@ pub(crate) struct CodeSink {
     outside: Option<Distances>,
 }
 
+/// Distances of one code, and what it counts for.
+#[derive(Clone, Debug)]
+pub(crate) struct Taken {
+    /// `[n][n]`, upper triangle.
+    pair: Vec<u32>,
+    bits: u64,
+    ops: Vec<usize>,
+    outside: usize,
+}
+
 /// Where a pass writes codes: several slots of one code per sample.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slots {
@@ -69,21 +79,37 @@ impl CodeSink {
     }
 
     /// Adds the distances of each slot's codes to the operations that it counts for, and to the ReLUs outside the cells as
-    /// often as it counts for one.
+    /// often as it counts for one; of operations of weight 0, `w: [R, O]`, there are no codes of outputs. `taken`: where they are
+    /// kept for other weights.
     pub(crate) fn add<'a>(
         &mut self,
         run: Run<'_>,
         plane: Plane,
+        w: &[f32],
         counts: impl IntoIterator<Item = &'a (Vec<usize>, usize)>,
+        mut taken: Option<&mut Vec<Taken>>,
     ) {
+        taken.iter_mut().for_each(|taken| taken.clear());
         for (slot, (ops, outside)) in counts.into_iter().enumerate() {
             self.distances(run, slot, plane);
-            for &op in ops {
-                add(&mut self.ops[op], &self.pair, self.n, plane.bits());
+            let own =
+                Taken { pair: std::mem::take(&mut self.pair), bits: plane.bits(), ops: ops.clone(), outside: *outside };
+            self.add_taken(&own, w);
+            match &mut taken {
+                Some(taken) => taken.push(own),
+                None => self.pair = own.pair,
             }
-            for _ in 0..*outside {
-                add(&mut self.outside, &self.pair, self.n, plane.bits());
-            }
+        }
+    }
+
+    /// As [`Self::add`], of one code.
+    pub(crate) fn add_taken(&mut self, taken: &Taken, w: &[f32]) {
+        let Taken { pair, bits, ops, outside } = taken;
+        for &op in ops.iter().filter(|&&op| self.kind == Codes::ReluInputs || w[op] != 0.0) {
+            add(&mut self.ops[op], pair, self.n, *bits);
+        }
+        for _ in 0..*outside {
+            add(&mut self.outside, pair, self.n, *bits);
         }
     }
 

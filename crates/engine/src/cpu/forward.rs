@@ -1,7 +1,7 @@
 //! The forward pass of a source: make it, take its codes, feed what reads it.
 
 use super::buffer::Buf;
-use super::codes::{CodeSink, Slots};
+use super::codes::{CodeSink, Slots, Taken};
 use super::group::{Forward, Group};
 use super::kernels::elementwise::{self as elem, Pool, Term};
 use super::output::Reading;
@@ -125,6 +125,10 @@ impl Plan {
         match &source.origin {
             Origin::Mix { terms, .. } => {
                 for (term, scale) in terms.iter().zip(&source.scales) {
+                    // Its gradient is wanted in training; else it takes part in another pass over the same images only.
+                    if cx.g.is_empty() && term.place.is_some_and(|place| cx.w[place] == 0.0) {
+                        continue;
+                    }
                     let (list, src) = match term.of {
                         TermOf::Source(from) => (&mut plain, cx.x[from]),
                         TermOf::Average(from) => (&mut averaged, cx.x[from]),
@@ -155,7 +159,8 @@ impl Plan {
         }
     }
 
-    /// The forward pass of a source.
+    /// The forward pass of a source. `taken`: where its codes are kept.
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn forward(
         &mut self,
         cx: &Cx<'_>,
@@ -164,6 +169,7 @@ impl Plan {
         params: &Params,
         mode: Mode,
         mut codes: Option<&mut CodeSink>,
+        taken: Option<&mut Vec<Taken>>,
     ) {
         self.set_mixing(id, units, cx.w);
         let jobs = codes.as_ref().map_or(vec![], |sink| self.code_jobs(sink.kind(), id));
@@ -178,7 +184,7 @@ impl Plan {
             (pivots, sums)
         };
         if let Some(sink) = codes {
-            sink.add(cx.run, self.sources[id].plane, jobs.iter().map(|j| &j.counts));
+            sink.add(cx.run, self.sources[id].plane, cx.w, jobs.iter().map(|j| &j.counts), taken);
         }
         let count = |c: usize| (cx.run.n * c) as f64;
         let mut rest = &sums[..];
@@ -407,7 +413,7 @@ impl Plan {
 
     /// Codes that the pass of a source can take while their values are in cache: of the units that are mixed into it, and of
     /// the source itself, which its readers share.
-    fn code_jobs(&self, kind: Codes, id: SourceId) -> Vec<CodeJob> {
+    pub(super) fn code_jobs(&self, kind: Codes, id: SourceId) -> Vec<CodeJob> {
         let source = &self.sources[id];
         let job = |code, ops: Vec<usize>, outside| CodeJob { code, counts: (ops, outside) };
         let places = |readers: &[Reader]| readers.iter().filter_map(|r| r.place).collect();
@@ -481,7 +487,7 @@ unsafe fn read_pixel(exec: Exec, pixel: &[f32], affine: Affine<'_>, relu: bool, 
 }
 
 /// A binary code that the pass of a source takes; the operations, and the number of ReLUs of none, that it counts for.
-struct CodeJob {
+pub(super) struct CodeJob {
     code: Code,
     counts: (Vec<usize>, usize),
 }

@@ -1,5 +1,6 @@
 //! The CPU engine: any graph as one pass per value, forward and backward (see [`plan`]).
 
+mod again;
 mod assign;
 mod backward;
 mod buffer;

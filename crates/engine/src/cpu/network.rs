@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
 
+use super::again::{Again, Fingerprints};
 use super::backward::{MixingGrads, Wanted};
 use super::buffer::{Buf, Ptr};
 use super::buffers::Buffers;
@@ -45,6 +46,9 @@ pub(crate) struct Network {
     grads: Vec<Buf>,
     /// Room for binary codes.
     codes: Vec<u64>,
+    fingerprints: Fingerprints,
+    /// The last pass, while its values are those of the weights.
+    again: Option<Again>,
 }
 
 impl fmt::Debug for Network {
@@ -79,6 +83,8 @@ impl Network {
             buffers: vec![],
             grads: vec![],
             codes: vec![],
+            fingerprints: Fingerprints::default(),
+            again: None,
         })
     }
 
@@ -178,6 +184,7 @@ impl Network {
     }
 
     fn step(&mut self, batch: Batch<'_>, pass: Pass<'_>, gradients: Gradients) -> StepOutput {
+        self.again = None;
         let (n, w) = (batch.labels.len(), pass.w);
         let want = Wanted { omega: gradients != Gradients::Mixing, mixing: gradients != Gradients::Omega };
         let (x, y) = self.places(batch.images, n, true);
@@ -188,7 +195,7 @@ impl Network {
         let paths = Paths::new(plan, units, pass.drop_path, n);
         let cx = Cx { run: Run { runtime, partials, n }, w, x, y, paths, g };
         for id in 0..plan.sources.len() {
-            plan.forward(&cx, id, units, params, Mode::Train, None);
+            plan.forward(&cx, id, units, params, Mode::Train, None, None);
         }
         let Evaluation { mut loss, correct } = head.evaluate(&cx, plan, units, params, batch.labels, 1.0);
         let second = plan.classified(true).is_some();
@@ -213,8 +220,9 @@ impl Network {
         StepOutput { loss, correct, mixing_grad: mixing.per_op, edge_grad: mixing.per_edge }
     }
 
-    /// The weights changed: packed copies are stale.
+    /// The weights changed: packed copies and values are stale.
     fn invalidate(&mut self) {
+        self.again = None;
         self.plan.sources.iter_mut().flat_map(|s| &mut s.groups).for_each(Group::invalidate);
     }
 
@@ -228,18 +236,58 @@ impl Network {
         mut codes: Option<&mut CodeSink>,
         f: impl FnOnce(&mut Head, &Cx<'_>, &Plan, &Units, &Params) -> T + Send,
     ) -> Result<T, EngineError> {
-        self.prepare(&self.active(pass, false), false, false)?;
+        let mut again = self.begin(images, n, pass, mode, codes.as_ref().map(|sink| sink.kind()))?;
         let runtime = Arc::clone(&self.runtime);
         Ok(runtime.install(|| {
-            let (x, y) = self.places(images, n, false);
+            let keep = again.as_ref().is_some_and(|again| again.kept);
+            let (x, y) = self.places(images, n, keep);
             let Self { runtime, partials, params, units, plan, head, .. } = self;
             let paths = Paths::new(plan, units, pass.drop_path, n);
             let cx = Cx { run: Run { runtime, partials, n }, w: pass.w, x, y, paths, g: vec![] };
-            for id in 0..plan.sources.len() {
-                plan.forward(&cx, id, units, params, mode, codes.as_deref_mut());
+            let first = again.as_mut().map_or(0, |again| again.begin(plan, pass.w, codes.as_deref_mut(), n));
+            for id in first..plan.sources.len() {
+                let taken = again.as_mut().and_then(|again| again.of(id));
+                plan.forward(&cx, id, units, params, mode, codes.as_deref_mut(), taken);
             }
-            f(head, &cx, plan, units, params)
+            let out = f(head, &cx, plan, units, params);
+            self.again = again;
+            out
         }))
+    }
+
+    /// Plans a forward pass: from the beginning, or on from the last one, if that saw the same images, and if there is room
+    /// for all values, which training has made.
+    fn begin(
+        &mut self,
+        images: &[f32],
+        n: usize,
+        pass: Pass<'_>,
+        mode: Mode,
+        codes: Option<Codes>,
+    ) -> Result<Option<Again>, EngineError> {
+        let active = self.active(pass, false);
+        let last = self.again.take();
+        // Of an operation that takes no part its first ReLU alone counts.
+        let exact = pass.drop_path.is_some() || codes == Some(Codes::ReluInputs);
+        if exact || self.grads.is_empty() {
+            return self.prepare(&active, false, false).map(|()| None);
+        }
+        let images = self.fingerprints.of(images);
+        let Some(mut again) = last.filter(|last| last.is_like(images, mode)) else {
+            return self.prepare(&active, false, false).map(|()| Some(Again::new(images, mode, pass.w)));
+        };
+        let held = self.plan.active.iter().zip(&active).all(|(held, active)| *held || !active);
+        if !(again.kept && held) {
+            self.prepare(&again.with(&active, &self.spec.alive), false, false)?;
+            let lens = &self.plan.keep.lens;
+            let room = lens.len() <= self.buffers.len()
+                && self.buffers.iter().zip(lens).all(|(buffer, len)| buffer.holds(n * len));
+            if !room || self.plan.is_mixed(&self.units) {
+                return self.prepare(&active, false, false).map(|()| Some(Again::new(images, mode, pass.w)));
+            }
+            again.keep();
+        }
+        Ok(Some(again))
     }
 
     fn named(&self, prefix: &str, from: &[f32]) -> Vec<TensorState> {
@@ -276,6 +324,7 @@ impl Engine for Network {
         if !std::mem::replace(&mut self.spec.alive[eo], false) {
             return;
         }
+        self.again = None;
         self.units.remove(eo, &mut self.params);
         // What is left is planned with the next pass; nothing of what took part is kept.
         (self.buffers, self.grads) = (vec![], vec![]);

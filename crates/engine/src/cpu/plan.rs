@@ -312,6 +312,17 @@ impl Plan {
         }
     }
 
+    /// Whether a value is read by operations whose kernels depend on which of the others take part, see [`Planner::direct`].
+    pub(super) fn is_mixed(&self, units: &Units) -> bool {
+        self.sources.iter().any(|source| {
+            let dense = |group: &Group| {
+                matches!(group, Group::Dense(_)) && group.members().iter().any(|&unit| units[unit].place.is_some())
+            };
+            let bare = |group: &Group| matches!(group, Group::Separable(_) | Group::Reduce(_));
+            source.groups.iter().any(dense) && source.groups.iter().any(bare)
+        })
+    }
+
     /// Sources that read what a unit leaves, or a source itself: where a gradient comes from and where values are read.
     pub(super) fn readers(&self, source: SourceId) -> impl Iterator<Item = SourceId> {
         let Source { skips, averages, norms, groups, concats, .. } = &self.sources[source];

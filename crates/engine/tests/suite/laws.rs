@@ -71,6 +71,68 @@ fn results_do_not_depend_on_threads() {
     }
 }
 
+/// Operation after operation is taken out over the same images, as importance sweeps do: a network that may go on from its last
+/// pass computes what one does that sees other images in between.
+#[test]
+fn passes_over_the_same_images_do_not_depend_on_each_other() {
+    let cases = [
+        supernet_case(),
+        Case::new("threads", affine(cases::supernet(cases::nas_bench_201(), (16, 16, 3), 16, 2)), 11),
+        Case::new("small images", cases::supernet(cases::nas_bench_201(), (8, 8, 3), 8, 1), 29),
+        Case::new("two inputs", cases::two_inputs((9, 8, 3), 4), 7),
+        Case::new("partial channels", cases::partial(2, affine(cases::two_inputs((9, 8, 3), 4))), 7),
+        Case::new("passing", cases::passing(1, cases::two_inputs((9, 8, 3), 4)), 7),
+    ];
+    for case in &cases {
+        let mut networks = [2, 1].map(|threads| case.network(Options { threads, ..ONE }));
+        let others: Vec<f32> = case.images.iter().map(|v| 0.5 - v).collect();
+        for epoch in 0..2 {
+            for network in &mut networks {
+                network.train_step(case.batch(), case.pass(), Gradients::Omega).unwrap();
+                network.sgd_step(&SGD, 0.05);
+            }
+            let out = |place: usize| {
+                let mut w = case.w.clone();
+                w[place] = 0.0;
+                w
+            };
+            // The whole one in between, twice the same, and one in which many weights differ.
+            let mut all: Vec<Vec<f32>> = (0..case.w.len()).step_by(3 - epoch).map(out).collect();
+            all.insert(0, case.w.clone());
+            all.insert(all.len() / 2, case.w.clone());
+            all.insert(3, all[2].clone());
+            all.push(case.w.iter().enumerate().map(|(i, w)| if i % 3 == 0 { 0.0 } else { w / 2.0 }).collect());
+            for (i, w) in all.iter().enumerate() {
+                let pass = hpe_darts_engine::Pass { w, ..case.pass() };
+                let mut alone = true;
+                let [one, other] = networks.each_mut().map(|network| {
+                    alone = !alone;
+                    let apart = |network: &mut Network| {
+                        if alone {
+                            network.logits(&others, pass, Normalisation::Batch).unwrap();
+                        }
+                    };
+                    apart(network);
+                    // Now both, now one of them, in any order.
+                    let loss =
+                        (i % 5 != 3).then(|| network.evaluate(case.batch(), pass, Normalisation::Batch).unwrap());
+                    apart(network);
+                    let kinds = [Codes::OpOutputs, Codes::ReluInputs];
+                    let kinds = kinds.into_iter().filter(|kind| *kind == Codes::OpOutputs && i % 5 != 2 || i % 7 == 4);
+                    let codes: Vec<_> = kinds
+                        .map(|kind| {
+                            apart(network);
+                            network.code_distances(&case.images, pass, kind).unwrap()
+                        })
+                        .collect();
+                    (loss.map(|e| (e.loss.to_bits(), e.correct)), codes)
+                });
+                assert!(one == other, "{}: pass {i}", case.key);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_restored_network_continues_bit_identically() {
     let discrete = cases::discrete(
