@@ -1,8 +1,6 @@
 //! A forward pass that goes on from another over the same images: an importance sweep takes one operation out after the other,
 //! and nothing before the first cell that has it changes.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
-
 use super::codes::{CodeSink, Taken};
 use super::plan::{Origin, Plan, SourceId};
 use super::plane::Mode;
@@ -11,7 +9,7 @@ use crate::contract::Codes;
 /// The last forward pass of a network that nothing has changed since.
 #[derive(Clone, Debug)]
 pub(crate) struct Again {
-    images: Fingerprint,
+    images: Vec<f32>,
     mode: Mode,
     w: Vec<f32>,
     /// Whether values are left in buffers of their own, and whether all are there already.
@@ -21,30 +19,10 @@ pub(crate) struct Again {
     taken: Option<(Codes, Vec<Vec<Taken>>)>,
 }
 
-/// Of images: their number of values and 128 bits by keys that nobody knows.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Fingerprints([RandomState; 2]);
-
-/// What [`Fingerprints`] make of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Fingerprint(usize, [u64; 2]);
-
-impl Fingerprints {
-    pub(crate) fn of(&self, images: &[f32]) -> Fingerprint {
-        let hash = |state: &RandomState| {
-            let mut hasher = state.build_hasher();
-            // SAFETY: any bytes of f32 are bytes.
-            hasher.write(unsafe { std::slice::from_raw_parts(images.as_ptr().cast(), size_of_val(images)) });
-            hasher.finish()
-        };
-        Fingerprint(images.len(), self.0.each_ref().map(hash))
-    }
-}
-
 impl Again {
     /// A pass over these images with the mixing weights `w`.
-    pub(crate) fn new(images: Fingerprint, mode: Mode, w: &[f32]) -> Self {
-        Self { images, mode, w: w.to_vec(), kept: false, all: false, taken: None }
+    pub(crate) fn new(images: &[f32], mode: Mode, w: &[f32]) -> Self {
+        Self { images: images.to_vec(), mode, w: w.to_vec(), kept: false, all: false, taken: None }
     }
 
     /// From here on values are left in buffers of their own; none is there yet.
@@ -53,8 +31,8 @@ impl Again {
     }
 
     /// Whether another pass sees the same images.
-    pub(crate) fn is_like(&self, images: Fingerprint, mode: Mode) -> bool {
-        (self.images, self.mode) == (images, mode)
+    pub(crate) fn is_like(&self, images: &[f32], mode: Mode) -> bool {
+        self.mode == mode && self.images == images
     }
 
     /// Operations that took part in it or will in a pass with the mixing weights `w`.

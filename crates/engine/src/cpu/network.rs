@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
 
-use super::again::{Again, Fingerprints};
+use super::again::Again;
 use super::backward::{MixingGrads, Wanted};
 use super::buffer::{Buf, Ptr};
 use super::buffers::Buffers;
@@ -46,7 +46,6 @@ pub(crate) struct Network {
     grads: Vec<Buf>,
     /// Room for binary codes.
     codes: Vec<u64>,
-    fingerprints: Fingerprints,
     /// The last pass, while its values are those of the weights.
     again: Option<Again>,
 }
@@ -83,7 +82,6 @@ impl Network {
             buffers: vec![],
             grads: vec![],
             codes: vec![],
-            fingerprints: Fingerprints::default(),
             again: None,
         })
     }
@@ -272,7 +270,6 @@ impl Network {
         if exact || self.grads.is_empty() {
             return self.prepare(&active, false, false).map(|()| None);
         }
-        let images = self.fingerprints.of(images);
         let Some(mut again) = last.filter(|last| last.is_like(images, mode)) else {
             return self.prepare(&active, false, false).map(|()| Some(Again::new(images, mode, pass.w)));
         };
