@@ -93,10 +93,16 @@ impl Worker {
                 self.network.sgd_step(&SGD, LEARNING_RATE);
                 Ok(out.loss)
             }),
-            "eval" => timed(argument.parse()?, || {
-                let batch = Batch { images: &self.images, labels: &self.labels };
-                Ok(self.network.evaluate(batch, Pass::new(&self.mixing), Normalisation::Batch)?.loss)
-            }),
+            "eval" => {
+                // Over the same images a pass would go on from the one before.
+                let other: Vec<f32> = self.images.iter().map(|v| -v).collect();
+                let mut both = [&self.images, &other].into_iter().cycle();
+                timed(argument.parse()?, || {
+                    let images = both.next().ok_or("no images")?;
+                    let batch = Batch { images, labels: &self.labels };
+                    Ok(self.network.evaluate(batch, Pass::new(&self.mixing), Normalisation::Batch)?.loss)
+                })
+            }
             "reset_peak" => {
                 // Linux: makes the peak the present resident size. Elsewhere the peak is not reported either.
                 let reset = fs::write("/proc/self/clear_refs", "5").is_ok();
